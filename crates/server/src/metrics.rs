@@ -1,0 +1,144 @@
+//! Counts of what happens, shown at `/metrics` in the Prometheus text form.
+//!
+//! The sets of labels are closed: every kind, reason and status is a variant here, so nothing a client sends can make
+//! a new series.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Why an event of an upload was not kept. Each has its own count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DropReason {
+    /// An analytics event that belongs to no recording and says nothing about a person.
+    NoRecording,
+    /// Its session id cannot name a recording.
+    BadSessionId,
+    /// A `$snapshot` without `$snapshot_data`.
+    NoSnapshotData,
+    /// More rrweb events than one upload may hold.
+    TooManyEvents,
+}
+
+impl DropReason {
+    const ALL: [Self; 4] = [Self::NoRecording, Self::BadSessionId, Self::NoSnapshotData, Self::TooManyEvents];
+
+    /// The reason as a label and in error texts.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NoRecording => "no_recording",
+            Self::BadSessionId => "bad_session_id",
+            Self::NoSnapshotData => "no_snapshot_data",
+            Self::TooManyEvents => "too_many_events",
+        }
+    }
+}
+
+/// Everything counted, since the process started.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// Uploads by the first digit that matters: 200, 400, 401, 413, 503.
+    answers: [AtomicU64; ANSWERS.len()],
+    drops: [AtomicU64; DropReason::ALL.len()],
+    pub(crate) body_bytes: AtomicU64,
+    pub(crate) snapshots_kept: AtomicU64,
+    pub(crate) events_kept: AtomicU64,
+    pub(crate) persons_kept: AtomicU64,
+    pub(crate) connections_open: AtomicU64,
+    pub(crate) connections_refused: AtomicU64,
+    pub(crate) scripts_substituted: AtomicU64,
+    /// When the last upload was kept, milliseconds since the epoch; 0 for never.
+    pub(crate) kept_at_ms: AtomicU64,
+}
+
+const ANSWERS: [u16; 6] = [200, 400, 401, 413, 503, 500];
+
+impl Metrics {
+    /// Counts the answer to one upload.
+    pub(crate) fn count_answer(&self, status: u16) {
+        let at = ANSWERS.iter().position(|known| *known == status).unwrap_or(ANSWERS.len() - 1);
+        self.answers[at].fetch_add(1, Relaxed);
+    }
+
+    /// Counts one event that was not kept.
+    pub(crate) fn count_drop(&self, reason: DropReason) {
+        self.drops[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many events were not kept for `reason`.
+    pub(crate) fn drops(&self, reason: DropReason) -> u64 {
+        self.drops[reason as usize].load(Relaxed)
+    }
+
+    /// Uploads answered with `status`.
+    pub(crate) fn answers(&self, status: u16) -> u64 {
+        let at = ANSWERS.iter().position(|known| *known == status);
+        at.map_or(0, |at| self.answers[at].load(Relaxed))
+    }
+
+    /// Every count as Prometheus text; `gauges` are further values that others know.
+    pub(crate) fn render(&self, gauges: &[(&str, &str, u64)]) -> String {
+        let mut text = String::with_capacity(2_048);
+        let answers = ANSWERS.iter().zip(&self.answers).map(|(status, count)| (status.to_string(), count));
+        family(&mut text, "reelcase_uploads_total", "Uploads by answer.", "status", answers);
+        let drops = DropReason::ALL.iter().zip(&self.drops).map(|(reason, count)| (reason.name().to_owned(), count));
+        family(&mut text, "reelcase_items_dropped_total", "Events not kept, by reason.", "reason", drops);
+        let kept = [("snapshot", &self.snapshots_kept), ("event", &self.events_kept), ("person", &self.persons_kept)];
+        let kept = kept.into_iter().map(|(kind, count)| (kind.to_owned(), count));
+        family(&mut text, "reelcase_items_kept_total", "Events kept, by kind.", "kind", kept);
+        for (name, help, count) in [
+            ("reelcase_body_bytes_total", "Bytes of bodies received.", &self.body_bytes),
+            ("reelcase_connections_refused_total", "Connections that failed to open.", &self.connections_refused),
+            ("reelcase_scripts_substituted_total", "Scripts served from another release.", &self.scripts_substituted),
+        ] {
+            single(&mut text, name, "counter", help, count.load(Relaxed));
+        }
+        let open = self.connections_open.load(Relaxed);
+        single(&mut text, "reelcase_connections_open", "gauge", "Connections open.", open);
+        for (name, help, value) in gauges {
+            single(&mut text, name, "gauge", help, *value);
+        }
+        text
+    }
+}
+
+fn family<'a>(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: impl Iterator<Item = (String, &'a AtomicU64)>,
+) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+    for (value, count) in values {
+        let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {}", count.load(Relaxed));
+    }
+}
+
+fn single(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drop_reason_has_its_own_series() {
+        let metrics = Metrics::default();
+        for reason in DropReason::ALL {
+            metrics.count_drop(reason);
+            assert_eq!(metrics.drops(reason), 1);
+        }
+        let text = metrics.render(&[("reelcase_inbox_bytes", "Bytes waiting.", 7)]);
+        assert!(text.contains("reelcase_items_dropped_total{reason=\"bad_session_id\"} 1"), "{text}");
+        assert!(text.ends_with("reelcase_inbox_bytes 7\n"));
+    }
+
+    #[test]
+    fn a_status_nobody_expected_counts_as_500() {
+        let metrics = Metrics::default();
+        metrics.count_answer(418);
+        assert_eq!(metrics.answers(500), 1);
+    }
+}

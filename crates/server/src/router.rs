@@ -1,0 +1,173 @@
+//! Which path leads where.
+//!
+//! Our own pages and API have fixed paths. Everything clients of PostHog ask for is found by the *end* of its path,
+//! so that a server mounted below a prefix, or reached through somebody's rewriting proxy, works without settings.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower::util::MapRequest;
+
+use crate::error::Failure;
+use crate::state::App;
+use crate::{access, api, capture, cors, pages, remote_config, scripts};
+
+/// What a client of PostHog asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum ClientPath<'a> {
+    Capture,
+    Flags,
+    Config { key: &'a str },
+    ConfigScript { key: &'a str },
+    BundleWithConfig { key: &'a str },
+    Script { version: Option<&'a str>, file: &'a str },
+}
+
+/// Everything the server answers.
+pub fn router(app: Arc<App>) -> Router {
+    let prefix = app.options.path_prefix.clone();
+    let routes = api::routes()
+        .route_layer(axum::middleware::from_fn_with_state(app.clone(), access::require))
+        .merge(pages::routes())
+        .route("/health", get(health))
+        .route("/openapi.json", get(api::openapi_document))
+        .method_not_allowed_fallback(client)
+        .fallback(client)
+        .with_state(app);
+    // The path is rewritten outside the routes, because axum has chosen a route before any layer of it runs.
+    Router::new().fallback_service(MapRequest::new(routes, move |request| tidy(request, &prefix)))
+}
+
+async fn health() -> impl IntoResponse {
+    axum::Json(serde_json::json!({ "status": "ok" }))
+}
+
+/// Answers what clients of PostHog ask for; anything else is not found.
+async fn client(State(app): State<Arc<App>>, request: Request) -> Response {
+    let uri = request.uri().clone();
+    let Some(path) = client_path(uri.path()) else {
+        return Failure::NotFound("page").into_response();
+    };
+    let headers = request.headers().clone();
+    let mut reply = if request.method() == Method::OPTIONS {
+        axum::Json(capture::Ok200::default()).into_response()
+    } else {
+        answer(&app, path, request, &headers).await.unwrap_or_else(IntoResponse::into_response)
+    };
+    cors::allow(&headers, reply.headers_mut());
+    reply
+}
+
+async fn answer(
+    app: &Arc<App>,
+    path: ClientPath<'_>,
+    request: Request,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    match path {
+        ClientPath::Capture => capture::capture(app, request).await,
+        ClientPath::Flags => remote_config::flags(app, request).await,
+        _ if !reads => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+        ClientPath::Config { key } => remote_config::config(app, key).await,
+        ClientPath::ConfigScript { key } => remote_config::config_script(app, key).await,
+        ClientPath::BundleWithConfig { key } => remote_config::bundle_with_config(app, key, headers).await,
+        ClientPath::Script { version, file } => {
+            scripts::script(app, version, file, request.uri().query(), headers).await
+        }
+    }
+}
+
+/// Recognises a path by its end.
+fn client_path(path: &str) -> Option<ClientPath<'_>> {
+    let mut ends = path.rsplit('/').filter(|part| !part.is_empty());
+    let (last, before, third) = (ends.next()?, ends.next(), ends.next());
+    match (third, before, last) {
+        (Some("array"), Some(key), "config") => Some(ClientPath::Config { key }),
+        (Some("array"), Some(key), "config.js") => Some(ClientPath::ConfigScript { key }),
+        (Some("array"), Some(key), "array.js") => Some(ClientPath::BundleWithConfig { key }),
+        // The key is missing, which is answered as such rather than as an unknown page.
+        (_, Some("array"), "config") => Some(ClientPath::Config { key: "" }),
+        (_, Some("array"), "config.js") => Some(ClientPath::ConfigScript { key: "" }),
+        (_, Some("static"), file) => Some(ClientPath::Script { version: None, file }),
+        (Some("static"), Some(version), file) => Some(ClientPath::Script { version: Some(version), file }),
+        (_, _, "s" | "e" | "batch" | "capture" | "track" | "engage") => Some(ClientPath::Capture),
+        (_, _, "flags" | "decide") => Some(ClientPath::Flags),
+        _ => None,
+    }
+}
+
+/// Squeezes slashes, drops the last one, and takes off the prefix.
+fn tidy(mut request: Request<Body>, prefix: &str) -> Request<Body> {
+    if let Some(uri) = tidy_uri(request.uri(), prefix) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn tidy_uri(uri: &Uri, prefix: &str) -> Option<Uri> {
+    let mut path = String::with_capacity(uri.path().len());
+    for part in uri.path().split('/').filter(|part| !part.is_empty()) {
+        path.push('/');
+        path.push_str(part);
+    }
+    if let Some(rest) = path.strip_prefix(prefix)
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        path = rest.to_owned();
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    if let Some(query) = uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    path.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tidied(path: &str, prefix: &str) -> String {
+        tidy_uri(&path.parse().unwrap(), prefix).unwrap().to_string()
+    }
+
+    #[test]
+    fn slashes_are_squeezed_and_the_prefix_comes_off() {
+        assert_eq!(tidied("/s/", ""), "/s");
+        assert_eq!(tidied("//s//?compression=gzip-js", ""), "/s?compression=gzip-js");
+        assert_eq!(tidied("/replay/s/", "/replay"), "/s");
+        assert_eq!(tidied("/replay", "/replay"), "/");
+        assert_eq!(tidied("/replayed/s", "/replay"), "/replayed/s");
+        assert_eq!(tidied("/", ""), "/");
+    }
+
+    #[test]
+    fn capture_paths_are_known_by_their_end_below_any_prefix() {
+        for path in ["/s", "/e", "/i/v0/e", "/batch", "/capture", "/track", "/engage", "/ingest/s", "/a/b/i/v0/e"] {
+            assert_eq!(client_path(path), Some(ClientPath::Capture), "{path}");
+        }
+        assert_eq!(client_path("/flags"), Some(ClientPath::Flags));
+        assert_eq!(client_path("/x/decide"), Some(ClientPath::Flags));
+        assert_eq!(client_path("/robots.txt"), None);
+        assert_eq!(client_path("/"), None);
+    }
+
+    #[test]
+    fn config_and_scripts_are_known_by_their_end_too() {
+        assert_eq!(client_path("/p/array/phc_x/config"), Some(ClientPath::Config { key: "phc_x" }));
+        assert_eq!(client_path("/array/phc_x/config.js"), Some(ClientPath::ConfigScript { key: "phc_x" }));
+        assert_eq!(client_path("/array/phc_x/array.js"), Some(ClientPath::BundleWithConfig { key: "phc_x" }));
+        assert_eq!(client_path("/array/config.js"), Some(ClientPath::ConfigScript { key: "" }));
+        assert_eq!(client_path("/static/array.js"), Some(ClientPath::Script { version: None, file: "array.js" }));
+        let versioned = ClientPath::Script { version: Some("1.449.2"), file: "lazy-recorder.js" };
+        assert_eq!(client_path("/x/static/1.449.2/lazy-recorder.js"), Some(versioned));
+    }
+}

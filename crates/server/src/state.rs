@@ -1,0 +1,77 @@
+//! What every request can reach.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use reelcase_format::id::ProjectKey;
+use reelcase_store::{Clock, Store};
+use tokio::sync::{Semaphore, watch};
+
+use crate::access::Access;
+use crate::capture::Budget;
+use crate::config::{ConfigError, Secret, ServerOptions};
+use crate::metrics::Metrics;
+
+/// The running server, shared by all requests.
+pub struct App {
+    pub(crate) options: ServerOptions,
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) secret: Secret,
+    pub(crate) access: Access,
+    pub(crate) metrics: Metrics,
+    /// Bytes of bodies that may still come into memory.
+    pub(crate) budget: Budget,
+    /// Places for work that would hold up an async thread: inflating and scanning large bodies.
+    pub(crate) heavy: Semaphore,
+    /// Projects seen to exist, so that an upload costs no catalog read. Projects are never deleted.
+    pub(crate) known_keys: RwLock<HashSet<ProjectKey>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl App {
+    /// Checks the options and prepares the state. `clock` says when uploads arrive.
+    pub fn new(mut options: ServerOptions, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
+        let secret = options.settle()?;
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(Self {
+            access: Access::new(&secret),
+            budget: Budget::new(options.body_bytes_in_flight_max),
+            heavy: Semaphore::new(threads),
+            known_keys: RwLock::default(),
+            metrics: Metrics::default(),
+            stopping: watch::Sender::new(false),
+            options,
+            store,
+            clock,
+            secret,
+        })
+    }
+
+    /// Where browsers reach the server, path prefix included, without a slash at the end.
+    pub(crate) fn public_url(&self) -> String {
+        let base = match &self.options.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.options.listen),
+        };
+        format!("{base}{}", self.options.path_prefix)
+    }
+
+    /// Tells requests that wait for something new to come to an end.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Resolves once the server is stopping.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives as long as the app, so the wait can only end by the value.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+import { type Connect, type FromFrame, readFromFrame, type ToFrame } from '../protocol.ts';
+
+/** What came of building a page in the frame. */
+export type Shown = { readonly ok: boolean; readonly problems: number };
+
+/** The page's end of the port to the replay frame. */
+export class FrameLink {
+  readonly #frame: HTMLIFrameElement;
+  readonly #onViewport: (width: number, height: number) => void;
+  readonly #waiting = new Map<number, (shown: Shown) => void>();
+  readonly ready: Promise<void>;
+  #port: MessagePort | null = null;
+  #ticket = 0;
+  /** Feeds that the frame has not finished yet: how far it is behind. */
+  outstanding = 0;
+
+  constructor(frame: HTMLIFrameElement, onViewport: (width: number, height: number) => void) {
+    this.#frame = frame;
+    this.#onViewport = onViewport;
+    let isReady = () => {};
+    this.ready = new Promise<void>((done) => {
+      isReady = done;
+    });
+    // The frame gets its address here, after the listener: it cannot have loaded before anyone listened.
+    frame.addEventListener('load', () => this.#connect(isReady), { once: true });
+  }
+
+  /** Builds the page from these events and resolves when it stands. */
+  async show(events: readonly string[]): Promise<Shown> {
+    await this.ready;
+    const ticket = ++this.#ticket;
+    this.outstanding = 0;
+    const answer = new Promise<Shown>((done) => this.#waiting.set(ticket, done));
+    this.#send({ kind: 'show', ticket, events });
+    return answer;
+  }
+
+  feed(events: readonly string[]): void {
+    this.outstanding++;
+    this.#send({ kind: 'feed', ticket: ++this.#ticket, events });
+  }
+
+  animate(running: boolean): void {
+    this.#send({ kind: 'animate', running });
+  }
+
+  close(): void {
+    this.#port?.close();
+    this.#port = null;
+  }
+
+  #connect(isReady: () => void): void {
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    port1.onmessage = (message: MessageEvent<unknown>) => {
+      const answer = readFromFrame(message.data);
+      if (answer !== null) this.#receive(answer, isReady);
+    };
+    const hello: Connect = { kind: 'reelcase-connect' };
+    this.#frame.contentWindow?.postMessage(hello, location.origin, [port2]);
+  }
+
+  #receive(answer: FromFrame, isReady: () => void): void {
+    switch (answer.kind) {
+      case 'ready':
+        return isReady();
+      case 'viewport':
+        return this.#onViewport(answer.width, answer.height);
+      case 'fed':
+        this.outstanding = Math.max(0, this.outstanding - 1);
+        return;
+      case 'shown':
+        this.#waiting.get(answer.ticket)?.({ ok: answer.ok, problems: answer.problems });
+        this.#waiting.delete(answer.ticket);
+    }
+  }
+
+  #send(message: ToFrame): void {
+    this.#port?.postMessage(message);
+  }
+}

@@ -1,0 +1,308 @@
+import { Replayer } from '@rrweb/replay';
+import { CanvasReplica, readCommands } from './canvas.ts';
+import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode } from './model.ts';
+import { KnownNodes, orderMutation } from './order.ts';
+import { type Assets, Budget, cleanEvent } from './sanitise.ts';
+
+/**
+ * What the stage uses of the replayer beyond its public face. The replayer's own clock stays stopped; events are
+ * applied one by one through the function that its clock would have called. The version is pinned exactly.
+ */
+type Inner = {
+  getCastFn(event: WireEvent, isSync: boolean): () => void;
+  moveAndHover(x: number, y: number, id: number, isSync: boolean, debug: unknown): void;
+  destroy(): void;
+  pause(offset: number): void;
+  on(name: string, handler: (size: unknown) => void): unknown;
+  getMirror(): { getNode(id: number): Node | null };
+  iframe: HTMLIFrameElement;
+  wrapper: HTMLElement;
+};
+
+type Canvas = { replica: CanvasReplica; url: string | null };
+type Scene = { readonly inner: Inner; readonly box: HTMLElement };
+type Pointer = { x: number; y: number; id: number };
+
+const SIDE_MAX = 10_000;
+const POINTER_SOURCES = new Set<unknown>([1, 6, 12]);
+
+/** Holds the replayer: builds a page from events, applies later ones, scales it to the room there is. */
+export class Stage {
+  readonly #root: HTMLElement;
+  readonly #assets: Assets;
+  readonly #onViewport: (width: number, height: number) => void;
+  readonly #known = new KnownNodes();
+  readonly #budget = new Budget();
+  readonly #tags = new Map<number, string>();
+  readonly #pictures = new Map<number, { width: number; height: number; url: string | null }>();
+  readonly #canvases = new Map<number, Canvas>();
+  #scene: Scene | null = null;
+  #size = { width: 1024, height: 768 };
+  #running = false;
+  problems = 0;
+
+  constructor(root: HTMLElement, assets: Assets, onViewport: (width: number, height: number) => void) {
+    this.#root = root;
+    this.#assets = assets;
+    this.#onViewport = onViewport;
+  }
+
+  /** Builds a fresh page. The old one stays on the screen until the new one stands. */
+  show(texts: readonly string[]): boolean {
+    this.problems = 0;
+    this.#forget();
+    const all = this.#prepare(texts);
+    const base = all.findIndex((event) => event.type === 2);
+    if (base < 0) return false;
+    const first = all[0];
+    const last = all.at(-1);
+    if (first === undefined || last === undefined) return false;
+    const meta = { type: 4, timestamp: first.timestamp, data: { href: '', ...this.#size } };
+    const events = all.slice(base).filter((event) => !this.#isAside(event));
+    const head = all.slice(0, base).findLast((event) => event.type === 4);
+    const box = document.createElement('div');
+    box.className = 'scene';
+    this.#root.append(box);
+    const list = withoutLooseMetas([head ?? meta, ...events]);
+    const inner = this.#build(list, box);
+    const old = this.#scene;
+    this.#scene = { inner, box };
+    try {
+      inner.pause(last.timestamp - (list[0]?.timestamp ?? 0) + 1);
+    } catch {
+      // One bad event must not cost the page: apply the rest one at a time.
+      this.problems++;
+      for (const event of list) this.#cast(event);
+    }
+    if (old !== null) {
+      old.inner.destroy();
+      old.box.remove();
+    }
+    this.#drawCanvases(all);
+    const pointer = lastPointer(all);
+    if (pointer !== null) this.#point(pointer, true);
+    this.animate(this.#running);
+    this.fit();
+    return true;
+  }
+
+  /** Applies events to the page that is shown. */
+  feed(texts: readonly string[]): void {
+    for (const event of this.#prepare(texts)) {
+      if (POINTER_SOURCES.has(event.data['source']) && event.type === 3) {
+        for (const pointer of pointers(event)) this.#point(pointer, false);
+      } else if (this.#isAside(event)) this.#drawCanvases([event]);
+      else {
+        this.#cast(event);
+        if (event.type === 2) {
+          this.#drawCanvases([event]);
+          this.animate(this.#running);
+        }
+      }
+    }
+  }
+
+  /** Lets the page's animations run or stand still. */
+  animate(running: boolean): void {
+    this.#running = running;
+    const html = this.#scene?.inner.iframe.contentDocument?.documentElement;
+    html?.classList.toggle('rrweb-paused', !running);
+  }
+
+  /** Scales the page down to the room there is, and puts it in the middle. */
+  fit(): void {
+    if (this.#scene === null) return;
+    const { width, height } = this.#size;
+    const scale = Math.min(innerWidth / width, innerHeight / height, 1);
+    const left = Math.max(0, (innerWidth - width * scale) / 2);
+    const top = Math.max(0, (innerHeight - height * scale) / 2);
+    const { style } = this.#scene.inner.wrapper;
+    style.transformOrigin = '0 0';
+    style.transform = `translate(${left}px, ${top}px) scale(${scale})`;
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+  }
+
+  #build(events: WireEvent[], box: HTMLElement): Inner {
+    const config = { root: box, mouseTail: false, showWarning: false, showDebug: false, triggerFocus: false };
+    const list = events as unknown as ConstructorParameters<typeof Replayer>[0];
+    // The base and one more are needed to build a replayer at all; a second base does no harm.
+    const base = list[0];
+    const inner = new Replayer(base !== undefined && list.length < 2 ? [base, base] : list, config);
+    const scene = inner as unknown as Inner;
+    scene.on('resize', (size) => {
+      if (this.#scene !== null && this.#scene.inner !== scene) return;
+      if (isObject(size)) this.#resize(Number(size['width']), Number(size['height']));
+    });
+    return scene;
+  }
+
+  #resize(width: number, height: number): void {
+    if (!(width > 0 && height > 0)) return;
+    this.#size = { width, height };
+    this.fit();
+    this.#onViewport(width, height);
+  }
+
+  /** Reads, orders and cleans events. What is left is safe to hand to the replayer. */
+  #prepare(texts: readonly string[]): WireEvent[] {
+    const out: WireEvent[] = [];
+    for (const text of texts) {
+      const event = readEvent(text);
+      if (event === null) {
+        this.problems++;
+        continue;
+      }
+      try {
+        if (event.type === 2 && isObject(event.data['node'])) this.#known.reset(event.data['node']);
+        if (event.type === 3 && event.data['source'] === 0) orderMutation(event, this.#known);
+        if (!cleanEvent(event, this.#assets, this.#budget, (id) => this.#tags.get(id) ?? '')) continue;
+        clampSize(event);
+        this.#learn(event);
+        out.push(event);
+      } catch {
+        this.problems++;
+      }
+    }
+    return out;
+  }
+
+  /** Remembers which nodes are frames, links and canvases, and takes the canvases' pictures out of the tree. */
+  #learn(event: WireEvent): void {
+    const roots: unknown[] = [];
+    if (event.type === 2) {
+      this.#tags.clear();
+      this.#dropCanvases();
+      roots.push(event.data['node']);
+    } else if (event.type === 3 && event.data['source'] === 0) {
+      roots.push(...objects(event.data['adds']).map((add) => add['node']));
+    }
+    for (const root of roots) if (isObject(root)) eachNode(root, (node) => this.#learnNode(node));
+  }
+
+  #learnNode(node: WireNode): void {
+    if (typeof node.id !== 'number' || typeof node.tagName !== 'string') return;
+    const tag = node.tagName.toLowerCase();
+    if (['a', 'area', 'iframe', 'link', 'meta', 'canvas'].includes(tag)) this.#tags.set(node.id, tag);
+    if (tag !== 'canvas' || !isObject(node.attributes)) return;
+    const { width, height, rr_dataURL: url } = node.attributes;
+    const picture = typeof url === 'string' ? url : null;
+    delete node.attributes['rr_dataURL'];
+    this.#pictures.set(node.id, { width: Number(width ?? 300), height: Number(height ?? 150), url: picture });
+  }
+
+  /** Canvas commands and pointer positions are the stage's own business. */
+  #isAside(event: WireEvent): boolean {
+    const source = event.type === 3 ? event.data['source'] : null;
+    return source === 9 || POINTER_SOURCES.has(source);
+  }
+
+  #cast(event: WireEvent): void {
+    try {
+      this.#scene?.inner.getCastFn(event, false)();
+    } catch {
+      this.problems++;
+    }
+  }
+
+  #point(pointer: Pointer, isSync: boolean): void {
+    try {
+      this.#scene?.inner.moveAndHover(pointer.x, pointer.y, pointer.id, isSync, {});
+    } catch {
+      this.problems++;
+    }
+  }
+
+  #drawCanvases(events: readonly WireEvent[]): void {
+    for (const [id, picture] of this.#pictures) {
+      if (picture.url !== null && !this.#canvases.has(id)) this.#canvas(id)?.replica.base(picture.url);
+    }
+    for (const event of events) {
+      if (event.type !== 3 || event.data['source'] !== 9) continue;
+      const type = event.data['type'];
+      if (type !== undefined && type !== 0) continue;
+      const id = event.data['id'];
+      if (typeof id === 'number') this.#canvas(id)?.replica.run(readCommands(event.data));
+    }
+  }
+
+  #canvas(id: number): Canvas | null {
+    const known = this.#canvases.get(id);
+    if (known !== undefined) return known;
+    const picture = this.#pictures.get(id);
+    if (picture === undefined) return null;
+    const canvas: Canvas = {
+      url: null,
+      replica: new CanvasReplica(picture.width, picture.height, (blob) => {
+        const node = this.#scene?.inner.getMirror().getNode(id);
+        if (node === null || node === undefined || this.#canvases.get(id) !== canvas) return;
+        const old = canvas.url;
+        canvas.url = URL.createObjectURL(blob);
+        paint(node, canvas.url, picture.width, picture.height);
+        // The old picture stays until the new one has surely replaced it.
+        if (old !== null) setTimeout(() => URL.revokeObjectURL(old), 1000);
+      }),
+    };
+    this.#canvases.set(id, canvas);
+    return canvas;
+  }
+
+  #dropCanvases(): void {
+    for (const { url } of this.#canvases.values()) if (url !== null) URL.revokeObjectURL(url);
+    this.#canvases.clear();
+    this.#pictures.clear();
+  }
+
+  #forget(): void {
+    this.#tags.clear();
+    this.#dropCanvases();
+  }
+}
+
+/** Shows a picture where the canvas is. With scripts off a canvas is laid out like text: it needs a box first. */
+function paint(node: Node, url: string, width: number, height: number): void {
+  const style = (node as HTMLElement).style as CSSStyleDeclaration | undefined;
+  if (style === undefined) return;
+  const view = node.ownerDocument?.defaultView;
+  const computed = view?.getComputedStyle(node as HTMLElement);
+  if (computed?.display === 'inline') style.display = 'inline-block';
+  if (style.width === '' && (computed === undefined || computed.width === 'auto' || computed.width === '0px')) {
+    style.width = `${width}px`;
+  }
+  if (style.height === '' && (computed === undefined || computed.height === 'auto' || computed.height === '0px')) {
+    style.height = `${height}px`;
+  }
+  style.backgroundImage = `url("${url}")`;
+  style.backgroundSize = '100% 100%';
+}
+
+function clampSize(event: WireEvent): void {
+  if (event.type !== 4 && !(event.type === 3 && event.data['source'] === 4)) return;
+  for (const [side, usual] of [
+    ['width', 1024],
+    ['height', 768],
+  ] as const) {
+    const size = Number(event.data[side]);
+    event.data[side] = size >= 1 ? Math.min(size, SIDE_MAX) : usual;
+  }
+}
+
+/** Leaves out page starts without their snapshot: the replayer would throw away all that was before them. */
+function withoutLooseMetas(events: readonly WireEvent[]): WireEvent[] {
+  return events.filter((event, index) => {
+    if (event.type !== 4 || index === 0) return true;
+    const next = events.slice(index + 1, index + 20).find((other) => other.type === 2 || other.type === 4);
+    return next?.type === 2;
+  });
+}
+
+function pointers(event: WireEvent): Pointer[] {
+  return objects(event.data['positions']).flatMap(({ x, y, id }) =>
+    typeof x === 'number' && typeof y === 'number' && typeof id === 'number' ? [{ x, y, id }] : [],
+  );
+}
+
+function lastPointer(events: readonly WireEvent[]): Pointer | null {
+  const event = events.findLast((item) => item.type === 3 && POINTER_SOURCES.has(item.data['source']));
+  return event === undefined ? null : (pointers(event).at(-1) ?? null);
+}

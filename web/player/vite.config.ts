@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { defineConfig, type Plugin } from 'vite';
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const hashOf = (script: string) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`;
+/** A script inside a script element must not hold anything that looks like the element's end. */
+const inline = (code: string) => `(()=>{${code.trim()}})()`.replaceAll('</script', '<\\/script').replaceAll('<!--', '<\\!--');
+const literal = (value: unknown) => JSON.stringify(value).replaceAll('<', '\\u003c');
+
+const STYLE = readFileSync(here('./src/frame/frame.css'), 'utf8').replace(/\s+/g, ' ');
+
+/** The policy from `csp.txt` with the scripts and frames it is for. */
+function policy(assets: 'none' | 'remote', scripts: string, frames: string): string {
+  const remote = assets === 'remote' ? ' https: http:' : '';
+  return readFileSync(here('./csp.txt'), 'utf8')
+    .trim()
+    .replace('{scripts}', scripts)
+    .replace('{frames}', frames)
+    .replaceAll('{styles}', remote)
+    .replaceAll('{assets}', remote);
+}
+
+/** Packs the two scripts into one HTML file and writes the headers that fit it. */
+function frameDocument(): Plugin {
+  return {
+    name: 'frame-document',
+    enforce: 'post',
+    generateBundle(_options, bundle) {
+      const code = new Map<string, string>();
+      for (const [file, part] of Object.entries(bundle)) {
+        if (part.type !== 'chunk') continue;
+        if (part.imports.length > 0) this.error(`${part.name} must be one piece, it imports ${part.imports.join()}`);
+        code.set(part.name, part.code);
+        delete bundle[file];
+      }
+      const replay = inline(code.get('main') ?? '');
+      const document =
+        `<!doctype html><html lang="en" data-assets="{assets}"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">` +
+        `<title>Replay</title><style>${STYLE}</style><body><div id="stage"></div><script>${replay}</script></body></html>`;
+      const own = hashOf(replay);
+      const policies = { none: policy('none', own, `'none'`), remote: policy('remote', own, `'none'`) };
+      const shell = inline(
+        `const REPLAY_DOCUMENT=${literal(document)},POLICIES=${literal(policies)};${code.get('shell') ?? ''}`,
+      );
+      const page =
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Replay</title>' +
+        '<style>html,body{margin:0;height:100%;overflow:hidden;background:transparent;color-scheme:light dark}iframe{border:0;width:100%;height:100%;display:block}</style>' +
+        `<body><script>${shell}</script></body></html>`;
+      const scripts = `${hashOf(shell)} ${own}`;
+      const emit = (fileName: string, source: string) => this.emitFile({ type: 'asset', fileName, source });
+      emit('frame.html', page);
+      emit('csp.txt', `${policy('none', scripts, 'data:')}; frame-ancestors 'self'`);
+      emit('csp-remote.txt', `${policy('remote', scripts, 'data:')}; frame-ancestors 'self'`);
+    },
+  };
+}
+
+export default defineConfig({
+  root: here('.'),
+  publicDir: false,
+  plugins: [frameDocument()],
+  build: {
+    outDir: here('../dist/player'),
+    emptyOutDir: true,
+    target: 'es2022',
+    modulePreload: false,
+    rolldownOptions: { input: { main: here('./src/frame/main.ts'), shell: here('./src/frame/shell.ts') } },
+  },
+});

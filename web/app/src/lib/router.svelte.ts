@@ -1,0 +1,79 @@
+/** Where the app is: one variant for each page it has. */
+export type Route =
+  | { readonly kind: 'home' }
+  | { readonly kind: 'start' }
+  | { readonly kind: 'recordings' }
+  | { readonly kind: 'recording'; readonly id: string }
+  | { readonly kind: 'doctor' }
+  | { readonly kind: 'unknown' };
+
+let current = $state.raw(readLocation());
+
+/** The page the address names. */
+export function route(): Route {
+  return routeOf(current.path);
+}
+
+/** The address's query. Changes with every navigation. */
+export function query(): URLSearchParams {
+  return new URLSearchParams(current.query);
+}
+
+/** Reads a path. A trailing slash makes no difference. */
+export function routeOf(path: string): Route {
+  const parts = path.split('/').filter((part) => part !== '');
+  const [first, second] = parts;
+  if (parts.length === 0) return { kind: 'home' };
+  if (parts.length === 1 && first === 'start') return { kind: 'start' };
+  if (parts.length === 1 && first === 'recordings') return { kind: 'recordings' };
+  if (parts.length === 1 && first === 'doctor') return { kind: 'doctor' };
+  if (parts.length === 2 && first === 'recordings' && second !== undefined) {
+    const id = decoded(second);
+    if (/^[A-Za-z0-9-]{1,70}$/.test(id)) return { kind: 'recording', id };
+  }
+  return { kind: 'unknown' };
+}
+
+/** Goes to a path of the app. With `replace`, Back skips where we are now. */
+export function navigate(to: string, how: 'push' | 'replace' = 'push'): void {
+  if (to === location.pathname + location.search) return;
+  if (how === 'push') history.pushState(null, '', to);
+  else history.replaceState(null, '', to);
+  current = readLocation();
+}
+
+/** Follows the browser's Back and Forward and turns plain clicks on the app's own links into navigation. */
+export function startRouter(): () => void {
+  const onPop = () => {
+    current = readLocation();
+  };
+  addEventListener('popstate', onPop);
+  document.addEventListener('click', onClick);
+  return () => {
+    removeEventListener('popstate', onPop);
+    document.removeEventListener('click', onClick);
+  };
+}
+
+function onClick(event: MouseEvent): void {
+  if (event.defaultPrevented || event.button !== 0) return;
+  if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const link = event.target instanceof Element ? event.target.closest('a') : null;
+  if (!link || link.target !== '' || link.hasAttribute('download') || link.origin !== location.origin) return;
+  if (link.hash !== '' || routeOf(link.pathname).kind === 'unknown') return;
+  event.preventDefault();
+  navigate(link.pathname + link.search);
+  scrollTo(0, 0);
+}
+
+function readLocation(): { path: string; query: string } {
+  return { path: location.pathname, query: location.search };
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

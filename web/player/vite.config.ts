@@ -46,7 +46,7 @@ function frameDocument(): Plugin {
       );
       const page =
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Replay</title>' +
-        '<style>html,body{margin:0;height:100%;overflow:hidden;background:transparent;color-scheme:light dark}iframe{border:0;width:100%;height:100%;display:block}</style>' +
+        '<style>html,body{margin:0;height:100%;overflow:hidden;background:transparent;color-scheme:light}iframe{border:0;width:100%;height:100%;display:block}</style>' +
         `<body><script>${shell}</script></body></html>`;
       const scripts = `${hashOf(shell)} ${own}`;
       const emit = (fileName: string, source: string) => this.emitFile({ type: 'asset', fileName, source });

@@ -1,0 +1,39 @@
+import type { Mark } from '../core/record.ts';
+
+/** A position as a clock shows it: 0:07, 12:30, 1:02:03. */
+export function clockTime(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const pad = (value: number) => String(value).padStart(2, '0');
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}:${pad(seconds % 60)}`;
+  return `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(seconds % 60)}`;
+}
+
+/** A length in words: 42 s, 3 min 20 s, 2 h 5 min. */
+export function lengthOf(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return seconds % 60 === 0 ? `${minutes} min` : `${minutes} min ${seconds % 60} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** What kind of thing a mark is, in a word. */
+export const KIND_NAMES: Readonly<Record<Mark['kind'], string>> = {
+  page: 'Page',
+  click: 'Click',
+  input: 'Input',
+  error: 'Error',
+  warning: 'Warning',
+  custom: 'Event',
+};
+
+/** An address without what every page of a site shares. */
+export function shortAddress(href: string): string {
+  try {
+    const url = new URL(href);
+    return url.protocol.startsWith('http') ? url.host + url.pathname + url.search + url.hash : href;
+  } catch {
+    return href;
+  }
+}

@@ -15,6 +15,7 @@ mod nest;
 mod text;
 
 use nest::Nest;
+pub(crate) use text::has_controls;
 pub use text::{append_compact, append_string, latin1, text};
 
 /// Text that is not JSON, or is nested too deeply.

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -60,7 +61,8 @@ function frameDocument(): Plugin {
 export default defineConfig({
   root: here('.'),
   publicDir: false,
-  plugins: [frameDocument()],
+  // The frame holds no Svelte; the plugin is here for the checker, which asks the nearest configuration.
+  plugins: [svelte({ configFile: here('../svelte.config.js') }), frameDocument()],
   build: {
     outDir: here('../dist/player'),
     emptyOutDir: true,

@@ -107,7 +107,7 @@ export class Player {
   attach(frame: HTMLIFrameElement): void {
     this.#link?.close();
     this.#link = new FrameLink(frame, () => {});
-    if (this.#status.kind !== 'opening') void this.seek(this.#offset());
+    if (this.#timeline.from !== 0) void this.seek(this.#offset());
   }
 
   /** Loads the list of blocks and shows the first frame. */

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::event::{EventHead, kind};
+
 mod probe;
 
 /// Most URLs a summary lists.
@@ -21,12 +23,6 @@ pub const SUMMARY_DISTINCT_IDS_MAX: usize = 100;
 pub const SUMMARY_TEXT_CHARS_MAX: usize = 1_000;
 /// An active segment ends when this long, in ms, passes after its last active event.
 pub const ACTIVE_GAP_MS: i64 = 5_000;
-
-const TYPE_FULL_SNAPSHOT: u8 = 2;
-const TYPE_INCREMENTAL: u8 = 3;
-const TYPE_META: u8 = 4;
-const TYPE_CUSTOM: u8 = 5;
-const TYPE_PLUGIN: u8 = 6;
 
 /// What is known of a recording, or of one batch of it. Times are ms since 1970 by the client's clock.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -141,6 +137,14 @@ pub struct UploadFacts<'a> {
     pub distinct_id: Option<&'a str>,
 }
 
+impl<'a> Counted<'a> {
+    /// One event of `window`, as its head was read.
+    pub fn new(window: &'a str, head: &EventHead<'_>, event: &'a [u8]) -> Self {
+        let (kind, source, interaction) = (head.kind, head.source, head.interaction);
+        Self { window, kind, timestamp_ms: head.timestamp_ms(), source, interaction, event }
+    }
+}
+
 impl Summary {
     /// Adds `other`: counts are summed (`active_ms` too), ranges widened, lists joined up to their limits. What is
     /// "first seen" is that of the summary that starts earlier, so late batches merge as if they had come in time.
@@ -227,7 +231,7 @@ impl Summary {
 
     fn add_to_window(&mut self, counted: &Counted<'_>) {
         let at_ms = counted.timestamp_ms;
-        let full_snapshot_count = u64::from(counted.kind == TYPE_FULL_SNAPSHOT);
+        let full_snapshot_count = u64::from(counted.kind == kind::FULL_SNAPSHOT);
         if let Some(window) = self.windows.iter_mut().find(|window| window.id == counted.window) {
             window.start_ms = window.start_ms.min(at_ms);
             window.end_ms = window.end_ms.max(at_ms);
@@ -314,7 +318,7 @@ impl Summarizer {
 
     fn add_figures(&mut self, counted: &Counted<'_>, line_bytes: usize) {
         let one = |is_so: bool| u64::from(is_so);
-        let is_incremental = counted.kind == TYPE_INCREMENTAL;
+        let is_incremental = counted.kind == kind::INCREMENTAL;
         let is_click = counted.source == Some(2) && matches!(counted.interaction, Some(2 | 3 | 4 | 9));
         let at_ms = counted.timestamp_ms;
         let summary = &mut self.summary;
@@ -325,7 +329,7 @@ impl Summarizer {
         summary.end_ms = summary.end_ms.max(at_ms);
         summary.event_count += 1;
         summary.plain_bytes += line_bytes as u64;
-        summary.full_snapshot_count += one(counted.kind == TYPE_FULL_SNAPSHOT);
+        summary.full_snapshot_count += one(counted.kind == kind::FULL_SNAPSHOT);
         summary.click_count += one(is_incremental && is_click);
         summary.keypress_count += one(is_incremental && counted.source == Some(5));
         summary.mouse_activity_count += one(is_incremental && matches!(counted.source, Some(1 | 2 | 6)));
@@ -335,19 +339,19 @@ impl Summarizer {
     fn add_texts(&mut self, counted: &Counted<'_>) {
         let summary = &mut self.summary;
         match counted.kind {
-            TYPE_META | TYPE_CUSTOM | TYPE_PLUGIN => {
+            kind::META | kind::CUSTOM | kind::PLUGIN => {
                 if let Some(url) = probe::url(counted.event) {
                     let url = clip(&url, SUMMARY_URL_CHARS_MAX);
                     summary.start_url.get_or_insert_with(|| url.clone());
                     add_unique(&mut summary.urls, url, SUMMARY_URLS_MAX);
                 }
             }
-            TYPE_FULL_SNAPSHOT if summary.source.as_deref() == Some("mobile") && summary.snapshot_mode.is_none() => {
+            kind::FULL_SNAPSHOT if summary.source.as_deref() == Some("mobile") && summary.snapshot_mode.is_none() => {
                 summary.snapshot_mode = probe::snapshot_mode(counted.event);
             }
             _ => {}
         }
-        if counted.kind == TYPE_PLUGIN {
+        if counted.kind == kind::PLUGIN {
             match probe::console_level(counted.event) {
                 Some(probe::ConsoleLevel::Log) => summary.console_log_count += 1,
                 Some(probe::ConsoleLevel::Warn) => summary.console_warn_count += 1,
@@ -359,7 +363,7 @@ impl Summarizer {
 }
 
 fn is_active(counted: &Counted<'_>) -> bool {
-    counted.kind == TYPE_INCREMENTAL && matches!(counted.source, Some(1..=7 | 12))
+    counted.kind == kind::INCREMENTAL && matches!(counted.source, Some(1..=7 | 12))
 }
 
 /// Active time of one batch, by the walk in `docs/format.md` section 5. Sorts `moments`.
@@ -413,4 +417,119 @@ fn join(first: &[String], second: &[String], max: usize) -> Vec<String> {
         add_unique(&mut joined, text.clone(), max);
     }
     joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(summarizer: &mut Summarizer, window: &str, event: &str) {
+        let head = EventHead::read(event.as_bytes()).unwrap();
+        summarizer.add(&Counted::new(window, &head, event.as_bytes()), event.len() + 8);
+    }
+
+    fn summary_of(source: Option<&str>, events: &[&str]) -> Summary {
+        let mut summarizer = Summarizer::new();
+        summarizer.add_upload(&UploadFacts { source, ..Default::default() });
+        events.iter().for_each(|event| add(&mut summarizer, "w", event));
+        summarizer.finish()
+    }
+
+    fn active_ms_of(moments: &[(i64, bool)]) -> u64 {
+        let moment = |&(timestamp_ms, is_active): &(i64, bool)| Moment { timestamp_ms, is_active };
+        active_ms(&mut moments.iter().map(moment).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn activity_is_counted_by_posthogs_table() {
+        let interaction = |kind: u8| format!(r#"{{"type":3,"timestamp":1,"data":{{"source":2,"type":{kind}}}}}"#);
+        let events: Vec<String> = (0..=10).map(interaction).collect();
+        let summary = summary_of(None, &events.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!((summary.click_count, summary.mouse_activity_count, summary.keypress_count), (4, 11, 0));
+        let input = r#"{"type":3,"timestamp":1,"data":{"source":5}}"#;
+        let media = r#"{"type":3,"timestamp":1,"data":{"source":7,"type":2}}"#;
+        let custom = r#"{"type":5,"timestamp":1,"data":{"source":2,"type":2}}"#;
+        let summary = summary_of(None, &[input, media, custom]);
+        assert_eq!((summary.click_count, summary.mouse_activity_count, summary.keypress_count), (0, 0, 1));
+    }
+
+    #[test]
+    fn active_time_is_that_of_active_segments() {
+        assert_eq!(active_ms_of(&[]), 0);
+        assert_eq!(active_ms_of(&[(0, false), (9_000, false)]), 0);
+        assert_eq!(active_ms_of(&[(7, true)]), 1);
+        assert_eq!(active_ms_of(&[(1_000, false), (2_000, true), (2_500, false)]), 500);
+        assert_eq!(active_ms_of(&[(0, true), (5_000, true)]), 5_000);
+        assert_eq!(active_ms_of(&[(0, true), (5_001, true)]), 2);
+        assert_eq!(active_ms_of(&[(0, true), (5_001, false), (5_002, true), (5_010, true)]), 9);
+        assert_eq!(active_ms_of(&[(300, true), (100, true)]), 200);
+    }
+
+    #[test]
+    fn urls_are_trimmed_different_and_bounded() {
+        let page = |url: &str| format!(r#"{{"type":4,"timestamp":1,"data":{{"href":"{url}"}}}}"#);
+        let pages: Vec<String> = (0..30).map(|at| page(&format!(" https://a/{at} "))).collect();
+        let summary = summary_of(None, &pages.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(summary.start_url.as_deref(), Some("https://a/0"));
+        assert_eq!(summary.urls.len(), SUMMARY_URLS_MAX);
+        let long = [page(&"é".repeat(SUMMARY_URL_CHARS_MAX)), page(&"é".repeat(SUMMARY_URL_CHARS_MAX + 1))];
+        let summary = summary_of(None, &[&long[0], &long[1], &page("  ")]);
+        assert_eq!(summary.urls, ["é".repeat(SUMMARY_URL_CHARS_MAX)]);
+    }
+
+    #[test]
+    fn urls_come_from_payloads_but_not_from_json_ld() {
+        let changed = r#"{"type":5,"timestamp":1,"data":{"tag":"$url_changed","payload":{"href":"https://a/\u0062"}}}"#;
+        let json_ld = r#"{"type":5,"timestamp":1,"data":{"tag":"$json_ld","payload":{"href":"https://c"}}}"#;
+        assert_eq!(summary_of(None, &[json_ld, changed]).urls, ["https://a/b"]);
+    }
+
+    #[test]
+    fn console_lines_are_counted_by_level() {
+        let line = |plugin: &str, level: &str| {
+            format!(r#"{{"type":6,"timestamp":1,"data":{{"plugin":"{plugin}","payload":{{"level":"{level}"}}}}}}"#)
+        };
+        let levels = ["log", "info", "odd", "warn", "countReset", "error", "assert", "error"];
+        let mut lines: Vec<String> = levels.iter().map(|level| line("rrweb/console@1", level)).collect();
+        lines.push(line("rrweb/network@1", "error rrweb/console@1"));
+        let summary = summary_of(None, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let counts = (summary.console_log_count, summary.console_warn_count, summary.console_error_count);
+        assert_eq!(counts, (3, 2, 3));
+    }
+
+    #[test]
+    fn only_mobile_recordings_have_a_snapshot_mode() {
+        let screen = r#"{"type":2,"timestamp":1,"data":{"wireframes":[{"id":"x"},{"id":5,"type":"screenshot"}]}}"#;
+        assert_eq!(summary_of(Some("mobile"), &[screen]).snapshot_mode, Some(SnapshotMode::Screenshot));
+        assert_eq!(summary_of(None, &[screen]).snapshot_mode, None);
+    }
+
+    #[test]
+    fn merging_adds_counts_and_puts_the_earlier_first() {
+        let page = |at_ms: i64, url: &str| format!(r#"{{"type":4,"timestamp":{at_ms},"data":{{"href":"{url}"}}}}"#);
+        let (early, late) = (summary_of(None, &[&page(10, "https://a")]), summary_of(None, &[&page(20, "https://b")]));
+        let mut in_order = early.clone();
+        in_order.merge(&late);
+        let mut out_of_order = late.clone();
+        out_of_order.merge(&early);
+        assert_eq!(in_order, out_of_order);
+        assert_eq!((in_order.start_ms, in_order.end_ms, in_order.event_count), (10, 20, 2));
+        assert_eq!((in_order.start_url.as_deref(), in_order.message_count), (Some("https://a"), 2));
+        let mut merged = Summary::default();
+        merged.merge(&early);
+        assert_eq!(merged, early);
+        merged.merge(&Summary::default());
+        assert_eq!(merged, early);
+    }
+
+    #[test]
+    fn windows_beyond_the_limit_count_in_the_totals() {
+        let mut summarizer = Summarizer::new();
+        for at in 0..=SUMMARY_WINDOWS_MAX {
+            add(&mut summarizer, &format!("w{at}"), r#"{"type":2,"timestamp":5,"data":{}}"#);
+        }
+        let summary = summarizer.finish();
+        assert_eq!(summary.windows.len(), SUMMARY_WINDOWS_MAX);
+        assert_eq!(summary.full_snapshot_count, SUMMARY_WINDOWS_MAX as u64 + 1);
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Map;
 
 use super::{BlockError, BlockHash, BlockHead, BlockKind, EncodedBlock, Keyframe, encode_block};
+use crate::event::kind;
 use crate::id::{ProjectKey, RecordingId, UploadId};
 use crate::summary::Counted;
 
@@ -57,7 +58,7 @@ impl BlockBuilder {
         self.push_window(counted.window);
         let meta = self.metas.get_mut(counted.window).and_then(Option::take);
         match counted.kind {
-            2 => {
+            kind::FULL_SNAPSHOT => {
                 self.head_bytes += HEAD_ITEM_BYTES + counted.window.len() * ESCAPE_FACTOR;
                 self.head.keyframes.push(Keyframe {
                     window: counted.window.to_owned(),
@@ -65,7 +66,7 @@ impl BlockBuilder {
                     plain_offset: meta.unwrap_or(line_starts),
                 });
             }
-            4 => {
+            kind::META => {
                 self.metas.insert(counted.window.to_owned(), Some(line_starts));
             }
             _ => {}

@@ -1,12 +1,9 @@
 //! Looks into the few events whose content is counted. A byte search decides first, so that all others are never parsed.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
 use memchr::memmem;
-use serde_json::value::RawValue;
 
 use super::SnapshotMode;
+use crate::json::{elements, member, number, text};
 
 /// Which counter a console line goes to.
 pub(super) enum ConsoleLevel {
@@ -44,28 +41,12 @@ pub(super) fn console_level(event: &[u8]) -> Option<ConsoleLevel> {
 pub(super) fn snapshot_mode(event: &[u8]) -> Option<SnapshotMode> {
     memmem::find(event, b"\"wireframes\"")?;
     let wireframes = member(member(event, "data")?, "wireframes")?;
-    let wireframe = elements(wireframes)?.into_iter().find(|wireframe| {
-        member(wireframe, "id").and_then(|id| id.first()).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-')
-    })?;
+    let has_number = |wireframe: &&[u8]| member(wireframe, "id").and_then(number).is_some();
+    let wireframe = elements(wireframes).find(has_number)?;
     let kind = member(wireframe, "type").and_then(text);
     Some(if kind.as_deref() == Some("screenshot") { SnapshotMode::Screenshot } else { SnapshotMode::Wireframe })
 }
 
 fn trimmed(value: &[u8]) -> Option<String> {
     text(value).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// The raw value of `key`, where `value` is an object that has it.
-fn member<'a>(value: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    let members: HashMap<Cow<'a, str>, &'a RawValue> = serde_json::from_slice(value).ok()?;
-    members.get(key).map(|raw| raw.get().as_bytes())
-}
-
-fn elements(value: &[u8]) -> Option<Vec<&[u8]>> {
-    let elements: Vec<&RawValue> = serde_json::from_slice(value).ok()?;
-    Some(elements.into_iter().map(|raw| raw.get().as_bytes()).collect())
-}
-
-fn text(value: &[u8]) -> Option<String> {
-    serde_json::from_slice(value).ok()
 }

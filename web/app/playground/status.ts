@@ -72,7 +72,8 @@ async function look(posthog: PostHog): Promise<void> {
     show('kept', counted(answer.value.event_count, 'event'));
     const link = document.getElementById('watch');
     link?.setAttribute('href', `/recordings/${encodeURIComponent(id)}`);
-    link?.removeAttribute('aria-disabled');
+    link?.classList.add('primary');
+    show('watch', 'Watch it');
   } else if (answer.kind === 'offline') {
     say('warn', 'the server does not answer; trying again');
   }

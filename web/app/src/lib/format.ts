@@ -95,19 +95,23 @@ export function pageOf(url: string | null): { readonly host: string; readonly pa
   }
 }
 
-/** What the recording was made on and with: `Chrome on Linux, posthog-js 1.449.2`. */
-export function madeWith(recording: Recording): string {
+/** What the recording was made on, where that is known: `Chrome on Linux`. */
+export function deviceOf(recording: Recording): string | null {
   const properties = recording.person?.properties ?? {};
   const property = (name: string) => {
     const value = properties[name] ?? properties[`$${name}`];
     return typeof value === 'string' && value !== '' ? value : null;
   };
   const device = [property('browser'), property('os')].filter((part) => part !== null).join(' on ');
+  return device || (recording.source === 'mobile' ? 'Mobile app' : null);
+}
+
+/** What the recording was made on and with: `Chrome on Linux, posthog-js 1.449.2`. */
+export function madeWith(recording: Recording): string {
   // The browser library calls itself `web` on the wire.
   const name = recording.library === 'web' ? 'posthog-js' : recording.library;
   const library = [name, recording.library_version].filter((part) => part !== null).join(' ');
-  const source = recording.source === 'mobile' ? 'Mobile app' : '';
-  return [device || source, library].filter((part) => part !== '').join(', ');
+  return [deviceOf(recording), library].filter((part) => part !== null && part !== '').join(', ');
 }
 
 function isGenerated(id: string): boolean {

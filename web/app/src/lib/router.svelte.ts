@@ -59,7 +59,7 @@ function onClick(event: MouseEvent): void {
   if (event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const link = event.target instanceof Element ? event.target.closest('a') : null;
-  if (!link || link.target !== '' || link.hasAttribute('download') || link.origin !== location.origin) return;
+  if (link?.target !== '' || link.hasAttribute('download') || link.origin !== location.origin) return;
   if (link.hash !== '' || routeOf(link.pathname).kind === 'unknown') return;
   event.preventDefault();
   navigate(link.pathname + link.search);

@@ -1,1 +1,173 @@
-fn main(){}
+//! The `reelcase` command: runs the server, and works on stores and `.reel` files from the shell.
+//!
+//! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage.
+
+mod file;
+mod local;
+mod remote;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Records, keeps, plays and moves web session replays, in files that are yours.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server: records, stores, plays.
+    #[command(
+        after_help = "Examples:\n  reelcase serve --data ./data\n  REELCASE_SECRET=… reelcase serve --data /var/lib/reelcase --listen 0.0.0.0:8787"
+    )]
+    Serve(serve::ServeArgs),
+    /// Watch one .reel file in the browser, without a store.
+    #[command(after_help = "Example:\n  reelcase open 01a1fbdb.reel")]
+    Open(serve::OpenArgs),
+    /// List recordings, newest first.
+    #[command(
+        after_help = "Examples:\n  reelcase ls --data ./data\n  reelcase ls --data ./data --json | jq -r .id\n  reelcase ls --server http://127.0.0.1:8787 --token …"
+    )]
+    Ls {
+        #[command(flatten)]
+        source: Source,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one recording and its figures, as JSON.
+    Show {
+        /// The recording's id.
+        id: String,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Write a recording to a file or pipe.
+    #[command(
+        after_help = "Examples:\n  reelcase export ID --data ./data --format reel --output ID.reel\n  reelcase export ID --data ./data --format jsonl --output - | jq ."
+    )]
+    Export {
+        /// The recording's id.
+        id: String,
+        #[command(flatten)]
+        source: Source,
+        /// jsonl: lines of ["window id",{event}] in time order; reel: the portable file.
+        #[arg(long, value_enum, default_value = "reel")]
+        format: Format,
+        /// Where to write; - is stdout.
+        #[arg(long, short, default_value = "-")]
+        output: PathBuf,
+    },
+    /// Check every byte of .reel files. Exits with 1 where there is damage.
+    #[command(after_help = "Example:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel")]
+    Verify {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Rebuild the catalog of a store from its objects.
+    Rebuild {
+        /// The data directory; no server may hold it.
+        #[arg(long)]
+        data: PathBuf,
+    },
+    /// Ask a running server what works and what does not.
+    Doctor {
+        /// Where it runs.
+        #[arg(long, default_value = "http://127.0.0.1:8787")]
+        server: String,
+        /// What opens it.
+        #[arg(long, env = "REELCASE_TOKEN", hide_env_values = true)]
+        token: String,
+    },
+}
+
+/// Where recordings are read from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false, id = "place")]
+struct Place {
+    /// A data directory that no server holds.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// A running server.
+    #[arg(long)]
+    server: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    #[command(flatten)]
+    place: Place,
+    /// What opens the server.
+    #[arg(long, env = "REELCASE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// Lines in time order.
+    Jsonl,
+    /// The portable file.
+    Reel,
+}
+
+impl Format {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Reel => "reel",
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse().command).await {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::serve(args).await?,
+        Command::Open(args) => serve::open(args).await?,
+        Command::Ls { source, json } => match source.place.data {
+            Some(data) => local::ls(&data, json).await?,
+            None => remote::Remote::new(source.place.server, source.token)?.ls(json).await?,
+        },
+        Command::Show { id, source } => match source.place.data {
+            Some(data) => local::show(&data, &id).await?,
+            None => remote::Remote::new(source.place.server, source.token)?.show(&id).await?,
+        },
+        Command::Export { id, source, format, output } => match source.place.data {
+            Some(data) => local::export(&data, &id, format, &output).await?,
+            None => remote::Remote::new(source.place.server, source.token)?.export(&id, format, &output).await?,
+        },
+        Command::Verify { files } => return file::verify(&files),
+        Command::Rebuild { data } => local::rebuild(&data).await?,
+        Command::Doctor { server, token } => {
+            return remote::Remote::new(Some(server), Some(token))?.doctor().await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever reads our output may stop when they have enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

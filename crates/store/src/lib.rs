@@ -1,1 +1,23 @@
-//! x
+//! Where recordings live: a durable inbox, objects that are valid `.reel` files, and a catalog that can be rebuilt
+//! from them.
+//!
+//! **An upload is safe once the inbox has synced it; it is sealed once an object that holds it has its name; the
+//! catalog only follows.** Every object names the uploads its blocks hold, so whatever is replayed after a crash is
+//! recognised and dropped. The modules are declared in the order an upload travels.
+
+pub mod catalog;
+pub mod clock;
+pub mod export;
+pub mod inbox;
+pub mod lock;
+pub mod merge;
+pub mod objects;
+mod pending;
+mod persons;
+pub mod record;
+mod seal;
+pub mod store;
+
+pub use clock::{Clock, SystemClock};
+pub use record::{Accepted, ItemKind, ItemRef};
+pub use store::{AcceptError, Receipt, Store, StoreError, StoreOptions};

@@ -1,0 +1,53 @@
+# `make run` and `make test` are all a newcomer needs. Both work on a fresh machine with Rust, Node and make.
+
+CARGO ?= cargo
+DATA ?= data
+LISTEN ?= 127.0.0.1:8787
+WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/index.html -type f 2>/dev/null)
+POSTHOG := crates/server/posthog-js
+
+.PHONY: run build web test test-deps test-rust test-web lint clean
+
+## Build everything and serve on the embedded store; prints the URL.
+run: build
+	./target/release/reelcase serve --data $(DATA) --listen $(LISTEN)
+
+build: web $(POSTHOG)/dist/array.js.gz
+	$(CARGO) build --release --locked --bin reelcase
+
+## The web app and the player, into web/dist.
+web: web/dist/index.html
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && npm ci --no-audit --no-fund
+	touch $@
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	cd web && npm run build
+	touch $@
+
+## The pinned posthog-js, checked against its published digest.
+$(POSTHOG)/dist/array.js.gz: $(POSTHOG)/version $(POSTHOG)/integrity $(POSTHOG)/fetch.sh
+	sh $(POSTHOG)/fetch.sh
+
+## Install what the tests need, then run all of them.
+test: test-deps lint test-rust test-web
+
+test-deps: web $(POSTHOG)/dist/array.js.gz
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+
+lint: web/node_modules/.package-lock.json
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	cd web && npm run check
+
+test-rust: web $(POSTHOG)/dist/array.js.gz
+	$(CARGO) test --workspace --locked
+
+test-web: web
+	cd web && npm test
+	node --test --test-concurrency=1 $$(find web/e2e -name '*.test.mjs')
+
+clean:
+	$(CARGO) clean
+	rm -rf web/dist web/node_modules

@@ -1,0 +1,115 @@
+//! Commands on a store that no server holds.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use reelcase_server::api::Recording;
+use reelcase_store::catalog::{ListQuery, RecordingRow};
+use reelcase_store::export::ReelExport;
+use reelcase_store::merge::LineMerge;
+use reelcase_store::{Store, StoreOptions, SystemClock};
+
+use crate::Format;
+use crate::file::Output;
+
+/// Opens an existing store and seals what an earlier process left in its inbox.
+pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store>> {
+    if !data.join("store-id").exists() {
+        bail!("there is no store in {}\nhint: `reelcase serve --data {0}` makes one", data.display());
+    }
+    let options = StoreOptions { command: command.to_owned(), ..StoreOptions::new(data) };
+    let store = Store::open(options, Arc::new(SystemClock)).await;
+    let store = store.with_context(|| format!("cannot open the store in {}", data.display()))?;
+    store.seal_all().await?;
+    Ok(store)
+}
+
+/// `reelcase ls --data`.
+pub(crate) async fn ls(data: &Path, json: bool) -> anyhow::Result<()> {
+    let store = open(data, "reelcase ls").await?;
+    let mut cursor = None;
+    loop {
+        let page = store.catalog().list(ListQuery { cursor: cursor.take(), ..ListQuery::default() }).await?;
+        for row in &page.recordings {
+            print_row(&serde_json::to_value(Recording::new(row, store.now_ms()))?, json)?;
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    store.close().await?;
+    Ok(())
+}
+
+/// `reelcase show --data`.
+pub(crate) async fn show(data: &Path, id: &str) -> anyhow::Result<()> {
+    let store = open(data, "reelcase show").await?;
+    let row = find(&store, id).await?;
+    println!("{}", serde_json::to_string_pretty(&Recording::new(&row, store.now_ms()))?);
+    store.close().await?;
+    Ok(())
+}
+
+/// `reelcase export --data`.
+pub(crate) async fn export(data: &Path, id: &str, format: Format, path: &Path) -> anyhow::Result<()> {
+    let store = open(data, "reelcase export").await?;
+    let row = find(&store, id).await?;
+    let blocks = store.blocks(&row.project, &row.id).await?;
+    let mut output = Output::open(path)?;
+    match format {
+        Format::Jsonl => {
+            let mut merge = LineMerge::new(&store, blocks);
+            while let Some(chunk) = merge.next_chunk().await? {
+                output.write(&chunk)?;
+            }
+        }
+        Format::Reel => {
+            let mut reel = ReelExport::new(&store, row, blocks);
+            while let Some(chunk) = reel.next_chunk().await? {
+                output.write(&chunk)?;
+            }
+        }
+    }
+    output.finish()?;
+    store.close().await?;
+    Ok(())
+}
+
+/// `reelcase rebuild`.
+pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<()> {
+    let objects = Store::rebuild(data, "reelcase rebuild").await?;
+    eprintln!("rebuilt the catalog from {objects} objects");
+    Ok(())
+}
+
+/// Prints a recording as JSON, or as a row that a person reads.
+pub(crate) fn print_row(recording: &serde_json::Value, json: bool) -> anyhow::Result<()> {
+    use std::io::Write;
+
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{recording}")?;
+        return Ok(());
+    }
+    let text = |name: &str| recording[name].as_str().unwrap_or("").to_owned();
+    let number = |name: &str| recording[name].as_i64().unwrap_or_default();
+    writeln!(
+        out,
+        "{}  {}  {:>7.1} s  {:>6} events  {:>4} clicks  {}",
+        text("id"),
+        text("start"),
+        number("duration_ms") as f64 / 1000.0,
+        number("event_count"),
+        number("click_count"),
+        // A recorded URL is a stranger's text: nothing in it may steer the terminal.
+        text("start_url").replace(char::is_control, "\u{fffd}"),
+    )?;
+    Ok(())
+}
+
+async fn find(store: &Store, id: &str) -> anyhow::Result<RecordingRow> {
+    let found = store.catalog().find(&id.parse()?).await?;
+    found.into_iter().next().with_context(|| format!("there is no recording {id}"))
+}

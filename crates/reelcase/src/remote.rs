@@ -1,0 +1,90 @@
+//! Commands that talk to a running server.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::Format;
+use crate::file::Output;
+use crate::local::print_row;
+
+/// A server and what opens it.
+pub(crate) struct Remote {
+    base: String,
+    token: String,
+    client: reqwest::Client,
+}
+
+impl Remote {
+    /// Checks that there is all that is needed.
+    pub(crate) fn new(server: Option<String>, token: Option<String>) -> anyhow::Result<Self> {
+        let base = server.context("--server is missing")?.trim_end_matches('/').to_owned();
+        let token = token.context("--token is missing\nhint: the server prints it, and keeps it in DIR/secret")?;
+        Ok(Self { base, token, client: reqwest::Client::new() })
+    }
+
+    /// `reelcase ls --server`.
+    pub(crate) async fn ls(&self, json: bool) -> anyhow::Result<()> {
+        let mut cursor = String::new();
+        loop {
+            let page = self.json(&format!("/api/recordings?limit=200{cursor}")).await?;
+            for recording in page["recordings"].as_array().into_iter().flatten() {
+                print_row(recording, json)?;
+            }
+            let Some(next) = page["next"].as_str() else { return Ok(()) };
+            cursor = format!("&cursor={next}");
+        }
+    }
+
+    /// `reelcase show --server`.
+    pub(crate) async fn show(&self, id: &str) -> anyhow::Result<()> {
+        println!("{}", serde_json::to_string_pretty(&self.json(&format!("/api/recordings/{id}")).await?)?);
+        Ok(())
+    }
+
+    /// `reelcase export --server`.
+    pub(crate) async fn export(&self, id: &str, format: Format, path: &Path) -> anyhow::Result<()> {
+        let mut response = self.get(&format!("/api/recordings/{id}/export?format={}", format.as_str())).await?;
+        let mut output = Output::open(path)?;
+        while let Some(chunk) = response.chunk().await? {
+            output.write(&chunk)?;
+        }
+        output.finish()
+    }
+
+    /// `reelcase doctor`.
+    pub(crate) async fn doctor(&self) -> anyhow::Result<ExitCode> {
+        let report = self.json("/api/doctor").await?;
+        let mut code = ExitCode::SUCCESS;
+        for check in report["checks"].as_array().into_iter().flatten() {
+            let is_ok = check["ok"].as_bool().unwrap_or(false);
+            if !is_ok {
+                code = ExitCode::FAILURE;
+            }
+            let text = |name: &str| check[name].as_str().unwrap_or("").to_owned();
+            println!("{} {}: {}", if is_ok { "ok  " } else { "FAIL" }, text("name"), text("message"));
+            if !text("hint").is_empty() && !is_ok {
+                println!("     hint: {}", text("hint"));
+            }
+        }
+        Ok(code)
+    }
+
+    async fn json(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(serde_json::from_slice(&self.get(path).await?.bytes().await?)?)
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        let url = format!("{}{path}", self.base);
+        let response = self.client.get(&url).bearer_auth(&self.token).send().await;
+        let response = response.with_context(|| format!("cannot reach {}", self.base))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
+        bail!("the server answered {status}: {}", body["error"]["message"].as_str().unwrap_or("no reason given"))
+    }
+}

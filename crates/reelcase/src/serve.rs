@@ -1,0 +1,142 @@
+//! Runs the server: on a store, or on one file.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use reelcase_server::{BoundServer, Secret, ServerOptions};
+use reelcase_store::{Store, StoreOptions, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::file;
+
+/// `reelcase serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The data directory; made where there is none.
+    #[arg(long, env = "REELCASE_DATA", default_value = "data")]
+    data: PathBuf,
+    /// Where to listen. Other addresses than loopback need a secret.
+    #[arg(long, env = "REELCASE_LISTEN", default_value = "127.0.0.1:8787")]
+    listen: SocketAddr,
+    /// Let any well-formed project key record, creating its project. On by default on loopback only.
+    #[arg(long, env = "REELCASE_ACCEPT_ANY_KEY")]
+    accept_any_key: bool,
+    /// What opens the recordings to people. Made up on loopback, and kept in DIR/secret.
+    #[arg(long, env = "REELCASE_SECRET", hide_env_values = true, conflicts_with = "secret_file")]
+    secret: Option<String>,
+    /// A file with the secret.
+    #[arg(long, env = "REELCASE_SECRET_FILE")]
+    secret_file: Option<PathBuf>,
+    /// Path below which a reverse proxy mounts the server, such as /replay.
+    #[arg(long, env = "REELCASE_PATH_PREFIX", default_value = "")]
+    path_prefix: String,
+    /// Address under which browsers reach the server, where it differs from --listen.
+    #[arg(long, env = "REELCASE_PUBLIC_URL")]
+    public_url: Option<String>,
+    /// Folder of further posthog-js releases: FOLDER/VERSION/dist/*.js.
+    #[arg(long, env = "REELCASE_STATIC_DIR")]
+    static_dir: Option<PathBuf>,
+    /// Keep analytics events that belong to no recording, too.
+    #[arg(long, env = "REELCASE_KEEP_ALL_EVENTS")]
+    keep_all_events: bool,
+    /// Log as JSON, one object a line.
+    #[arg(long, env = "REELCASE_LOG_JSON")]
+    log_json: bool,
+}
+
+/// `reelcase open`.
+#[derive(Debug, Args)]
+pub(crate) struct OpenArgs {
+    /// The file.
+    file: PathBuf,
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+}
+
+/// Serves a store until told to stop, then seals what waits.
+pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    start_logging(args.log_json);
+    let options = StoreOptions { command: "reelcase serve".to_owned(), ..StoreOptions::new(&args.data) };
+    let store = Store::open(options, Arc::new(SystemClock)).await;
+    let store = store.with_context(|| format!("cannot open the store in {}", args.data.display()))?;
+    let options = ServerOptions {
+        listen: args.listen,
+        secret: secret(&args)?,
+        accept_any_key: args.accept_any_key.then_some(true),
+        path_prefix: args.path_prefix,
+        public_url: args.public_url,
+        static_dir: args.static_dir,
+        keep_all_events: args.keep_all_events,
+        ..ServerOptions::default()
+    };
+    run(options, store).await
+}
+
+/// Serves one file from a store that lasts as long as the command.
+pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
+    start_logging(false);
+    drop(file::open(&args.file)?);
+    let dir = tempfile::tempdir()?;
+    let objects = Store::place_object(dir.path(), &args.file).await;
+    objects.with_context(|| format!("cannot open {}", args.file.display()))?;
+    let options = StoreOptions { command: "reelcase open".to_owned(), ..StoreOptions::new(dir.path()) };
+    let store = Store::open(options, Arc::new(SystemClock)).await?;
+    run(ServerOptions { listen: args.listen, ..ServerOptions::default() }, store).await
+}
+
+async fn run(options: ServerOptions, store: Arc<Store>) -> anyhow::Result<()> {
+    let server = BoundServer::bind(options, Arc::clone(&store)).await?;
+    println!("Reelcase is ready: {}", server.login_url());
+    std::io::stdout().flush()?;
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let told_to_stop = async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    };
+    server.serve(told_to_stop).await;
+    store.close().await?;
+    Ok(())
+}
+
+/// The secret that was given; on loopback, else, the one that the store keeps, so that links outlive a restart.
+fn secret(args: &ServeArgs) -> anyhow::Result<Option<Secret>> {
+    if let Some(text) = &args.secret {
+        return Ok(Some(Secret::new(text)?));
+    }
+    if let Some(path) = &args.secret_file {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        return Ok(Some(Secret::new(&text)?));
+    }
+    if !args.listen.ip().is_loopback() {
+        return Ok(None);
+    }
+    kept_secret(&args.data.join("secret")).map(Some)
+}
+
+fn kept_secret(path: &Path) -> anyhow::Result<Secret> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    if let Ok(text) = std::fs::read_to_string(path) {
+        return Ok(Secret::new(&text)?);
+    }
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes for a secret: {error}"))?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| writeln!(file, "{text}")).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Secret::new(&text)?)
+}
+
+fn start_logging(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("REELCASE_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json { builder.json().init() } else { builder.init() }
+}

@@ -1,0 +1,101 @@
+//! A real server process for tests, and what they ask of it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// The binary under test.
+pub fn reelcase() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_reelcase"))
+}
+
+/// Where the corpus is; fails clearly where it is not.
+pub fn corpus(part: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus").join(part);
+    assert!(path.exists(), "the corpus is missing: {}", path.display());
+    path
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub url: String,
+    pub token: String,
+}
+
+impl Server {
+    /// Starts on a store and waits until it serves.
+    pub fn start(data: &Path) -> Self {
+        Self::start_on(data, "127.0.0.1:0")
+    }
+
+    /// Starts on a fixed address.
+    pub fn start_on(data: &Path, listen: &str) -> Self {
+        let mut child = reelcase()
+            .args(["serve", "--listen", listen, "--data"])
+            .arg(data)
+            .env("REELCASE_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let login = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+        let (url, token) = login.split_once("/?token=").unwrap_or_else(|| panic!("no login link in {line:?}"));
+        Self { child, url: url.to_owned(), token: token.to_owned() }
+    }
+
+    /// Ends the process as a power cut of the program would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks the server to stop and waits until it has.
+    pub fn stop(mut self) {
+        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// Reads JSON from the API.
+    pub async fn api(&self, path: &str) -> Value {
+        let response = reqwest::Client::new().get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await;
+        let response = response.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Exports a recording's lines.
+    pub async fn lines(&self, id: &str) -> Vec<Value> {
+        let url = format!("{}/api/recordings/{id}/export?format=jsonl", self.url);
+        let response = reqwest::Client::new().get(url).bearer_auth(&self.token).send().await.unwrap();
+        assert!(response.status().is_success(), "{id}: {}", response.status());
+        let bytes = response.bytes().await.unwrap();
+        bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(parse_line).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Parses a line whose depth and surrogates serde would refuse, keeping what the tests look at.
+fn parse_line(line: &[u8]) -> Value {
+    use reelcase_format::event::EventHead;
+    use reelcase_format::line::split_line;
+
+    let (window, event) = split_line(line).unwrap();
+    let head = EventHead::read(event).unwrap();
+    serde_json::json!({
+        "window": window, "type": head.kind, "timestamp": head.timestamp_ms(), "source": head.source,
+        "interaction": head.interaction, "has_cv": head.has_cv, "event_bytes": event.len(),
+        "hash": uuid::Uuid::from_slice(&reelcase_format::block::BlockHash::of(event).as_bytes()[..16]).unwrap().to_string(),
+    })
+}

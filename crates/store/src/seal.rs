@@ -1,0 +1,324 @@
+//! Turns waiting uploads into blocks: undoes their codings, sorts their events by time, counts and compresses them.
+//!
+//! Pure work on bytes, to be run off the async threads. What cannot be read is reported and never holds up the rest;
+//! it cannot be sent again, since the inbox had accepted it.
+
+use reelcase_format::block::{BlockBuilder, BlockKind, EncodedBlock};
+use reelcase_format::cv::{self, CvOutcome};
+use reelcase_format::event::{EventHead, events};
+use reelcase_format::id::UploadId;
+use reelcase_format::json;
+use reelcase_format::limits::Limits;
+use reelcase_format::line::{begin_line, end_line};
+use reelcase_format::reel::{Finished, RecordingEntry, ReelError, ReelHeader, ReelWriter};
+use reelcase_format::summary::{Counted, Summarizer, Summary, UploadFacts};
+use reelcase_format::upload::{self, Item, Wire};
+use serde_json::{Map, Value};
+
+use crate::catalog::{BlockRow, CatalogCommit, ObjectKind, ObjectRow, PersonChange, RecordingDelta, SealedUpload};
+use crate::pending::{GroupKey, PendingItem};
+use crate::persons;
+use crate::record::{self, ItemKind, RecordHead};
+
+/// Fast, and on this kind of data smaller than level 3.
+pub(crate) const SEAL_LEVEL: i32 = 1;
+
+/// What names this program in the files it writes.
+pub(crate) const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"));
+
+/// Metadata of a recording in an object: when the object was made, ms since the epoch, server clock.
+const SEALED_AT: &str = "sealed_at_ms";
+
+/// A group of items with the records they lie in.
+pub(crate) struct Gathered {
+    pub(crate) key: GroupKey,
+    pub(crate) items: Vec<(PendingItem, std::sync::Arc<Vec<u8>>)>,
+}
+
+/// An object ready to be written.
+pub(crate) struct Sealed {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) commit: CatalogCommit,
+    /// Events and uploads that could not be read, with the reason: stable names, for counting.
+    pub(crate) drops: Vec<(&'static str, u64)>,
+}
+
+/// Makes one object of several groups.
+pub(crate) fn seal(
+    groups: Vec<Gathered>,
+    object: ObjectRow,
+    limits: &Limits,
+    now_ms: i64,
+) -> Result<Sealed, ReelError> {
+    let header = ReelHeader { object: object.key.clone(), creator: CREATOR.to_owned(), other: Map::new() };
+    let (mut writer, mut bytes) = ReelWriter::new(header)?;
+    let mut persons = Vec::new();
+    let mut drops = Drops::default();
+    for group in groups {
+        let mut sealer = GroupSealer::new(group.key.clone(), limits);
+        for (item, record) in &group.items {
+            sealer.add(item, record, &mut drops);
+        }
+        let (summary, blocks, mut changes) = sealer.finish(&mut drops)?;
+        persons.append(&mut changes);
+        let mut ordinals = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            let (ordinal, block_bytes) = writer.push_block(block)?;
+            ordinals.push(ordinal);
+            bytes.extend_from_slice(&block_bytes);
+        }
+        if let (Some(id), false) = (group.key.recording, ordinals.is_empty()) {
+            writer.push_recording(RecordingEntry {
+                id,
+                project: group.key.project,
+                summary,
+                blocks: ordinals,
+                metadata: Map::from_iter([(SEALED_AT.to_owned(), Value::from(now_ms))]),
+                replaces: Vec::new(),
+                other: Map::new(),
+            });
+        }
+    }
+    let finished = writer.finish()?;
+    bytes.extend_from_slice(&finished.bytes);
+    let commit = commit_of(&finished, object, persons);
+    Ok(Sealed { bytes, commit, drops: drops.0 })
+}
+
+/// What the catalog is to be told of a file that was just written.
+fn commit_of(finished: &Finished, object: ObjectRow, persons: Vec<PersonChange>) -> CatalogCommit {
+    let object = ObjectRow { stored_bytes: finished.file_bytes, ..object };
+    commit_of_index(&finished.index, object, persons)
+}
+
+/// What the catalog is to be told of an object, from its index alone but for the persons.
+pub(crate) fn commit_of_index(
+    index: &reelcase_format::reel::Index,
+    object: ObjectRow,
+    persons: Vec<PersonChange>,
+) -> CatalogCommit {
+    let mut uploads = Vec::new();
+    let mut blocks = Vec::new();
+    for (ordinal, entry) in (0u32..).zip(&index.blocks) {
+        let head = &entry.head;
+        uploads.extend(head.uploads.iter().map(|upload| SealedUpload {
+            project: head.project.clone(),
+            recording: head.recording.clone(),
+            upload: *upload,
+        }));
+        let Some(recording) = head.recording.clone() else { continue };
+        blocks.push(BlockRow {
+            project: head.project.clone(),
+            recording,
+            object: object.key.clone(),
+            block: ordinal,
+            offset: entry.offset,
+            stored_bytes: head.stored_bytes,
+            plain_bytes: head.plain_bytes,
+            start_ms: head.start_ms,
+            end_ms: head.end_ms,
+            event_count: head.event_count,
+            windows: head.windows.clone(),
+            keyframes: head.keyframes.clone(),
+            kind: head.kind,
+            hash: head.hash,
+        });
+    }
+    let sealed_at_ms = |entry: &RecordingEntry| entry.metadata.get(SEALED_AT).and_then(Value::as_i64);
+    let recordings = index.recordings.iter().map(|entry| RecordingDelta {
+        project: entry.project.clone(),
+        id: entry.id.clone(),
+        summary: entry.summary.clone(),
+    });
+    CatalogCommit {
+        object: ObjectRow { recording_count: index.recordings.len() as u64, kind: ObjectKind::Batch, ..object },
+        recordings: recordings.collect(),
+        blocks,
+        replaced: index.recordings.iter().flat_map(|entry| entry.replaces.clone()).collect(),
+        uploads,
+        persons,
+        now_ms: index.recordings.iter().filter_map(sealed_at_ms).max().unwrap_or_default(),
+    }
+}
+
+/// What was dropped while sealing, by reason.
+#[derive(Default)]
+struct Drops(Vec<(&'static str, u64)>);
+
+impl Drops {
+    fn count(&mut self, reason: &'static str) {
+        match self.0.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((reason, 1)),
+        }
+    }
+}
+
+/// One event in the arena of a [`GroupSealer`].
+struct Line {
+    timestamp_ms: i64,
+    /// Index into the windows of the group, or `None` for an analytics event.
+    window: Option<usize>,
+    /// Where the line begins in the arena, where the event begins in it, and where the line ends.
+    span: (usize, usize, usize),
+    kind: u8,
+    source: Option<u8>,
+    interaction: Option<u8>,
+    upload: UploadId,
+}
+
+/// Collects the events of one group, then orders them and packs them into blocks.
+struct GroupSealer<'a> {
+    key: GroupKey,
+    limits: &'a Limits,
+    arena: Vec<u8>,
+    lines: Vec<Line>,
+    windows: Vec<String>,
+    summarizer: Summarizer,
+}
+
+impl<'a> GroupSealer<'a> {
+    fn new(key: GroupKey, limits: &'a Limits) -> Self {
+        let (arena, lines, windows) = (Vec::new(), Vec::new(), Vec::new());
+        Self { key, limits, arena, lines, windows, summarizer: Summarizer::new() }
+    }
+
+    /// Adds one item of the record it lies in.
+    fn add(&mut self, pending: &PendingItem, record: &[u8], drops: &mut Drops) {
+        let Ok((head, body)) = record::decode(record) else { return drops.count("unreadable_record") };
+        let wire = Wire { body, content_type: head.content_type.as_deref(), compression: head.compression.as_deref() };
+        let Ok(inflated) = upload::inflate(&wire, self.limits) else { return drops.count("unreadable_body") };
+        let Ok(scanned) = upload::scan(&inflated, self.limits) else { return drops.count("unreadable_body") };
+        let Some(item) = scanned.items.iter().find(|item| item.index == pending.index as usize) else {
+            return drops.count("missing_item");
+        };
+        match pending.kind {
+            ItemKind::Snapshot => self.add_snapshot(item, &head, pending.upload, drops),
+            ItemKind::Event | ItemKind::Person => self.add_event(item, &head, pending.upload),
+        }
+    }
+
+    fn add_snapshot(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId, drops: &mut Drops) {
+        let session = self.key.recording.as_ref().map_or("", |id| id.as_str()).to_owned();
+        let window = self.window(item.window_id.as_deref().unwrap_or(&session));
+        self.summarizer.add_upload(&UploadFacts {
+            source: item.source.as_deref(),
+            library: item.library.as_deref().or(head.user_agent.as_deref().and_then(library_of)),
+            library_version: item.library_version.as_deref(),
+            distinct_id: item.distinct_id.as_deref(),
+        });
+        let mut budget = self.limits.fields_bytes_max;
+        for raw in events(item.data.unwrap_or_default()) {
+            let Some(event) = EventHead::read(raw) else {
+                drops.count("not_an_rrweb_event");
+                continue;
+            };
+            let line_starts = self.arena.len();
+            let (kind, source, interaction) = (event.kind, event.source, event.interaction);
+            let timestamp_ms = event.timestamp_ms();
+            begin_line(&self.windows[window], &mut self.arena);
+            let event_starts = self.arena.len();
+            if !event.has_cv {
+                json::append_compact(raw, &mut self.arena);
+            } else if let CvOutcome::Kept(_) = cv::plain_event(raw, self.limits, &mut budget, &mut self.arena) {
+                drops.count("kept_compressed");
+            }
+            end_line(&mut self.arena);
+            let span = (line_starts, event_starts, self.arena.len());
+            self.lines.push(Line { timestamp_ms, window: Some(window), span, kind, source, interaction, upload });
+        }
+    }
+
+    fn add_event(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId) {
+        let timestamp_ms = item.timestamp_ms.unwrap_or(head.received_at_ms - item.offset_ms.unwrap_or_default());
+        let line_starts = self.arena.len();
+        let out = &mut self.arena;
+        out.extend_from_slice(br#"{"kind":"event","event":"#);
+        json::append_string(&item.name, out);
+        out.extend_from_slice(b",\"uuid\":\"");
+        out.extend_from_slice(reelcase_format::id::upload_id_to_hex(&upload).as_bytes());
+        out.extend_from_slice(format!("\",\"timestamp\":{timestamp_ms}").as_bytes());
+        for (name, value) in [("distinct_id", &item.distinct_id), ("window_id", &item.window_id)] {
+            if let Some(value) = value {
+                out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+                json::append_string(value, out);
+            }
+        }
+        for (name, raw) in [
+            ("$set", json::member(item.raw, "$set")),
+            ("$set_once", json::member(item.raw, "$set_once")),
+            ("properties", item.properties),
+        ] {
+            if let Some(raw) = raw {
+                out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+                json::append_compact(raw, out);
+            }
+        }
+        out.extend_from_slice(b"}\n");
+        self.summarizer.add_analytics_event();
+        let span = (line_starts, line_starts, self.arena.len());
+        self.lines.push(Line { timestamp_ms, window: None, span, kind: 0, source: None, interaction: None, upload });
+    }
+
+    fn window(&mut self, id: &str) -> usize {
+        self.windows.iter().position(|known| known == id).unwrap_or_else(|| {
+            self.windows.push(id.to_owned());
+            self.windows.len() - 1
+        })
+    }
+
+    /// Orders the events by time and packs them. The analytics events go into blocks of their own.
+    fn finish(mut self, drops: &mut Drops) -> Result<(Summary, Vec<EncodedBlock>, Vec<PersonChange>), ReelError> {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.sort_by_key(|line| line.timestamp_ms);
+        let mut blocks = Vec::new();
+        let mut persons = Vec::new();
+        for kind in [BlockKind::Lines, BlockKind::Events] {
+            let new_builder = || BlockBuilder::new(self.key.project.clone(), self.key.recording.clone(), kind);
+            let mut builder = new_builder();
+            for line in lines.iter().filter(|line| line.window.is_some() == (kind == BlockKind::Lines)) {
+                let (starts, event_starts, ends) = line.span;
+                let bytes = &self.arena[starts..ends];
+                match line.window {
+                    Some(window) => {
+                        let counted = Counted {
+                            window: &self.windows[window],
+                            kind: line.kind,
+                            timestamp_ms: line.timestamp_ms,
+                            source: line.source,
+                            interaction: line.interaction,
+                            event: &self.arena[event_starts..ends.saturating_sub(2)],
+                        };
+                        self.summarizer.add(&counted, bytes.len());
+                        builder.push(&counted, bytes);
+                    }
+                    None => {
+                        builder.push_line(line.timestamp_ms, bytes);
+                        persons.extend(persons::change(&self.key.project, bytes));
+                    }
+                }
+                builder.note_upload(line.upload);
+                if builder.is_full() {
+                    push_encoded(std::mem::replace(&mut builder, new_builder()), &mut blocks, drops);
+                }
+            }
+            push_encoded(builder, &mut blocks, drops);
+        }
+        Ok((self.summarizer.finish(), blocks, persons))
+    }
+}
+
+fn push_encoded(builder: BlockBuilder, blocks: &mut Vec<EncodedBlock>, drops: &mut Drops) {
+    if builder.is_empty() {
+        return;
+    }
+    match builder.encode(SEAL_LEVEL) {
+        Ok(block) => blocks.push(block),
+        Err(_) => drops.count("block_not_encoded"),
+    }
+}
+
+/// The library that a user agent names, as PostHog's capture service reads it (`events/recordings.rs`).
+fn library_of(user_agent: &str) -> Option<&str> {
+    user_agent.split('/').next().filter(|name| name.contains("posthog"))
+}

@@ -1,0 +1,615 @@
+//! The store as a whole: accepts uploads, seals them, and reads recordings back.
+//!
+//! There is one way to read: what waits of a recording is sealed first, then its blocks are read. Sealing one
+//! recording out of turn costs little, and spares every reader a second kind of source.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reelcase_format::block::{BlockHead, BlockKind, BlockLimits, decode_block};
+use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
+use reelcase_format::limits::Limits;
+use reelcase_format::line::lines;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::catalog::{
+    BlockRow, Catalog, CatalogCommit, CatalogError, DropCount, ObjectKind, ObjectRow, PersonChange, SqliteCatalog,
+};
+use crate::clock::Clock;
+use crate::inbox::{DiskFiles, Inbox, InboxError, InboxOptions, Position};
+use crate::lock::{LockError, StoreLock};
+use crate::objects::{Listed, ObjectError, Objects, object_id};
+use crate::pending::{DueRule, Group, GroupKey, PendingIndex};
+use crate::persons;
+use crate::record::{self, Accepted};
+use crate::seal::{self, Gathered};
+
+/// Bytes of records that are sealed into one object at most, which also bounds the memory that sealing takes.
+const SEAL_RECORD_BYTES_MAX: u64 = 8 << 20;
+/// How often the sealer looks for what is due.
+const SEAL_TICK: Duration = Duration::from_millis(250);
+/// How long the sealer rests after the object store or the catalog refused.
+const SEAL_RETRY: Duration = Duration::from_secs(1);
+
+/// Where a store lies and how it behaves.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// What this process is, for whoever finds the store held: `reelcase serve`.
+    pub command: String,
+    /// What one upload may be.
+    pub limits: Limits,
+    /// The inbox.
+    pub inbox: InboxOptions,
+    /// A recording that is new, or comes back, is sealed this soon, ms.
+    pub seal_age_first_ms: i64,
+    /// A recording that goes on is sealed this often, ms.
+    pub seal_age_ms: i64,
+    /// A recording with this many bytes of uploads waiting is sealed at once.
+    pub seal_bytes: u64,
+}
+
+impl StoreOptions {
+    /// The defaults, for a store in `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            command: "reelcase".to_owned(),
+            limits: Limits::default(),
+            inbox: InboxOptions::default(),
+            seal_age_first_ms: 1_000,
+            seal_age_ms: 10_000,
+            seal_bytes: 4 << 20,
+        }
+    }
+}
+
+/// Why a store cannot be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it, or the lock cannot be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The inbox refused.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// The catalog refused.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The objects could not be read or written.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// A block's bytes are not what was stored. Other blocks are not affected.
+    #[error("block {block} of object {object} cannot be read")]
+    Block {
+        /// The object's id.
+        object: String,
+        /// The block's ordinal.
+        block: u32,
+        /// What is wrong with it.
+        #[source]
+        source: reelcase_format::block::BlockError,
+    },
+    /// A file cannot be laid out.
+    #[error(transparent)]
+    Reel(#[from] reelcase_format::reel::ReelError),
+    /// The directory cannot be used.
+    #[error("cannot use {path}")]
+    Directory {
+        /// The directory or file.
+        path: String,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why an upload was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// Too much waits. The client should come back.
+    #[error("too much is waiting to be sealed")]
+    Busy {
+        /// Seconds after which it may go better.
+        retry_after_s: u32,
+    },
+    /// The disk refuses. The client should come back.
+    #[error("the inbox cannot write")]
+    Failing {
+        /// Seconds after which it may go better.
+        retry_after_s: u32,
+        /// What the inbox says.
+        #[source]
+        source: InboxError,
+    },
+    /// Larger than any record may be; no retry can help.
+    #[error("the upload is larger than the inbox takes")]
+    TooLarge(#[source] InboxError),
+}
+
+/// What became of an accepted upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events of the client protocol that were new.
+    pub new_items: usize,
+    /// Events that were waiting already: a retry.
+    pub repeated_items: usize,
+}
+
+/// A store held by this process. See the module's page.
+pub struct Store {
+    options: StoreOptions,
+    clock: Arc<dyn Clock>,
+    store_id: String,
+    inbox: Arc<Inbox>,
+    catalog: Arc<dyn Catalog>,
+    objects: Objects,
+    pending: Mutex<PendingIndex>,
+    /// Held while an object is made: there is one at a time. Holds its sequence number.
+    next_seq: tokio::sync::Mutex<u64>,
+    watchers: Mutex<HashMap<GroupKey, Arc<Notify>>>,
+    stopping: watch::Sender<bool>,
+    sealer: Mutex<Option<JoinHandle<()>>>,
+    _lock: StoreLock,
+}
+
+impl Store {
+    /// Opens a store, creating it where there is none. Takes what an earlier process left: objects the catalog does
+    /// not know are entered, uploads in the inbox wait to be sealed.
+    pub async fn open(options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StoreError> {
+        let dir = options.dir.clone();
+        let unusable = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| StoreError::Directory { path, source }
+        };
+        std::fs::create_dir_all(&dir).map_err(unusable(&dir))?;
+        let lock = StoreLock::take(&dir.join("lock"), &options.command)?;
+        let store_id = read_or_make_id(&dir.join("store-id")).map_err(unusable(&dir.join("store-id")))?;
+        let catalog: Arc<dyn Catalog> = Arc::new(SqliteCatalog::open(dir.join("catalog.sqlite"))?);
+        let objects = Objects::local(&dir.join("objects"))?;
+        let next_seq = adopt(&objects, catalog.as_ref(), &store_id).await?;
+        let mut pending = PendingIndex::default();
+        let now_ms = clock.now_ms();
+        let inbox = open_inbox(&dir.join("inbox"), options.inbox.clone(), &mut pending, now_ms)?;
+        let store = Arc::new(Self {
+            options,
+            clock,
+            store_id,
+            inbox: Arc::new(inbox),
+            catalog,
+            objects,
+            pending: Mutex::new(pending),
+            next_seq: tokio::sync::Mutex::new(next_seq),
+            watchers: Mutex::default(),
+            stopping: watch::channel(false).0,
+            sealer: Mutex::new(None),
+            _lock: lock,
+        });
+        let task = tokio::spawn(run_sealer(Arc::clone(&store), store.stopping.subscribe()));
+        *locked(&store.sealer) = Some(task);
+        Ok(store)
+    }
+
+    /// Makes an upload durable. When this returns a receipt, what the client sent is on stable storage.
+    pub async fn accept(&self, mut upload: Accepted) -> Result<Receipt, AcceptError> {
+        let sent_items = upload.items.len();
+        {
+            let pending = self.pending();
+            if pending.is_full() {
+                return Err(AcceptError::Busy { retry_after_s: 5 });
+            }
+            let project = upload.project.clone();
+            upload.items.retain(|item| !pending.holds(&project, &item.upload));
+        }
+        let receipt = Receipt { new_items: upload.items.len(), repeated_items: sent_items - upload.items.len() };
+        if upload.items.is_empty() {
+            return Ok(receipt);
+        }
+        let (head, parts) = record::encode(upload);
+        let position = self.inbox.append(parts).await.map_err(|error| match error {
+            InboxError::Full { .. } => AcceptError::Busy { retry_after_s: 5 },
+            InboxError::TooLarge { .. } => AcceptError::TooLarge(error),
+            source => AcceptError::Failing { retry_after_s: 5, source },
+        })?;
+        if !self.pending().insert(&head, position, self.clock.now_ms()) {
+            self.inbox.release(position);
+        }
+        self.wake_watchers(&head);
+        Ok(receipt)
+    }
+
+    /// Seals what waits of one recording, so that its blocks are all there is.
+    pub async fn seal_recording(&self, project: &ProjectKey, id: &RecordingId) -> Result<(), StoreError> {
+        let key = GroupKey { project: project.clone(), recording: Some(id.clone()) };
+        self.seal_groups(vec![key]).await
+    }
+
+    /// Seals what waits of the recordings with this id, in whatever project.
+    pub async fn seal_id(&self, id: &RecordingId) -> Result<(), StoreError> {
+        let keys = self.pending().keys();
+        self.seal_groups(keys.into_iter().filter(|key| key.recording.as_ref() == Some(id)).collect()).await
+    }
+
+    /// Seals everything that waits.
+    pub async fn seal_all(&self) -> Result<(), StoreError> {
+        let keys = self.pending().keys();
+        self.seal_groups(keys).await
+    }
+
+    /// Seals everything and ends the store's tasks. Later uploads fail.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.stopping.send_replace(true);
+        let task = locked(&self.sealer).take();
+        if let Some(task) = task {
+            task.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?;
+        }
+        self.seal_all().await?;
+        let inbox = Arc::clone(&self.inbox);
+        tokio::task::spawn_blocking(move || inbox.close())
+            .await
+            .map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?;
+        self.catalog.close().await?;
+        Ok(())
+    }
+
+    /// What exists and who is in it.
+    pub fn catalog(&self) -> &dyn Catalog {
+        self.catalog.as_ref()
+    }
+
+    /// The time of day, as this store sees it.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// What one upload may be.
+    pub fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    /// Figures of the inbox, and how many events of the client protocol wait.
+    pub fn waiting(&self) -> (crate::inbox::InboxStats, usize) {
+        (self.inbox.stats(), self.pending().item_count())
+    }
+
+    /// The blocks of a recording, nothing left waiting.
+    pub async fn blocks(&self, project: &ProjectKey, id: &RecordingId) -> Result<Vec<BlockRow>, StoreError> {
+        self.seal_recording(project, id).await?;
+        Ok(self.catalog.blocks(project, id).await?)
+    }
+
+    /// Reads the zstd frame of a block as it is stored, not verified: the reader's hash is in the row.
+    pub async fn read_frame(&self, row: &BlockRow) -> Result<Bytes, StoreError> {
+        Ok(self.objects.read(&row.object, row.offset, row.stored_bytes).await?)
+    }
+
+    /// Reads, verifies and decompresses the lines of a block.
+    pub async fn read_lines(&self, row: &BlockRow) -> Result<Vec<u8>, StoreError> {
+        let frame = self.read_frame(row).await?;
+        let head = head_of(row);
+        let (object, block) = (row.object.clone(), row.block);
+        let decoded = tokio::task::spawn_blocking(move || decode_block(&frame, &head, &BlockLimits::default())).await;
+        let decoded = decoded.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?;
+        decoded.map_err(|source| StoreError::Block { object, block, source })
+    }
+
+    /// Wakes when something of the recording is accepted from now on.
+    pub fn subscribe(&self, project: &ProjectKey, id: &RecordingId) -> Arc<Notify> {
+        let key = GroupKey { project: project.clone(), recording: Some(id.clone()) };
+        let mut watchers = locked(&self.watchers);
+        // Those that nobody else holds are watched no more.
+        watchers.retain(|_, watcher| Arc::strong_count(watcher) > 1);
+        Arc::clone(watchers.entry(key).or_default())
+    }
+
+    /// Enters every object of a store into an empty catalog. The store must not be open.
+    pub async fn rebuild(dir: &Path, command: &str) -> Result<u64, StoreError> {
+        let _lock = StoreLock::take(&dir.join("lock"), command)?;
+        let path = dir.join("catalog.sqlite");
+        SqliteCatalog::delete(&path)
+            .map_err(|source| StoreError::Directory { path: path.display().to_string(), source })?;
+        let catalog = SqliteCatalog::open(path)?;
+        let objects = Objects::local(&dir.join("objects"))?;
+        let listed = objects.list().await?;
+        for object in &listed {
+            enter(&objects, &catalog, object).await?;
+        }
+        catalog.close().await?;
+        Ok(listed.len() as u64)
+    }
+
+    /// Lays a `.reel` file into a new store's directory as its only object, to be entered when the store is opened.
+    pub async fn place_object(dir: &Path, file: &Path) -> Result<(), StoreError> {
+        let unusable = |source| StoreError::Directory { path: file.display().to_string(), source };
+        let store_id = read_or_make_id(&dir.join("store-id")).map_err(unusable)?;
+        let bytes = tokio::fs::read(file).await.map_err(unusable)?;
+        let objects = Objects::local(&dir.join("objects"))?;
+        let id = object_id(&store_id, 0);
+        let stored_bytes = bytes.len() as u64;
+        objects.put(&id, bytes).await?;
+        objects.index(&id, stored_bytes).await?;
+        Ok(())
+    }
+
+    fn pending(&self) -> MutexGuard<'_, PendingIndex> {
+        locked(&self.pending)
+    }
+
+    fn wake_watchers(&self, head: &record::RecordHead) {
+        let watchers = locked(&self.watchers);
+        if watchers.is_empty() {
+            return;
+        }
+        for item in &head.items {
+            let key = GroupKey { project: head.project.clone(), recording: item.recording.clone() };
+            if let Some(watcher) = watchers.get(&key) {
+                watcher.notify_waiters();
+            }
+        }
+    }
+
+    async fn seal_due(&self) -> Result<(), StoreError> {
+        let rule = DueRule {
+            age_first_ms: self.options.seal_age_first_ms,
+            age_ms: self.options.seal_age_ms,
+            record_bytes_max: self.options.seal_bytes,
+            remember_ms: self.options.seal_age_ms * 4,
+        };
+        let keys = self.pending().due(self.clock.now_ms(), &rule);
+        self.seal_groups(keys).await
+    }
+
+    /// Seals the groups in as many objects as their bytes need.
+    async fn seal_groups(&self, keys: Vec<GroupKey>) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut next_seq = self.next_seq.lock().await;
+        let mut keys = keys.into_iter().peekable();
+        while keys.peek().is_some() {
+            let mut taken = Vec::new();
+            let mut record_bytes = 0;
+            while record_bytes < SEAL_RECORD_BYTES_MAX {
+                let Some(key) = keys.next() else { break };
+                let Some(group) = self.pending().take(&key) else { continue };
+                record_bytes += group.record_bytes;
+                taken.push((key, group));
+            }
+            if taken.is_empty() {
+                continue;
+            }
+            match self.seal_taken(&taken, *next_seq).await {
+                Ok(made) => {
+                    *next_seq += u64::from(made);
+                    self.release(taken);
+                }
+                Err(error) => {
+                    let mut pending = self.pending();
+                    taken.into_iter().for_each(|(key, group)| pending.put_back(key, group));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes, writes and enters one object. Returns false when everything in the groups was sealed before.
+    async fn seal_taken(&self, taken: &[(GroupKey, Group)], seq: u64) -> Result<bool, StoreError> {
+        let fresh = self.without_sealed(taken).await?;
+        if fresh.is_empty() {
+            return Ok(false);
+        }
+        let (inbox, limits, now_ms) = (Arc::clone(&self.inbox), self.options.limits.clone(), self.clock.now_ms());
+        let object = ObjectRow {
+            seq,
+            key: object_id(&self.store_id, seq),
+            kind: ObjectKind::Batch,
+            stored_bytes: 0,
+            recording_count: 0,
+        };
+        let key = object.key.clone();
+        let sealed = tokio::task::spawn_blocking(move || {
+            let gathered = gather(&inbox, fresh)?;
+            Ok::<_, StoreError>(seal::seal(gathered, object, &limits, now_ms)?)
+        });
+        let sealed = sealed.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))??;
+        self.objects.put(&key, sealed.bytes).await?;
+        self.catalog.commit(sealed.commit).await?;
+        if !sealed.drops.is_empty() {
+            let drops: Vec<_> = sealed
+                .drops
+                .iter()
+                .map(|(reason, count)| DropCount { reason: (*reason).to_owned(), count: *count })
+                .collect();
+            self.catalog.add_drops(&drops).await?;
+        }
+        Ok(true)
+    }
+
+    /// The groups without the uploads that an object holds already: retries, and what a crash left in the inbox.
+    async fn without_sealed(&self, taken: &[(GroupKey, Group)]) -> Result<Vec<(GroupKey, Group)>, StoreError> {
+        let mut fresh = Vec::with_capacity(taken.len());
+        for (key, group) in taken {
+            let uploads: Vec<UploadId> = group.items.iter().map(|item| item.upload).collect();
+            let is_sealed = self.catalog.sealed_uploads(&key.project, &uploads).await?;
+            let items = group.items.iter().zip(is_sealed).filter(|(_, is_sealed)| !is_sealed);
+            let items: Vec<_> = items.map(|(item, _)| item.clone()).collect();
+            if !items.is_empty() {
+                let (since_ms, record_bytes) = (group.since_ms, group.record_bytes);
+                fresh.push((key.clone(), Group { items, since_ms, record_bytes }));
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn release(&self, taken: Vec<(GroupKey, Group)>) {
+        let now_ms = self.clock.now_ms();
+        for (key, group) in taken {
+            let done = self.pending().sealed(&key, &group.items, now_ms);
+            done.into_iter().for_each(|position| self.inbox.release(position));
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dir", &self.options.dir).finish_non_exhaustive()
+    }
+}
+
+/// Seals what is due, until the store is closed. A failure is logged and tried again: nothing is lost by waiting.
+async fn run_sealer(store: Arc<Store>, mut stopping: watch::Receiver<bool>) {
+    let mut pause = SEAL_TICK;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        pause = match store.seal_due().await {
+            Ok(()) => SEAL_TICK,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot seal; uploads stay in the inbox");
+                SEAL_RETRY
+            }
+        };
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads each record once, however many of its items are wanted.
+fn gather(inbox: &Inbox, groups: Vec<(GroupKey, Group)>) -> Result<Vec<Gathered>, InboxError> {
+    let mut records: HashMap<Position, Arc<Vec<u8>>> = HashMap::new();
+    let mut gathered = Vec::with_capacity(groups.len());
+    for (key, group) in groups {
+        let mut items = Vec::with_capacity(group.items.len());
+        for item in group.items {
+            let record = match records.get(&item.position) {
+                Some(record) => Arc::clone(record),
+                None => {
+                    let record = match inbox.read(item.position) {
+                        Ok(record) => Arc::new(record),
+                        Err(error @ (InboxError::Corrupt { .. } | InboxError::NotFound { .. })) => {
+                            // The rest must not wait for what no retry can bring back; the inbox keeps the segment.
+                            tracing::error!(error = &error as &dyn std::error::Error, "an accepted upload is lost");
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    records.insert(item.position, Arc::clone(&record));
+                    record
+                }
+            };
+            items.push((item, record));
+        }
+        gathered.push(Gathered { key, items });
+    }
+    Ok(gathered)
+}
+
+fn open_inbox(dir: &Path, options: InboxOptions, pending: &mut PendingIndex, now_ms: i64) -> Result<Inbox, StoreError> {
+    let files =
+        DiskFiles::open(dir).map_err(|source| StoreError::Directory { path: dir.display().to_string(), source })?;
+    let mut useless = Vec::new();
+    let (inbox, recovery) = Inbox::open(Arc::new(files), options, |position, record| match record::decode(&record) {
+        Ok((head, _)) if pending.insert(&head, position, now_ms) => {}
+        Ok(_) => useless.push(position),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, ?position, "an inbox record cannot be read");
+        }
+    })?;
+    useless.into_iter().for_each(|position| inbox.release(position));
+    for damage in &recovery.damage {
+        tracing::warn!(?damage, "the inbox is damaged; what is readable is kept");
+    }
+    Ok(inbox)
+}
+
+/// Enters the objects that were written but not entered before the last process ended.
+async fn adopt(objects: &Objects, catalog: &dyn Catalog, store_id: &str) -> Result<u64, StoreError> {
+    let mut seq = catalog.next_object_seq().await?;
+    loop {
+        let id = object_id(store_id, seq);
+        let Some(stored_bytes) = objects.stored_bytes(&id).await? else { return Ok(seq) };
+        match enter(objects, catalog, &Listed { seq, id: id.clone(), stored_bytes }).await {
+            Ok(()) => seq += 1,
+            Err(StoreError::Object(ObjectError::Damaged { source, .. })) => {
+                // Torn by a power cut. Its uploads are still in the inbox, so it will be made again.
+                tracing::warn!(
+                    object = id,
+                    error = &source as &dyn std::error::Error,
+                    "an unfinished object is set aside"
+                );
+                objects.set_aside(&id).await?;
+                return Ok(seq);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Enters one object into the catalog, from its own bytes.
+async fn enter(objects: &Objects, catalog: &dyn Catalog, object: &Listed) -> Result<(), StoreError> {
+    let index = objects.index(&object.id, object.stored_bytes).await?;
+    let mut changes: Vec<PersonChange> = Vec::new();
+    for (ordinal, entry) in (0u32..).zip(&index.blocks) {
+        if entry.head.kind != BlockKind::Events {
+            continue;
+        }
+        let frame = objects.read(&object.id, entry.offset, entry.head.stored_bytes).await?;
+        let plain = decode_block(&frame, &entry.head, &BlockLimits::default());
+        let plain = plain.map_err(|source| StoreError::Block { object: object.id.clone(), block: ordinal, source })?;
+        changes.extend(lines(&plain).filter_map(|line| persons::change(&entry.head.project, line)));
+    }
+    let row = ObjectRow {
+        seq: object.seq,
+        key: object.id.clone(),
+        kind: ObjectKind::Batch,
+        stored_bytes: object.stored_bytes,
+        recording_count: 0,
+    };
+    let commit: CatalogCommit = seal::commit_of_index(&index, row, changes);
+    catalog.commit(commit).await?;
+    Ok(())
+}
+
+/// A block's head, as far as decoding needs it.
+pub(crate) fn head_of(row: &BlockRow) -> BlockHead {
+    BlockHead {
+        project: row.project.clone(),
+        recording: Some(row.recording.clone()),
+        kind: row.kind,
+        start_ms: row.start_ms,
+        end_ms: row.end_ms,
+        event_count: row.event_count,
+        plain_bytes: row.plain_bytes,
+        stored_bytes: row.stored_bytes,
+        windows: row.windows.clone(),
+        keyframes: row.keyframes.clone(),
+        uploads: Vec::new(),
+        hash: row.hash,
+        other: serde_json::Map::new(),
+    }
+}
+
+fn read_or_make_id(path: &Path) -> std::io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(id) => Ok(id.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = uuid::Uuid::new_v4().simple().to_string();
+            let unfinished = path.with_extension("new");
+            std::fs::write(&unfinished, &id)?;
+            std::fs::File::open(&unfinished)?.sync_all()?;
+            std::fs::rename(&unfinished, path)?;
+            Ok(id)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -95,8 +95,14 @@ fn id_of(record: &[u8]) -> u64 {
 }
 
 fn any_fault(chance: &mut Chance) -> Fault {
-    let operations =
-        [Operation::Create, Operation::Write, Operation::Sync, Operation::Rename, Operation::Remove, Operation::SyncDir];
+    let operations = [
+        Operation::Create,
+        Operation::Write,
+        Operation::Sync,
+        Operation::Rename,
+        Operation::Remove,
+        Operation::SyncDir,
+    ];
     let troubles = [Trouble::NoSpace, Trouble::Io, Trouble::Interrupted, Trouble::Short];
     Fault {
         operation: operations[chance.below(operations.len())],

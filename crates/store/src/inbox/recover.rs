@@ -192,11 +192,14 @@ impl<'a> Scan<'a> {
         self.hole.get_or_insert(Hole { start, has_trace }).has_trace |= has_trace;
     }
 
-    /// Judges the hole by what a later record says was durable before it.
+    /// Notes the hole before a valid head, and judges all holes by what this head says was durable: one that begins
+    /// below `synced_bytes` was on the disk once, even if a record of its own batch came between.
     fn close_hole(&mut self, synced_bytes: u64) {
         if let Some(Hole { start, .. }) = self.hole.take() {
-            let kind = if synced_bytes > start { DamageKind::Corrupt } else { DamageKind::Torn };
-            self.damage.push(Damage { segment: self.sequence, offset: start, kind });
+            self.damage.push(Damage { segment: self.sequence, offset: start, kind: DamageKind::Torn });
+        }
+        for damage in self.damage.iter_mut().filter(|damage| damage.offset < synced_bytes) {
+            damage.kind = DamageKind::Corrupt;
         }
     }
 

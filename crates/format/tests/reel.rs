@@ -1,5 +1,8 @@
 //! What `docs/format.md` promises of `.reel` files, from the outside.
 
+// The exemption for tests in clippy.toml does not reach helpers of an integration test.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +10,8 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 use reelcase_format::block::{
-    BlockBuilder, BlockError, BlockKind, BlockLimits, EncodedBlock, decode_block, encode_block,
+    BLOCK_PLAIN_BYTES_TARGET, BlockBuilder, BlockError, BlockKind, BlockLimits, EncodedBlock, decode_block,
+    encode_block,
 };
 use reelcase_format::reel::{
     BlockEntry, Index, IndexReader, OBJECT_ID_BYTES_MAX, RecordingEntry, ReelError, ReelHeader, ReelLimits, ReelWriter,
@@ -181,7 +185,7 @@ fn a_flipped_bit_is_found_and_spoils_one_block_at_most() {
             let mut damaged = file.clone();
             damaged[at] ^= 1 << bit;
             assert!(!verify(&damaged, &ReelLimits::default()).damage.is_empty(), "byte {at} bit {bit}");
-            assert!(recover(&damaged, &ReelLimits::default()).blocks.len() >= 1, "byte {at} bit {bit}");
+            assert!(!recover(&damaged, &ReelLimits::default()).blocks.is_empty(), "byte {at} bit {bit}");
             let readable = readable_blocks(&damaged);
             assert!(readable.iter().all(|block| originals.contains(block)), "byte {at} bit {bit}");
         }
@@ -335,6 +339,32 @@ fn claims_of_a_head_are_compared_with_the_frame() {
     assert!(matches!(refused, Err(BlockError::Mismatch { what: "stored bytes", .. })));
     assert!(EncodedBlock::from_parts(block.head().clone(), block.frame()).is_ok());
     assert!(EncodedBlock::from_parts(head, block.frame()).is_err());
+}
+
+#[test]
+fn a_block_is_full_at_its_target() {
+    let line = vec![b'\n'; BLOCK_PLAIN_BYTES_TARGET - 1];
+    let mut block = BlockBuilder::new(PROJECT.parse().unwrap(), None, BlockKind::Events);
+    block.push_line(1, &line);
+    assert!(!block.is_full());
+    block.push_line(1, b"\n");
+    assert!(block.is_full());
+}
+
+#[test]
+fn a_client_of_many_windows_fills_blocks_whose_heads_still_fit() {
+    let mut block = builder("r", &[]);
+    for at in 0.. {
+        let window = format!("{at}{}", "\u{1}".repeat(120));
+        let counted =
+            Counted { window: &window, kind: 2, timestamp_ms: at, source: None, interaction: None, event: b"{}" };
+        block.push(&counted, b"[]\n");
+        block.note_upload([at as u8; 16]);
+        if block.is_full() {
+            break;
+        }
+    }
+    assert!(block.encode(3).is_ok());
 }
 
 #[test]

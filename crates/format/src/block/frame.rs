@@ -85,14 +85,18 @@ pub(crate) fn open(bytes: &[u8]) -> Result<Frame<'_>, FrameFlaw> {
     }
     let frame_bytes = usize::try_from(length).map_or(usize::MAX, |length| length.saturating_add(LENGTH_ENDS));
     let frame = bytes.get(..frame_bytes).ok_or(FrameFlaw::CutOff)?;
-    let tag = frame.get(LENGTH_ENDS..LENGTH_ENDS + 4).and_then(Tag::from_bytes);
-    match tag {
+    match tag(frame) {
         Some(tag) if magic == MAGIC => {
             let body = verify(frame)?;
             Ok(Frame::Ours { tag, bytes: frame, body })
         }
         _ => Ok(Frame::Unknown { bytes: frame_bytes }),
     }
+}
+
+/// The tag of the frame at the start of `bytes`, if it is one that we know.
+pub(crate) fn tag(bytes: &[u8]) -> Option<Tag> {
+    bytes.get(LENGTH_ENDS..LENGTH_ENDS + 4).and_then(Tag::from_bytes)
 }
 
 /// The first bytes of the BLAKE3 hash of `first` followed by `second`.

@@ -1,7 +1,7 @@
 //! Finds and reads the index of a file, asking for the bytes it needs.
 
 use super::{Index, ReelError, ReelHeader, ReelLimits, TAIL_BYTES, within};
-use crate::block::frame::{self, FRAME_HEAD_BYTES, Frame, FrameFlaw, Tag};
+use crate::block::frame::{self, Frame, FrameFlaw, Tag};
 
 /// The first read takes this much of the file's end, since most indexes are smaller and then need no second read.
 const SUFFIX_BYTES: u64 = 64 << 10;
@@ -144,11 +144,9 @@ pub(super) fn read_header(bytes: &[u8], limits: &ReelLimits) -> Result<(ReelHead
 }
 
 fn inflate(stored: &[u8], limits: &ReelLimits) -> Result<Vec<u8>, ReelError> {
-    debug_assert!(FRAME_HEAD_BYTES + stored.len() <= limits.index_stored_bytes_max);
     let claimed = zstd_safe::get_frame_content_size(stored).ok().flatten();
     let claimed = claimed.ok_or_else(|| ReelError::corrupt("index", "it has no content size"))?;
     within("index content", claimed, limits.index_plain_bytes_max)?;
     let plain_bytes = usize::try_from(claimed).map_err(|error| ReelError::corrupt("index", error))?;
-    let plain = zstd::bulk::decompress(stored, plain_bytes).map_err(|error| ReelError::corrupt("index", error))?;
-    Ok(plain)
+    zstd::bulk::decompress(stored, plain_bytes).map_err(|error| ReelError::corrupt("index", error))
 }

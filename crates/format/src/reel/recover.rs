@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::read::{read_header, read_index, read_tail};
 use super::{BlockEntry, Index, ReelError, ReelHeader, ReelLimits, TAIL_BYTES};
-use crate::block::frame::{self, Frame, MAGIC, Tag};
+use crate::block::frame::{self, FRAME_HEAD_BYTES, Frame, MAGIC, Tag};
 use crate::block::{BlockError, BlockHead, BlockLimits, check_frame, decode_block, parse_head};
 
 /// How many times the length of a file a search for intact frames may verify in all.
@@ -210,8 +210,8 @@ impl<'a> Walk<'a> {
     /// Whether a block head with its block, an index or a tail begins at `at`.
     fn is_intact_at(&mut self, at: usize) -> bool {
         let rest = &self.bytes[at..];
-        let claimed = frame::u32_at(rest, 4).and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-        self.search_bytes_left = self.search_bytes_left.saturating_sub(claimed.min(rest.len()));
+        let Some(frame_bytes) = self.plausible_bytes(rest) else { return false };
+        self.search_bytes_left = self.search_bytes_left.saturating_sub(frame_bytes);
         match frame::open(rest) {
             Ok(Frame::Ours { tag: Tag::Block, bytes: head_frame, body }) => {
                 let Ok(head) = parse_head(body, &self.limits.block) else { return false };
@@ -222,6 +222,18 @@ impl<'a> Walk<'a> {
             Ok(Frame::Ours { tag: Tag::Index | Tag::Tail, .. }) => true,
             _ => false,
         }
+    }
+
+    /// What a frame of ours claims to take, if that is possible here. Cheap, and true of few bytes that are no frame.
+    fn plausible_bytes(&self, rest: &[u8]) -> Option<usize> {
+        let frame_bytes = usize::try_from(frame::u32_at(rest, 4)?).ok()?.checked_add(8)?;
+        let frame_bytes_max = match frame::tag(rest)? {
+            Tag::Header => return None,
+            Tag::Block => self.limits.block.head_bytes_max.saturating_add(FRAME_HEAD_BYTES),
+            Tag::Index => self.limits.index_stored_bytes_max,
+            Tag::Tail => TAIL_BYTES,
+        };
+        (frame_bytes <= frame_bytes_max.min(rest.len())).then_some(frame_bytes)
     }
 }
 

@@ -88,9 +88,7 @@ mod tests {
 
     #[test]
     fn base64_comes_in_many_spellings() {
-        for spelling in ["+/+/AA==", "-_-_AA==", "+/+/AA", " / /AA", "+/+/\r\nAA==\n", "+/+/AB"] {
-            // A blank at the very beginning would be trimmed, so it is not one of the spellings.
-            let spelling = spelling.replacen(" /", "+/", 1);
+        for spelling in ["+/+/AA==", "-_-_AA==", "+/+/AA", "+/ /AA", "+/+/\r\nAA==\n", "+/+/AB"] {
             assert_eq!(decode_base64(spelling.as_bytes()).unwrap(), [0xfb, 0xff, 0xbf, 0], "{spelling}");
         }
         assert_eq!((decode_base64(b"hello!"), decode_base64(b"A")), (None, None));

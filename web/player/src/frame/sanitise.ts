@@ -6,7 +6,10 @@ import { type Attributes, eachNode, isObject, objects, type WireEvent, type Wire
  */
 
 const NAME = /^[A-Za-z_:\u00c0-\u02ff\u0370-\ufffd][\w:.\-\u00b7\u00c0-\u02ff\u0370-\ufffd]*$/;
-const TAG = /^[A-Za-z][\w.\-:\u00b7\u00c0-\u02ff\u0370-\ufffd]*$/;
+const TAG = /^[A-Za-z][\w.\-\u00b7\u00c0-\u02ff\u0370-\ufffd]*(:[A-Za-z_][\w.\-]*)?$/;
+/** The only elements that a browser lets have a shadow tree; on any other the replayer throws. */
+const SHADOW_HOST = /^(article|aside|blockquote|body|div|footer|h[1-6]|header|main|nav|p|section|span|[a-z][\w.]*-[\w.-]*)$/;
+const CUSTOM = /^[a-z][a-z0-9._]*-[a-z0-9._-]*$/;
 const DROPPED_TAGS = new Set(
   'object embed portal applet frame frameset base fencedframe bgsound param webview'.split(' '),
 );
@@ -97,6 +100,22 @@ function cleanElement(node: WireNode, assets: Assets, budget: Budget): void {
     }
   }
   node.attributes = attributes;
+  if (node['isCustom'] === true && !CUSTOM.test(tag)) delete node['isCustom'];
+  if (node['isShadowHost'] === true && !SHADOW_HOST.test(lower)) {
+    delete node['isShadowHost'];
+    for (const child of objects(node.childNodes)) delete child['isShadow'];
+  }
+}
+
+/** A document can hold one doctype and one element, and no text. */
+function cleanDocument(node: WireNode): void {
+  const seen = new Set<unknown>();
+  node.childNodes = objects(node.childNodes).filter(({ type }) => {
+    if (type === 5) return true;
+    if ((type !== 1 && type !== 2) || seen.has(type)) return false;
+    seen.add(type);
+    return true;
+  });
 }
 
 /** Cleans a serialised tree in place. */
@@ -105,8 +124,11 @@ export function cleanTree(root: WireNode, assets: Assets, budget: Budget): void 
     if (!Array.isArray(node.childNodes) && (node.type === 0 || node.type === 2)) node.childNodes = [];
     if (Array.isArray(node.childNodes)) node.childNodes = objects(node.childNodes);
     if (node.type === 2) cleanElement(node, assets, budget);
-    else if ('textContent' in node && typeof node.textContent !== 'string') node.textContent = '';
-    else if (node.type === 1 && !NAME.test(String(node['name'] ?? ''))) node['name'] = 'html';
+    // An HTML document has no CDATA sections and throws where one is to be made.
+    if (node.type === 4) node.type = 3;
+    if (node.type === 0) cleanDocument(node);
+    if ((node.type === 3 || node.type === 5) && typeof node.textContent !== 'string') node.textContent = '';
+    if (node.type === 1 && !NAME.test(String(node['name'] ?? ''))) node['name'] = 'html';
   });
 }
 

@@ -1,44 +1,20 @@
 //! Counts of what happens, shown at `/metrics` in the Prometheus text form.
 //!
-//! The sets of labels are closed: every kind, reason and status is a variant here, so nothing a client sends can make
-//! a new series.
+//! The sets of labels are closed: kinds, reasons and statuses are words of this program, so nothing a client sends can
+//! make a new series.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-/// Why an event of an upload was not kept. Each has its own count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum DropReason {
-    /// An analytics event that belongs to no recording and says nothing about a person.
-    NoRecording,
-    /// Its session id cannot name a recording.
-    BadSessionId,
-    /// A `$snapshot` without `$snapshot_data`.
-    NoSnapshotData,
-    /// More rrweb events than one upload may hold.
-    TooManyEvents,
-}
-
-impl DropReason {
-    const ALL: [Self; 4] = [Self::NoRecording, Self::BadSessionId, Self::NoSnapshotData, Self::TooManyEvents];
-
-    /// The reason as a label and in error texts.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::NoRecording => "no_recording",
-            Self::BadSessionId => "bad_session_id",
-            Self::NoSnapshotData => "no_snapshot_data",
-            Self::TooManyEvents => "too_many_events",
-        }
-    }
-}
 
 /// Everything counted, since the process started.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     /// Uploads by the first digit that matters: 200, 400, 401, 413, 503.
     answers: [AtomicU64; ANSWERS.len()],
-    drops: [AtomicU64; DropReason::ALL.len()],
+    /// Events not kept, by reason.
+    drops: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) body_bytes: AtomicU64,
     pub(crate) snapshots_kept: AtomicU64,
     pub(crate) events_kept: AtomicU64,
@@ -60,13 +36,15 @@ impl Metrics {
     }
 
     /// Counts one event that was not kept.
-    pub(crate) fn count_drop(&self, reason: DropReason) {
-        self.drops[reason as usize].fetch_add(1, Relaxed);
+    pub(crate) fn count_drop(&self, reason: &'static str) {
+        if let Ok(mut drops) = self.drops.lock() {
+            *drops.entry(reason).or_default() += 1;
+        }
     }
 
-    /// How many events were not kept for `reason`.
-    pub(crate) fn drops(&self, reason: DropReason) -> u64 {
-        self.drops[reason as usize].load(Relaxed)
+    /// Events that were not kept, by reason.
+    pub(crate) fn drops(&self) -> BTreeMap<&'static str, u64> {
+        self.drops.lock().map(|drops| drops.clone()).unwrap_or_default()
     }
 
     /// Uploads answered with `status`.
@@ -78,12 +56,12 @@ impl Metrics {
     /// Every count as Prometheus text; `gauges` are further values that others know.
     pub(crate) fn render(&self, gauges: &[(&str, &str, u64)]) -> String {
         let mut text = String::with_capacity(2_048);
-        let answers = ANSWERS.iter().zip(&self.answers).map(|(status, count)| (status.to_string(), count));
+        let answers = ANSWERS.iter().zip(&self.answers).map(|(status, count)| (status.to_string(), count.load(Relaxed)));
         family(&mut text, "reelcase_uploads_total", "Uploads by answer.", "status", answers);
-        let drops = DropReason::ALL.iter().zip(&self.drops).map(|(reason, count)| (reason.name().to_owned(), count));
+        let drops = self.drops().into_iter().map(|(reason, count)| (reason.to_owned(), count));
         family(&mut text, "reelcase_items_dropped_total", "Events not kept, by reason.", "reason", drops);
         let kept = [("snapshot", &self.snapshots_kept), ("event", &self.events_kept), ("person", &self.persons_kept)];
-        let kept = kept.into_iter().map(|(kind, count)| (kind.to_owned(), count));
+        let kept = kept.into_iter().map(|(kind, count)| (kind.to_owned(), count.load(Relaxed)));
         family(&mut text, "reelcase_items_kept_total", "Events kept, by kind.", "kind", kept);
         for (name, help, count) in [
             ("reelcase_body_bytes_total", "Bytes of bodies received.", &self.body_bytes),
@@ -101,17 +79,11 @@ impl Metrics {
     }
 }
 
-fn family<'a>(
-    text: &mut String,
-    name: &str,
-    help: &str,
-    label: &str,
-    values: impl Iterator<Item = (String, &'a AtomicU64)>,
-) {
+fn family(text: &mut String, name: &str, help: &str, label: &str, values: impl Iterator<Item = (String, u64)>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
     for (value, count) in values {
-        let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {}", count.load(Relaxed));
+        let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {count}");
     }
 }
 
@@ -126,12 +98,12 @@ mod tests {
     #[test]
     fn every_drop_reason_has_its_own_series() {
         let metrics = Metrics::default();
-        for reason in DropReason::ALL {
-            metrics.count_drop(reason);
-            assert_eq!(metrics.drops(reason), 1);
-        }
+        metrics.count_drop("session_id_invalid");
+        metrics.count_drop("no_recording");
+        metrics.count_drop("no_recording");
+        assert_eq!(metrics.drops()["no_recording"], 2);
         let text = metrics.render(&[("reelcase_inbox_bytes", "Bytes waiting.", 7)]);
-        assert!(text.contains("reelcase_items_dropped_total{reason=\"bad_session_id\"} 1"), "{text}");
+        assert!(text.contains("reelcase_items_dropped_total{reason=\"session_id_invalid\"} 1"), "{text}");
         assert!(text.ends_with("reelcase_inbox_bytes 7\n"));
     }
 

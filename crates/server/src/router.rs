@@ -76,7 +76,7 @@ async fn answer(
         _ if !reads => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
         ClientPath::Config { key } => remote_config::config(app, key).await,
         ClientPath::ConfigScript { key } => remote_config::config_script(app, key).await,
-        ClientPath::BundleWithConfig { key } => remote_config::bundle_with_config(app, key, headers).await,
+        ClientPath::BundleWithConfig { key } => remote_config::bundle_with_config(app, key).await,
         ClientPath::Script { version, file } => {
             scripts::script(app, version, file, request.uri().query(), headers).await
         }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access::Access;
 use crate::capture::Budget;
 use crate::config::{ConfigError, Secret, ServerOptions};
+use crate::error::Failure;
 use crate::metrics::Metrics;
 
 /// The running server, shared by all requests.
@@ -56,6 +57,15 @@ impl App {
             None => format!("http://{}", self.options.listen),
         };
         format!("{base}{}", self.options.path_prefix)
+    }
+
+    /// Runs what would hold up an async thread elsewhere, as many at once as there are processors.
+    pub(crate) async fn heavy_work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _place = self.heavy.acquire().await.map_err(|_| Failure::Stopping)?;
+        tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Stopping)
     }
 
     /// Tells requests that wait for something new to come to an end.

@@ -1,0 +1,153 @@
+//! The read API: what the web app, the player and the command line ask for. Described by `/openapi.json`.
+//!
+//! All of it needs access, and none of it is ever shared with other origins.
+
+mod blocks;
+mod doctor;
+mod export;
+mod recordings;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, extract::Request, http::HeaderValue};
+use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_store::catalog::RecordingRow;
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
+
+use crate::error::Failure;
+use crate::scripts;
+use crate::state::App;
+
+/// A recording that nothing was added to for this long is over, as far as one can tell.
+pub(crate) const LIVE_MS: i64 = 60_000;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Reelcase", description = "Reads recordings. Times are milliseconds since the epoch."),
+    paths(
+        info,
+        recordings::list,
+        recordings::one,
+        blocks::list,
+        blocks::one,
+        export::export,
+        doctor::doctor,
+        metrics
+    ),
+    components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail))
+)]
+struct Document;
+
+/// What this server is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Info {
+    /// Release of the server.
+    version: &'static str,
+    /// What a page gives posthog-js as `api_host`.
+    capture_url: String,
+    /// The projects, by key.
+    projects: Vec<ProjectInfo>,
+    /// Whether an unknown project key creates its project.
+    accept_any_key: bool,
+    /// Releases of posthog-js that are served; the first is the default.
+    static_versions: Vec<String>,
+}
+
+/// A project.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProjectInfo {
+    /// Its public, write-only key.
+    key: String,
+    /// What people call it.
+    name: String,
+    /// When it was created.
+    created_at_ms: i64,
+}
+
+/// The routes, without the access check.
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/info", get(info))
+        .route("/api/recordings", get(recordings::list))
+        .route("/api/recordings/{id}", get(recordings::one))
+        .route("/api/recordings/{id}/blocks", get(blocks::list))
+        .route("/api/recordings/{id}/blocks/{object}/{block}", get(blocks::one))
+        .route("/api/recordings/{id}/export", get(export::export))
+        .route("/api/doctor", get(doctor::doctor))
+        .route("/metrics", get(metrics))
+        .route_layer(middleware::from_fn(unshared))
+}
+
+/// The description of the API as JSON.
+pub fn openapi_json() -> String {
+    Document::openapi().to_pretty_json().unwrap_or_default() + "\n"
+}
+
+/// Answers `/openapi.json`.
+pub(crate) async fn openapi_document() -> Response {
+    ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
+}
+
+/// Keeps answers out of shared caches, unless the handler knows better.
+async fn unshared(request: Request, next: Next) -> Response {
+    let mut reply = next.run(request).await;
+    reply.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// What this server is, and where pages send recordings.
+#[utoipa::path(get, path = "/api/info", responses((status = 200, body = Info)))]
+async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
+    let projects = app.store.catalog().projects().await?;
+    let projects = projects.into_iter().map(|project| ProjectInfo {
+        key: project.key.to_string(),
+        name: project.name,
+        created_at_ms: project.created_at_ms,
+    });
+    Ok(Json(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        capture_url: app.public_url(),
+        projects: projects.collect(),
+        accept_any_key: app.options.accepts_any_key(),
+        static_versions: scripts::versions(&app).await,
+    }))
+}
+
+/// Counts for Prometheus.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let (inbox, items_waiting) = app.store.waiting();
+    let text = app.metrics.render(&[
+        ("reelcase_inbox_bytes_waiting", "Bytes in the inbox that wait to be sealed.", inbox.bytes_waiting),
+        ("reelcase_inbox_disk_bytes", "Bytes the inbox takes on disk.", inbox.disk_bytes),
+        ("reelcase_inbox_failing", "Whether the inbox cannot write.", u64::from(inbox.failing.is_some())),
+        ("reelcase_items_waiting", "Events that wait to be sealed.", items_waiting as u64),
+        ("reelcase_body_bytes_left", "Bytes of bodies that may still come in.", app.budget.bytes_left() as u64),
+    ]);
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Finds a recording by id, whatever waits of it sealed first. Where two projects chose the same id, `project` says
+/// which is meant; without it the first by key is.
+async fn find(app: &App, id: &str, project: Option<&str>) -> Result<RecordingRow, Failure> {
+    let id: RecordingId = id.parse().map_err(|_| Failure::NotFound("recording"))?;
+    app.store.seal_id(&id).await?;
+    let found = match project {
+        Some(project) => {
+            let project: ProjectKey = project.parse().map_err(|_| Failure::NotFound("project"))?;
+            app.store.catalog().get(&project, &id).await?
+        }
+        None => app.store.catalog().find(&id).await?.into_iter().next(),
+    };
+    found.ok_or(Failure::NotFound("recording"))
+}
+
+fn is_live(app: &App, row: &RecordingRow) -> bool {
+    row.updated_at_ms >= app.clock.now_ms() - LIVE_MS
+}

@@ -1,0 +1,143 @@
+//! Says what stands between a page and its recording, in words that name the next step.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Json;
+use axum::extract::State;
+use reelcase_store::catalog::ListQuery;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::Failure;
+use crate::state::App;
+use crate::{pages, scripts};
+
+/// What was looked at, in the order an upload travels.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Report {
+    /// Whether nothing has failed.
+    ok: bool,
+    checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Check {
+    /// Stable name.
+    name: &'static str,
+    state: CheckState,
+    /// What was found.
+    message: String,
+    /// What to do about it; null when nothing is to be done.
+    hint: Option<String>,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum CheckState {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// Looks at everything an upload needs, and says what is wrong.
+#[utoipa::path(get, path = "/api/doctor", responses((status = 200, body = Report)))]
+pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, Failure> {
+    let checks = vec![scripts_check(&app).await, web_check(), inbox_check(&app), uploads_check(&app),
+        drops_check(&app), catalog_check(&app).await];
+    let ok = checks.iter().all(|check| check.state != CheckState::Fail);
+    Ok(Json(Report { ok, checks }))
+}
+
+async fn scripts_check(app: &App) -> Check {
+    let versions = scripts::versions(app).await;
+    if scripts::has_pinned() {
+        return fine("scripts", format!("serving posthog-js {}", versions.join(", ")));
+    }
+    let message = format!("posthog-js {} is not in this build", scripts::PINNED_VERSION);
+    let hint = "run crates/server/posthog-js/fetch.sh and build again, or let pages bundle the recorder".to_owned();
+    Check { name: "scripts", state: CheckState::Fail, message, hint: Some(hint) }
+}
+
+fn web_check() -> Check {
+    if pages::has_web_app() {
+        return fine("web_app", "the web app is in this build".to_owned());
+    }
+    let hint = Some("run `make web` and build again".to_owned());
+    Check { name: "web_app", state: CheckState::Warn, message: "the web app is not in this build".to_owned(), hint }
+}
+
+fn inbox_check(app: &App) -> Check {
+    let (inbox, items_waiting) = app.store.waiting();
+    match inbox.failing {
+        Some(error) => Check {
+            name: "inbox",
+            state: CheckState::Fail,
+            message: format!("the inbox cannot write: {error}"),
+            hint: Some("check the disk; clients keep their uploads and come back meanwhile".to_owned()),
+        },
+        None => fine("inbox", format!("{items_waiting} events in {} bytes wait to be sealed", inbox.bytes_waiting)),
+    }
+}
+
+fn uploads_check(app: &App) -> Check {
+    let kept_at_ms = app.metrics.kept_at_ms.load(Relaxed);
+    let refused: Vec<_> = [400, 401, 413, 503]
+        .into_iter()
+        .map(|status| (status, app.metrics.answers(status)))
+        .filter(|(_, count)| *count > 0)
+        .map(|(status, count)| format!("{count} answered {status}"))
+        .collect();
+    let refused = if refused.is_empty() { String::new() } else { format!("; {}", refused.join(", ")) };
+    if kept_at_ms == 0 {
+        let message = format!("no upload was kept since the start{refused}");
+        let hint = format!("set api_host to {} in the page, then click in it once", app.public_url());
+        return Check { name: "uploads", state: CheckState::Warn, message, hint: Some(hint) };
+    }
+    let ago_s = (app.clock.now_ms() - i64::try_from(kept_at_ms).unwrap_or_default()) / 1_000;
+    let state = if refused.is_empty() { CheckState::Ok } else { CheckState::Warn };
+    let hint = (!refused.is_empty()).then(|| "the log says why, at level debug".to_owned());
+    Check { name: "uploads", state, message: format!("last upload kept {ago_s} s ago{refused}"), hint }
+}
+
+fn drops_check(app: &App) -> Check {
+    let drops = app.metrics.drops();
+    let listed: Vec<_> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    if drops.keys().all(|reason| *reason == "no_recording") {
+        let message = listed.first().cloned().unwrap_or_else(|| "none".to_owned());
+        return fine("dropped_events", message);
+    }
+    let hint = Some("a client sends events that cannot be kept".to_owned());
+    Check { name: "dropped_events", state: CheckState::Warn, message: listed.join(", "), hint }
+}
+
+async fn catalog_check(app: &App) -> Check {
+    let newest = app.store.catalog().list(ListQuery { limit: Some(1), ..ListQuery::default() }).await;
+    match newest.map(|page| page.recordings.into_iter().next()) {
+        Err(error) => Check {
+            name: "recordings",
+            state: CheckState::Fail,
+            message: format!("the catalog cannot be read: {error}"),
+            hint: Some("stop the server and run `reelcase rebuild`".to_owned()),
+        },
+        Ok(None) => Check {
+            name: "recordings",
+            state: CheckState::Warn,
+            message: "there is no recording yet".to_owned(),
+            hint: Some("recorders send only after the visitor clicked or left the page".to_owned()),
+        },
+        Ok(Some(row)) if row.summary.full_snapshot_count == 0 => Check {
+            name: "recordings",
+            state: CheckState::Warn,
+            message: format!("the newest recording, {}, has no full snapshot", row.id),
+            hint: Some("its first upload is missing; it cannot be shown until a full snapshot arrives".to_owned()),
+        },
+        Ok(Some(row)) => fine("recordings", format!("the newest recording is {}", row.id)),
+    }
+}
+
+fn fine(name: &'static str, message: String) -> Check {
+    Check { name, state: CheckState::Ok, message, hint: None }
+}

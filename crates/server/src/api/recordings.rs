@@ -1,0 +1,222 @@
+//! Recordings: a page of them, or one.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use jiff::Timestamp;
+use reelcase_store::catalog::{ListQuery, RecordingRow};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{LIVE_MS, find, is_live};
+use crate::error::Failure;
+use crate::state::App;
+
+/// Which recordings to list; all conditions hold at once.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListParameters {
+    /// Key of the project.
+    project: Option<String>,
+    /// Started at or after this.
+    from_ms: Option<i64>,
+    /// Started before this.
+    to_ms: Option<i64>,
+    /// Distinct id, or text in a property of the person.
+    person: Option<String>,
+    /// Text in a URL that was seen.
+    url: Option<String>,
+    /// At least this long.
+    duration_min_ms: Option<i64>,
+    /// At most this long.
+    duration_max_ms: Option<i64>,
+    /// At least this many clicks.
+    clicks_min: Option<u64>,
+    /// At least this many key presses.
+    keypresses_min: Option<u64>,
+    /// At least this many console errors.
+    errors_min: Option<u64>,
+    /// Only those that are being recorded now.
+    live: Option<bool>,
+    /// Most recordings on the page, up to 200.
+    limit: Option<usize>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which project a recording is in, where two share its id.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ProjectParameter {
+    /// Key of the project.
+    pub(super) project: Option<String>,
+}
+
+/// Some recordings, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RecordingPage {
+    recordings: Vec<Recording>,
+    /// Cursor of the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// One recording.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Recording {
+    id: String,
+    project: String,
+    start_ms: i64,
+    end_ms: i64,
+    /// `start_ms` in ISO 8601.
+    start: String,
+    /// `end_ms` in ISO 8601.
+    end: String,
+    duration_ms: i64,
+    /// How long somebody did something.
+    active_ms: u64,
+    event_count: u64,
+    click_count: u64,
+    keypress_count: u64,
+    mouse_activity_count: u64,
+    console_log_count: u64,
+    console_warn_count: u64,
+    console_error_count: u64,
+    full_snapshot_count: u64,
+    analytics_event_count: u64,
+    start_url: Option<String>,
+    urls: Vec<String>,
+    windows: Vec<Window>,
+    /// `web` or `mobile`.
+    source: Option<String>,
+    library: Option<String>,
+    library_version: Option<String>,
+    person: Option<Person>,
+    stored_bytes: u64,
+    plain_bytes: u64,
+    /// Whether it is being recorded now.
+    is_live: bool,
+    /// When something was last added, server clock.
+    updated_at_ms: i64,
+}
+
+/// A tab or screen of a recording.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Window {
+    id: String,
+    start_ms: i64,
+    end_ms: i64,
+    event_count: u64,
+    full_snapshot_count: u64,
+}
+
+/// Who is in a recording.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Person {
+    distinct_ids: Vec<String>,
+    #[schema(value_type = Object)]
+    properties: Map<String, Value>,
+}
+
+/// One page of recordings, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/recordings",
+    params(ListParameters),
+    responses((status = 200, body = RecordingPage), (status = 400, body = crate::error::ErrorBody))
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    parameters: Result<Query<ListParameters>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<RecordingPage>, Failure> {
+    let Query(parameters) = parameters.map_err(|error| Failure::BadParameter(error.body_text()))?;
+    let query = list_query(parameters, app.clock.now_ms())?;
+    let page = app.store.catalog().list(query).await?;
+    let recordings = page.recordings.into_iter().map(|row| recording(&app, row)).collect();
+    Ok(Json(RecordingPage { recordings, next: page.next }))
+}
+
+/// One recording.
+#[utoipa::path(
+    get,
+    path = "/api/recordings/{id}",
+    params(("id" = String, Path), ProjectParameter),
+    responses((status = 200, body = Recording), (status = 404, body = crate::error::ErrorBody))
+)]
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Query(parameter): Query<ProjectParameter>,
+) -> Result<Json<Recording>, Failure> {
+    let row = find(&app, &id, parameter.project.as_deref()).await?;
+    Ok(Json(recording(&app, row)))
+}
+
+fn list_query(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failure> {
+    let project = parameters.project.filter(|key| !key.is_empty()).map(|key| key.parse()).transpose();
+    Ok(ListQuery {
+        project: project.map_err(Failure::bad_parameter)?,
+        from_ms: parameters.from_ms,
+        to_ms: parameters.to_ms,
+        person: parameters.person.filter(|text| !text.is_empty()),
+        url_contains: parameters.url.filter(|text| !text.is_empty()),
+        duration_min_ms: parameters.duration_min_ms,
+        duration_max_ms: parameters.duration_max_ms,
+        clicks_min: parameters.clicks_min,
+        keypresses_min: parameters.keypresses_min,
+        errors_min: parameters.errors_min,
+        has_errors: None,
+        live_since_ms: parameters.live.unwrap_or(false).then_some(now_ms - LIVE_MS),
+        limit: parameters.limit,
+        cursor: parameters.cursor.filter(|text| !text.is_empty()),
+    })
+}
+
+fn recording(app: &App, row: RecordingRow) -> Recording {
+    let is_live = is_live(app, &row);
+    let RecordingRow { project, id, summary, stored_bytes, updated_at_ms, person, .. } = row;
+    let windows = summary.windows.into_iter().map(|window| Window {
+        id: window.id,
+        start_ms: window.start_ms,
+        end_ms: window.end_ms,
+        event_count: window.event_count,
+        full_snapshot_count: window.full_snapshot_count,
+    });
+    Recording {
+        id: id.to_string(),
+        project: project.to_string(),
+        start_ms: summary.start_ms,
+        end_ms: summary.end_ms,
+        start: iso(summary.start_ms),
+        end: iso(summary.end_ms),
+        duration_ms: summary.end_ms.saturating_sub(summary.start_ms),
+        active_ms: summary.active_ms,
+        event_count: summary.event_count,
+        click_count: summary.click_count,
+        keypress_count: summary.keypress_count,
+        mouse_activity_count: summary.mouse_activity_count,
+        console_log_count: summary.console_log_count,
+        console_warn_count: summary.console_warn_count,
+        console_error_count: summary.console_error_count,
+        full_snapshot_count: summary.full_snapshot_count,
+        analytics_event_count: summary.analytics_event_count,
+        start_url: summary.start_url,
+        urls: summary.urls,
+        windows: windows.collect(),
+        source: summary.source,
+        library: summary.library,
+        library_version: summary.library_version,
+        person: person.map(|person| Person { distinct_ids: person.distinct_ids, properties: person.properties }),
+        stored_bytes,
+        plain_bytes: summary.plain_bytes,
+        is_live,
+        updated_at_ms,
+    }
+}
+
+/// Client clocks can be anywhere; a time beyond the calendar has no text.
+fn iso(time_ms: i64) -> String {
+    Timestamp::from_millisecond(time_ms).map(|time| time.to_string()).unwrap_or_default()
+}

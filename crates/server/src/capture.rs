@@ -1,0 +1,167 @@
+//! Takes uploads: reads the body, finds what is in it, and answers 200 once the store has it.
+//!
+//! The answer decides what the client does next. 200 means kept; any other 2xx and every 3xx would be sent again; any
+//! 4xx is forgotten by the client for good, so those are only for what can never succeed; 503 comes back later.
+
+pub(crate) mod body;
+mod sort;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::response::{IntoResponse, Response};
+use reelcase_format::id::ProjectKey;
+use reelcase_store::catalog::Project;
+use reelcase_store::{Accepted, ItemKind};
+use serde::Serialize;
+
+pub(crate) use self::body::Budget;
+use self::body::Held;
+use self::sort::{Coding, Sorted, sort};
+use crate::error::Failure;
+use crate::state::App;
+
+/// Bodies up to this many bytes are decoded in place; longer ones leave the async threads.
+const INLINE_BYTES_MAX: usize = 8 << 10;
+
+/// Projects that unknown keys may create, so that nobody fills the catalog with made-up keys.
+const PROJECTS_MADE_MAX: usize = 1_000;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// What PostHog's server answers to a good upload.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ok200 {
+    status: &'static str,
+}
+
+impl Default for Ok200 {
+    fn default() -> Self {
+        Self { status: "Ok" }
+    }
+}
+
+/// An upload that is in memory, and how to read it.
+struct Received {
+    body: Held,
+    coding: Coding,
+    user_agent: Option<String>,
+}
+
+/// Answers one upload.
+pub(crate) async fn capture(app: &Arc<App>, request: Request) -> Result<Response, Failure> {
+    match keep(app, request).await {
+        Ok(()) => {
+            app.metrics.count_answer(200);
+            Ok(Json(Ok200::default()).into_response())
+        }
+        Err(failure) => {
+            app.metrics.count_answer(failure.status().as_u16());
+            tracing::debug!(%failure, "upload refused");
+            Err(failure)
+        }
+    }
+}
+
+async fn keep(app: &Arc<App>, request: Request) -> Result<(), Failure> {
+    let received_at_ms = app.clock.now_ms();
+    let received = receive(app, request).await?;
+    app.metrics.body_bytes.fetch_add(received.body.bytes.len() as u64, Relaxed);
+    let sorted = sort_off_thread(app, &received).await?;
+    for project in sorted.by_project.keys() {
+        admit(app, project, received_at_ms).await?;
+    }
+    count(app, &sorted, received_at_ms);
+    for (project, items) in sorted.by_project {
+        let accepted = Accepted {
+            project,
+            received_at_ms,
+            content_type: received.coding.content_type.clone(),
+            compression: received.coding.compression.clone(),
+            user_agent: received.user_agent.clone(),
+            body: received.body.bytes.clone(),
+            items,
+        };
+        app.store.accept(accepted).await?;
+    }
+    Ok(())
+}
+
+/// Brings the body into memory. A `GET`, and a `POST` without a body, carry it as `data` in the query.
+async fn receive(app: &App, request: Request) -> Result<Received, Failure> {
+    let (parts, body) = request.into_parts();
+    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let query = parts.uri.query().unwrap_or_default();
+    let user_agent = header(USER_AGENT);
+    let mut held = match parts.method {
+        Method::GET | Method::HEAD => Held::default(),
+        _ => body::read(body, &parts.headers, app).await?,
+    };
+    let mut coding = Coding { content_type: header(CONTENT_TYPE), compression: query_value(query, "compression") };
+    if held.bytes.is_empty() && query_value(query, "data").is_some() {
+        held.bytes = query.to_owned().into();
+        coding.content_type = Some(FORM.to_owned());
+    }
+    if held.bytes.is_empty() {
+        return Err(Failure::EmptyBody);
+    }
+    Ok(Received { body: held, coding, user_agent })
+}
+
+async fn sort_off_thread(app: &Arc<App>, received: &Received) -> Result<Sorted, Failure> {
+    let (bytes, coding) = (received.body.bytes.clone(), received.coding.clone());
+    if bytes.len() <= INLINE_BYTES_MAX {
+        return sort(&bytes, &coding, &app.options);
+    }
+    let worker = app.clone();
+    app.heavy_work(move || sort(&bytes, &coding, &worker.options)).await?
+}
+
+/// Lets a known project through; makes an unknown one where that is allowed.
+pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<(), Failure> {
+    let is_known = || app.known_keys.read().map(|keys| (keys.contains(key), keys.len()));
+    if is_known().is_ok_and(|(known, _)| known) {
+        return Ok(());
+    }
+    if app.store.catalog().project(key).await?.is_none() {
+        let made = is_known().map_or(0, |(_, count)| count);
+        if !app.options.accepts_any_key() || made >= PROJECTS_MADE_MAX {
+            return Err(Failure::UnknownKey(key.clone()));
+        }
+        let project = Project { key: key.clone(), name: key.to_string(), created_at_ms: now_ms };
+        app.store.catalog().create_project(project).await?;
+        tracing::info!("a new project key arrived and got its project");
+    }
+    if let Ok(mut keys) = app.known_keys.write() {
+        keys.insert(key.clone());
+    }
+    Ok(())
+}
+
+fn count(app: &App, sorted: &Sorted, now_ms: i64) {
+    for reason in &sorted.drops {
+        app.metrics.count_drop(reason);
+    }
+    for item in sorted.by_project.values().flatten() {
+        let kept = match item.kind {
+            ItemKind::Snapshot => &app.metrics.snapshots_kept,
+            ItemKind::Event => &app.metrics.events_kept,
+            ItemKind::Person => &app.metrics.persons_kept,
+        };
+        kept.fetch_add(1, Relaxed);
+    }
+    if !sorted.by_project.is_empty() {
+        app.metrics.kept_at_ms.store(now_ms.unsigned_abs(), Relaxed);
+    }
+}
+
+/// One value of a query string, its percent signs undone.
+pub(crate) fn query_value(query: &str, name: &str) -> Option<String> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.into_iter().find(|(key, value)| *key == name && !value.is_empty())?;
+    Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+}

@@ -1,0 +1,183 @@
+//! Everything that can go wrong with a request, and the one place that turns it into a status.
+
+use axum::Json;
+use axum::http::header::{CONNECTION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use reelcase_format::id::{IdError, ProjectKey};
+use reelcase_format::upload::DecodeError;
+use reelcase_store::catalog::CatalogError;
+use reelcase_store::{AcceptError, StoreError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Why a request was not done. The message goes to the client; what it must not see is only logged.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the request has no body and no data parameter")]
+    EmptyBody,
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("none of the events can be kept; event {index}: {reason}")]
+    NothingUsable { index: usize, reason: &'static str },
+    #[error("the upload names no project key: set properties.token or api_key to one like phc_…")]
+    NoKey,
+    #[error(transparent)]
+    BadKey(IdError),
+    #[error("no project has the key {}", key_hint(.0))]
+    UnknownKey(ProjectKey),
+    #[error("the characters of a project key here are letters, digits, _ and -")]
+    BadKeyCharacters,
+    #[error("no project has this key")]
+    NoSuchProject,
+    #[error("the body is longer than {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("the body came too slowly")]
+    SlowBody,
+    #[error("the body ended early")]
+    BrokenBody,
+    #[error("the server is busy")]
+    Busy { retry_after_s: u32 },
+    #[error("the server is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error("give the token of this server: as `Authorization: Bearer …`, or open /?token=… once")]
+    NoAccess,
+    #[error("changes must come from this server's own pages")]
+    CrossSite,
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    #[error("{0}")]
+    BadParameter(String),
+}
+
+/// The body of an answer that is not a success.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong, for programs and for people.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorDetail {
+    /// Stable name of the failure.
+    pub code: &'static str,
+    /// What to do about it.
+    pub message: String,
+}
+
+impl Failure {
+    /// A parameter of the API that is not what it should be.
+    pub(crate) fn bad_parameter(error: impl std::fmt::Display) -> Self {
+        Self::BadParameter(error.to_string())
+    }
+
+    /// The status of this failure.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.answer().0
+    }
+
+    /// Status, stable code, and after how many seconds trying again makes sense.
+    fn answer(&self) -> (StatusCode, &'static str, Option<u32>) {
+        use StatusCode as S;
+        match self {
+            Self::EmptyBody => (S::BAD_REQUEST, "empty_body", None),
+            Self::NothingUsable { .. } => (S::BAD_REQUEST, "nothing_usable", None),
+            Self::Decode(error) => decode_answer(error),
+            Self::NoKey => (S::UNAUTHORIZED, "no_key", None),
+            Self::BadKey(_) => (S::UNAUTHORIZED, "bad_key", None),
+            Self::UnknownKey(_) => (S::UNAUTHORIZED, "unknown_key", None),
+            Self::BadKeyCharacters => (S::BAD_REQUEST, "bad_key", None),
+            Self::NoSuchProject => (S::NOT_FOUND, "unknown_key", None),
+            Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            Self::SlowBody => (S::SERVICE_UNAVAILABLE, "slow_body", Some(5)),
+            Self::BrokenBody => (S::SERVICE_UNAVAILABLE, "broken_body", Some(5)),
+            Self::Busy { retry_after_s } => (S::SERVICE_UNAVAILABLE, "busy", Some(*retry_after_s)),
+            Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", Some(5)),
+            Self::Accept(error) => accept_answer(error),
+            Self::Store(error) => store_answer(error),
+            Self::Catalog(error) => catalog_answer(error),
+            Self::NoAccess => (S::UNAUTHORIZED, "no_access", None),
+            Self::CrossSite => (S::FORBIDDEN, "cross_site", None),
+            Self::NotFound(_) => (S::NOT_FOUND, "not_found", None),
+            Self::BadParameter(_) => (S::BAD_REQUEST, "bad_parameter", None),
+        }
+    }
+}
+
+fn decode_answer(error: &DecodeError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        DecodeError::Empty => (StatusCode::BAD_REQUEST, "no_events", None),
+        DecodeError::Malformed { .. } => (StatusCode::BAD_REQUEST, "malformed", None),
+        DecodeError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", None),
+    }
+}
+
+fn accept_answer(error: &AcceptError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        AcceptError::Busy { retry_after_s } => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(*retry_after_s)),
+        // Full disks and failing ones: the client keeps its copy and comes back.
+        AcceptError::Failing { retry_after_s, .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_failing", Some(*retry_after_s))
+        }
+        AcceptError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", None),
+    }
+}
+
+fn store_answer(error: &StoreError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        StoreError::Catalog(error) => catalog_answer(error),
+        StoreError::Block { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged", None),
+        StoreError::Lock(_)
+        | StoreError::Inbox(_)
+        | StoreError::Object(_)
+        | StoreError::Reel(_)
+        | StoreError::Directory { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed", None),
+    }
+}
+
+fn catalog_answer(error: &CatalogError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        CatalogError::BadCursor => (StatusCode::BAD_REQUEST, "bad_cursor", None),
+        CatalogError::Closed => (StatusCode::SERVICE_UNAVAILABLE, "stopping", Some(5)),
+        CatalogError::Damaged { .. } | CatalogError::TooNew { .. } | CatalogError::Unavailable { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "catalog_unavailable", Some(30))
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, code, retry_after_s) = self.answer();
+        let message = match &self {
+            // What the store says names files of this machine: it is for the log.
+            Self::Accept(AcceptError::Failing { .. }) | Self::Store(_) | Self::Catalog(_) if status.is_server_error() => {
+                tracing::error!(code, error = &self as &dyn std::error::Error, "request failed");
+                "the server could not do this; its log says why".to_owned()
+            }
+            _ => self.to_string(),
+        };
+        let body = ErrorBody { error: ErrorDetail { code, message } };
+        let mut reply = (status, Json(body)).into_response();
+        if let Some(seconds) = retry_after_s {
+            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::SlowBody | Self::BrokenBody | Self::BodyTooLarge { .. }) {
+            // The rest of the body is still on its way, and nobody will read it.
+            reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        reply
+    }
+}
+
+/// Enough of a key to recognise it. Keys are public, but an unknown one may be a secret pasted into the wrong place.
+fn key_hint(key: &ProjectKey) -> String {
+    let shown: String = key.as_str().chars().take(8).collect();
+    format!("{shown}… ({} characters)", key.as_str().len())
+}

@@ -1,0 +1,203 @@
+//! The web app, the player's document, and the links that lead to them.
+//!
+//! Pages hold no recordings, so they need no access; what they ask the API for does. The player's document runs what
+//! was recorded on strangers' pages, so it gets a policy of its own and an origin of its own (`sandbox`).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use rust_embed::RustEmbed;
+
+use crate::capture::query_value;
+use crate::error::Failure;
+use crate::state::App;
+
+const APP_POLICY: &str =
+    "default-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+
+const PLAYGROUND_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+
+/// Stands in where the web app brings no policy for its player.
+const PLAYER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src data: blob:; font-src data:; media-src data: blob:; connect-src 'none'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'self'";
+
+/// What a player may load from the recorded site, once its viewer says so.
+const REMOTE_DIRECTIVES: [&str; 4] = ["img-src", "style-src", "font-src", "media-src"];
+
+const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Reelcase</title>\
+    <h1>The web app is not in this build</h1><p>Capture and the API work. To build the app: <code>make web</code>, \
+    then build the binary again.</p>";
+
+/// The built web app.
+#[derive(RustEmbed)]
+#[folder = "../../web/dist"]
+#[allow_missing = true]
+struct Web;
+
+/// Every page, without state.
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(start))
+        .route("/start", get(app_page))
+        .route("/recordings", get(app_page))
+        .route("/recordings/{*rest}", get(app_page))
+        .route("/doctor", get(app_page))
+        .route("/playground", get(playground))
+        .route("/assets/{*path}", get(asset))
+        .route("/favicon.svg", get(root_file))
+        .route("/favicon.ico", get(root_file))
+        .route("/player/frame", get(player_frame))
+        .route("/player/{*path}", get(asset))
+        .route("/project/{key}/replay/{id}", get(replay_link))
+}
+
+/// Whether the web app is in this binary.
+pub(crate) fn has_web_app() -> bool {
+    Web::get("index.html").is_some()
+}
+
+/// The app; with `?token=`, trades the token for a cookie first, so that it stays in no history and no referrer.
+async fn start(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let Some(token) = query.as_deref().and_then(|query| query_value(query, "token")) else {
+        return app_page().await;
+    };
+    if !app.access.opens(&token) {
+        return Failure::NoAccess.into_response();
+    }
+    let is_https = app.options.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+    let mut reply = redirect(&format!("{}/", app.options.path_prefix));
+    if let Ok(cookie) = HeaderValue::from_str(&app.access.set_cookie(is_https)) {
+        reply.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    reply
+}
+
+async fn app_page() -> Response {
+    html("index.html", APP_POLICY)
+}
+
+async fn playground() -> Response {
+    html("playground.html", PLAYGROUND_POLICY)
+}
+
+/// The link that posthog-js makes for a recording. The key in it is of no use: the id is enough.
+async fn replay_link(
+    State(app): State<Arc<App>>,
+    Path((_, id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Ok(id) = id.parse::<reelcase_format::id::RecordingId>() else {
+        return Failure::NotFound("recording").into_response();
+    };
+    let second = query.as_deref().and_then(|query| query_value(query, "t")?.parse::<u64>().ok());
+    let second = second.map(|second| format!("?t={second}")).unwrap_or_default();
+    redirect(&format!("{}/recordings/{id}{second}", app.options.path_prefix))
+}
+
+async fn player_frame(RawQuery(query): RawQuery) -> Response {
+    let stored = Web::get("player/csp.txt").and_then(|file| String::from_utf8(file.data.into_owned()).ok());
+    let policy = stored.as_deref().map_or(PLAYER_POLICY, str::trim);
+    let is_remote = query.as_deref().and_then(|query| query_value(query, "assets")).as_deref() == Some("remote");
+    let policy = if is_remote { with_remote_assets(policy) } else { policy.to_owned() };
+    let file = if Web::get("player/frame.html").is_some() { "player/frame.html" } else { "player/index.html" };
+    html(file, &format!("{policy}; sandbox allow-scripts"))
+}
+
+/// Files whose names change with their content.
+async fn asset(uri: Uri) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    let is_hashed = path.starts_with("assets/");
+    file(path, is_hashed).unwrap_or_else(|| Failure::NotFound("file").into_response())
+}
+
+async fn root_file(uri: Uri) -> Response {
+    file(uri.path().trim_start_matches('/'), false).unwrap_or_else(|| Failure::NotFound("file").into_response())
+}
+
+fn file(path: &str, is_hashed: bool) -> Option<Response> {
+    let embedded = Web::get(path)?;
+    let mut reply = bytes_of(embedded.data).into_response();
+    let headers = reply.headers_mut();
+    let cache = if is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    if let Ok(kind) = HeaderValue::from_str(embedded.metadata.mimetype()) {
+        headers.insert(CONTENT_TYPE, kind);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // The player's document has an opaque origin, to which our own scripts are somebody else's.
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    Some(reply)
+}
+
+fn html(path: &str, policy: &str) -> Response {
+    let (status, body) = match Web::get(path) {
+        Some(file) => (StatusCode::OK, bytes_of(file.data)),
+        None => (StatusCode::NOT_FOUND, Bytes::from_static(NOT_BUILT.as_bytes())),
+    };
+    let mut reply = (status, body).into_response();
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A policy that cannot be a header must not be left out in silence: the strictest one takes its place.
+    let policy = HeaderValue::from_str(policy).unwrap_or(HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    reply
+}
+
+fn redirect(to: &str) -> Response {
+    let mut reply = StatusCode::SEE_OTHER.into_response();
+    if let Ok(to) = HeaderValue::from_str(to) {
+        reply.headers_mut().insert(LOCATION, to);
+    }
+    reply.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    reply
+}
+
+/// Opens pictures, styles, fonts and media to the web, and nothing else.
+fn with_remote_assets(policy: &str) -> String {
+    let mut directives: Vec<String> =
+        policy.split(';').map(str::trim).filter(|directive| !directive.is_empty()).map(str::to_owned).collect();
+    for name in REMOTE_DIRECTIVES {
+        let known = directives.iter_mut().find(|directive| directive.split(' ').next() == Some(name));
+        match known {
+            Some(directive) => *directive = format!("{} http: https:", directive.replace(" 'none'", "")),
+            None => directives.push(format!("{name} http: https:")),
+        }
+    }
+    directives.join("; ")
+}
+
+fn bytes_of(data: Cow<'static, [u8]>) -> Bytes {
+    match data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remote_assets_open_four_directives_and_leave_scripts_shut() {
+        let open = with_remote_assets("default-src 'none'; script-src 'self'; img-src data:; media-src 'none'");
+        assert_eq!(
+            open,
+            "default-src 'none'; script-src 'self'; img-src data: http: https:; media-src http: https:; \
+             style-src http: https:; font-src http: https:"
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! The inbox under simulated power loss: one seed is one life of a disk with a few crashes in it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says no more clearly that it failed")]
+
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
@@ -11,7 +13,7 @@ use reelcase_store::inbox::{
 };
 
 const SEED_COUNT: u64 = 2_000;
-const CRASHES_PER_SEED: usize = 3;
+const CRASHES_PER_SEED: usize = 2;
 const STEPS_PER_LIFE: usize = 16;
 
 fn small_options() -> InboxOptions {
@@ -138,11 +140,11 @@ fn live_through(seed: u64, has_faults: bool) -> u64 {
 #[test]
 fn power_loss_loses_nothing_acknowledged_and_invents_nothing() {
     let acked: u64 = (0..SEED_COUNT).map(|seed| live_through(seed, false)).sum();
-    assert!(acked > 20 * SEED_COUNT, "only {acked} records were acknowledged: the test tests too little");
+    assert!(acked > 15 * SEED_COUNT, "only {acked} records were acknowledged: the test tests too little");
 }
 
 #[test]
 fn power_loss_on_a_failing_disk_loses_nothing_acknowledged() {
     let acked: u64 = (SEED_COUNT..2 * SEED_COUNT).map(|seed| live_through(seed, true)).sum();
-    assert!(acked > 20 * SEED_COUNT, "only {acked} records were acknowledged: the test tests too little");
+    assert!(acked > 15 * SEED_COUNT, "only {acked} records were acknowledged: the test tests too little");
 }

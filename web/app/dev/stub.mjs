@@ -130,7 +130,7 @@ const CHECKS = [
 /** Enough of posthog-js for the playground: one upload for each click. */
 const ARRAY_JS = `(() => { const [key, config] = window.posthog._i[0]; const id = crypto.randomUUID();
 const posthog = { get_session_id: () => id, capture() {}, identify() {} }; window.posthog = posthog;
-addEventListener('click', () => fetch(config.api_host + '/s/?ip=0', { method: 'POST', body: JSON.stringify({ key, id }) }));
+addEventListener('click', () => fetch(config.api_host + '/s/?ip=0', { method: 'POST', body: JSON.stringify({ key, id }) }).then((answer) => answer.text()));
 config.loaded(posthog); })();`;
 
 async function answer(request, url) {
@@ -187,6 +187,7 @@ async function answer(request, url) {
     if (state === 'broken') return error(500, 'catalog', 'the catalog cannot be read: disk I/O error');
     if (path === '/api/recordings') return json(list(url.searchParams));
     if (path === '/api/doctor') return json({ checks: CHECKS });
+    if (path.endsWith('/blocks')) return json({ blocks: [], is_live: false, version: '0' });
     const row = all().find((known) => path === `/api/recordings/${known.id}`);
     return row ? json(row) : error(404, 'not_found', 'there is no such recording');
   }
@@ -210,16 +211,22 @@ async function answer(request, url) {
   }
 }
 
+const APP_POLICY =
+  "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; frame-src 'self'";
+
+/** The frame has a policy of its own, which the build writes beside it. */
+async function policyFor(path) {
+  if (path !== '/player/frame') return APP_POLICY;
+  return (await readFile(join(DIST, 'player/csp.txt'), 'utf8')).trim();
+}
+
 createServer(async (request, response) => {
-  const { status, type, body } = await answer(
-    request,
-    new URL(request.url ?? '/', `http://127.0.0.1:${PORT}`),
-  );
+  const url = new URL(request.url ?? '/', `http://127.0.0.1:${PORT}`);
+  const { status, type, body } = await answer(request, url);
   response.writeHead(status, {
     'content-type': type,
     'cache-control': 'no-store',
-    'content-security-policy':
-      "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:",
+    'content-security-policy': await policyFor(url.pathname).catch(() => APP_POLICY),
   });
   response.end(body);
 }).listen(PORT, '127.0.0.1', () => console.error(`stub on http://127.0.0.1:${PORT}/, state ${state}`));

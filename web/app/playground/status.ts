@@ -4,6 +4,8 @@ import { loadPostHog, type PostHog } from './posthog';
 
 const LOOK_MS = 1_000;
 const LOOK_AGAIN_MS = 4_000;
+/** How long after the first touch the first upload should be there, if the browser does not report it itself. */
+const FIRST_UPLOAD_MS = 3_000;
 
 /** How the recorder is doing, in one sentence and a colour. */
 type Tone = 'plain' | 'ok' | 'warn' | 'danger';
@@ -45,6 +47,15 @@ function follow(posthog: PostHog): void {
   let uploads = 0;
   let isLooking = false;
   show('recording-id', posthog.get_session_id());
+  const startLooking = () => {
+    if (isLooking) return;
+    isLooking = true;
+    void look(posthog);
+  };
+  // Nothing is sent before somebody does something. A browser that does not report uploads must not keep us waiting.
+  const onTouch = () => setTimeout(startLooking, FIRST_UPLOAD_MS);
+  addEventListener('pointerdown', onTouch, { once: true });
+  addEventListener('keydown', onTouch, { once: true });
   const observer = new PerformanceObserver((entries) => {
     for (const entry of entries.getEntries()) {
       if (new URL(entry.name).pathname.replace(/\/$/, '') !== '/s') continue;
@@ -56,10 +67,7 @@ function follow(posthog: PostHog): void {
     }
     show('uploads', number(uploads));
     show('recording-id', posthog.get_session_id());
-    if (uploads > 0 && !isLooking) {
-      isLooking = true;
-      void look(posthog);
-    }
+    if (uploads > 0) startLooking();
   });
   observer.observe({ type: 'resource', buffered: true });
 }

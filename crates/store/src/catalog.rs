@@ -16,12 +16,14 @@
 //! the value itself.
 
 mod commit;
+mod dump;
 mod persons;
 mod query;
+mod rows;
 mod sqlite;
 
 use async_trait::async_trait;
-use reelcase_format::block::{BlockKind, Keyframe};
+use reelcase_format::block::{BlockHash, BlockKind, Keyframe};
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::reel::BlockRef;
 use reelcase_format::summary::Summary;
@@ -240,8 +242,8 @@ pub struct BlockRow {
     pub keyframes: Vec<Keyframe>,
     /// What its lines are.
     pub kind: BlockKind,
-    /// BLAKE3 of the zstd frame, in hex.
-    pub hash: String,
+    /// BLAKE3 of the zstd frame.
+    pub hash: BlockHash,
 }
 
 /// An upload that an object holds.

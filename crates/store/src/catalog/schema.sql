@@ -70,7 +70,7 @@ CREATE TABLE blocks (
     byte_offset  INTEGER NOT NULL,
     stored_bytes INTEGER NOT NULL,
     plain_bytes  INTEGER NOT NULL,
-    hash         TEXT    NOT NULL,
+    hash         BLOB    NOT NULL,
     windows      TEXT    NOT NULL,
     keyframes    TEXT    NOT NULL,
     PRIMARY KEY (object_seq, block)

@@ -1,0 +1,270 @@
+//! Finding recordings.
+//!
+//! A page is the next rows of one order, (start descending, id, project), after a cursor that names the last row before
+//! it: a deep page costs what the first one does, and rows that arrive meanwhile neither repeat nor hide any.
+//!
+//! Which index a listing walks is decided by looking, not by guessing. Each filter has an index of its own; it is asked
+//! for its matches, up to [`RARE_MAX`]. If all of those came, the filter is rare and its matches are the candidates, to
+//! which the other filters are applied. If no filter is rare, the recordings are walked newest first, and a page fills
+//! soon because matches are common. SQLite's planner cannot choose so, since it does not know how often the value at
+//! hand occurs.
+
+use reelcase_format::id::{ProjectKey, RecordingId};
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::commit::signed;
+use super::rows::{count, id_of_project, unsigned};
+use super::sqlite::Failure;
+use super::{ListQuery, PAGE_RECORDINGS_MAX, Page, RecordingRow, persons};
+
+/// A filter with at most this many matches drives the listing.
+const RARE_MAX: usize = 2_000;
+
+/// Shortest text that a trigram index can look for, in characters.
+const TRIGRAM_CHARS: usize = 3;
+
+const SELECT: &str = "SELECT r.id, p.key, r.recording, r.stored_bytes, r.block_count, r.updated_at_ms, r.summary, \
+     r.start_ms, r.project_id FROM recordings r JOIN projects p ON p.id = r.project_id";
+
+/// A condition on `recordings r`, and how to find what fulfils it from its own index.
+struct Filter {
+    condition: &'static str,
+    values: Vec<SqlValue>,
+    /// Selects the ids of the recordings that fulfil it, and the values for that. None where no index would help.
+    probe: Option<(&'static str, Vec<SqlValue>)>,
+}
+
+/// Where a page ended.
+struct Cursor {
+    start_ms: i64,
+    project_id: i64,
+    recording: String,
+}
+
+/// A statement in the making: conditions joined by AND, and the values of their parameters.
+#[derive(Default)]
+struct Conditions {
+    sql: Vec<String>,
+    values: Vec<SqlValue>,
+}
+
+impl Conditions {
+    fn add(&mut self, condition: impl Into<String>, values: impl IntoIterator<Item = SqlValue>) {
+        self.sql.push(condition.into());
+        self.values.extend(values);
+    }
+}
+
+pub(super) fn list(db: &Connection, query: &ListQuery) -> Result<Page, Failure> {
+    let limit = query.limit.unwrap_or(PAGE_RECORDINGS_MAX).clamp(1, PAGE_RECORDINGS_MAX);
+    let cursor = query.cursor.as_deref().map(Cursor::parse).transpose()?;
+    let project_id = match &query.project {
+        None => None,
+        Some(key) => match id_of_project(db, key)? {
+            None => return Ok(Page { recordings: Vec::new(), next: None }),
+            known => known,
+        },
+    };
+    let (sql, values) = statement(db, query, project_id, cursor.as_ref(), limit)?;
+    let mut found_rows = db.prepare_cached(&sql)?;
+    let mut found = found_rows.query(params_from_iter(values))?;
+    let (mut recordings, mut next, mut last) = (Vec::with_capacity(limit), None, None);
+    while let Some(row) = found.next()? {
+        if recordings.len() == limit {
+            next = last.map(|cursor: Cursor| cursor.to_text());
+            break;
+        }
+        last = Some(Cursor { start_ms: row.get(7)?, project_id: row.get(8)?, recording: row.get(2)? });
+        recordings.push(recording_row(db, row)?);
+    }
+    Ok(Page { recordings, next })
+}
+
+pub(super) fn get(db: &Connection, project: &ProjectKey, id: &RecordingId) -> Result<Option<RecordingRow>, Failure> {
+    let mut select = db.prepare_cached(&format!("{SELECT} WHERE r.recording = ?1 AND p.key = ?2"))?;
+    let mut found = select.query([id.as_str(), project.as_str()])?;
+    found.next()?.map(|row| recording_row(db, row)).transpose()
+}
+
+pub(super) fn find(db: &Connection, id: &RecordingId) -> Result<Vec<RecordingRow>, Failure> {
+    let mut select = db.prepare_cached(&format!("{SELECT} WHERE r.recording = ?1 ORDER BY p.key"))?;
+    let mut found = select.query([id.as_str()])?;
+    let mut recordings = Vec::new();
+    while let Some(row) = found.next()? {
+        recordings.push(recording_row(db, row)?);
+    }
+    Ok(recordings)
+}
+
+/// The page's statement. It asks for one row more than the page holds, which tells whether there is another page.
+fn statement(
+    db: &Connection,
+    query: &ListQuery,
+    project_id: Option<i64>,
+    cursor: Option<&Cursor>,
+    limit: usize,
+) -> Result<(String, Vec<SqlValue>), Failure> {
+    let filters = filters(query);
+    let mut conditions = Conditions::default();
+    let source = match rarest(db, &filters)? {
+        Some(candidates) => {
+            let candidates = serde_json::to_string(&candidates)?;
+            conditions.add("r.id IN (SELECT value FROM json_each(?))", [candidates.into()]);
+            ""
+        }
+        None if project_id.is_some() => " INDEXED BY recordings_newest_of_project",
+        None => " INDEXED BY recordings_newest",
+    };
+    if let Some(project_id) = project_id {
+        conditions.add("r.project_id = ?", [project_id.into()]);
+    }
+    add_range(&mut conditions, query, cursor, project_id.is_some());
+    for filter in filters {
+        conditions.add(filter.condition, filter.values);
+    }
+    // CROSS JOIN keeps the order of the tables: the recordings are walked, and each one's project is looked up.
+    let select = SELECT.replace("recordings r JOIN", &format!("recordings r{source} CROSS JOIN"));
+    let order = match project_id {
+        Some(_) => "r.start_ms DESC, r.recording",
+        None => "r.start_ms DESC, r.recording, r.project_id",
+    };
+    let condition = if conditions.sql.is_empty() { "true".to_owned() } else { conditions.sql.join(" AND ") };
+    conditions.values.push(signed(count(limit) + 1).into());
+    Ok((format!("{select} WHERE {condition} ORDER BY {order} LIMIT ?"), conditions.values))
+}
+
+fn add_range(conditions: &mut Conditions, query: &ListQuery, cursor: Option<&Cursor>, has_project: bool) {
+    if let Some(from_ms) = query.from_ms {
+        conditions.add("r.start_ms >= ?", [from_ms.into()]);
+    }
+    if let Some(to_ms) = query.to_ms {
+        conditions.add("r.start_ms < ?", [to_ms.into()]);
+    }
+    let Some(cursor) = cursor else { return };
+    let (start_ms, recording) = (SqlValue::from(cursor.start_ms), SqlValue::from(cursor.recording.clone()));
+    // The first condition is implied by the second, and is the one that the index can seek to.
+    conditions.add("r.start_ms <= ?", [start_ms.clone()]);
+    if has_project {
+        conditions.add("(r.start_ms < ? OR r.recording > ?)", [start_ms, recording]);
+    } else {
+        conditions.add(
+            "(r.start_ms < ? OR (r.recording, r.project_id) > (?, ?))",
+            [start_ms, recording, cursor.project_id.into()],
+        );
+    }
+}
+
+fn filters(query: &ListQuery) -> Vec<Filter> {
+    let mut filters = Vec::new();
+    if let Some(person) = &query.person {
+        let exact = SqlValue::from(person.clone());
+        let probe = is_searchable(person).then(|| (PERSON_PROBE, vec![exact.clone(), phrase(person)]));
+        filters.push(Filter { condition: PERSON_IS, values: vec![exact, lower(person)], probe });
+    }
+    if let Some(url) = &query.url_contains {
+        let probe = is_searchable(url).then(|| (URL_PROBE, vec![phrase(url)]));
+        filters.push(Filter { condition: URL_CONTAINS, values: vec![lower(url)], probe });
+    }
+    let errors_min = query.errors_min.or(query.has_errors.filter(|has| *has).map(|_| 1));
+    let minimums = [
+        ("r.console_error_count >= ?", ERRORS_PROBE, errors_min.filter(|min| *min > 0).map(signed)),
+        ("r.click_count >= ?", CLICKS_PROBE, query.clicks_min.map(signed)),
+        ("r.keypress_count >= ?", KEYPRESSES_PROBE, query.keypresses_min.map(signed)),
+        ("r.duration_ms >= ?", DURATION_MIN_PROBE, query.duration_min_ms),
+        ("r.duration_ms <= ?", DURATION_MAX_PROBE, query.duration_max_ms),
+        ("r.updated_at_ms >= ?", UPDATE_PROBE, query.live_since_ms),
+    ];
+    for (condition, probe, bound) in minimums {
+        if let Some(bound) = bound {
+            let values = vec![SqlValue::from(bound)];
+            filters.push(Filter { condition, values: values.clone(), probe: Some((probe, values)) });
+        }
+    }
+    match query.has_errors {
+        Some(false) => filters.push(Filter { condition: "r.console_error_count = 0", values: vec![], probe: None }),
+        Some(true) | None => {}
+    }
+    filters
+}
+
+const PERSON_IS: &str = "EXISTS (SELECT 1 FROM recording_distinct_ids rd JOIN distinct_ids d ON d.id = rd.distinct_id
+    WHERE rd.recording_id = r.id AND (
+      d.person_id = (SELECT e.person_id FROM distinct_ids e WHERE e.project_id = r.project_id AND e.distinct_id = ?)
+      OR EXISTS (SELECT 1 FROM person_search s WHERE s.rowid = d.person_id AND instr(lower(s.properties), ?) > 0)))";
+const PERSON_PROBE: &str = "SELECT rd.recording_id FROM distinct_ids d
+    JOIN recording_distinct_ids rd ON rd.distinct_id = d.id
+    WHERE d.person_id IN (
+      SELECT e.person_id FROM distinct_ids e WHERE e.project_id IN (SELECT id FROM projects) AND e.distinct_id = ?
+      UNION SELECT s.rowid FROM person_search s WHERE s.properties MATCH ?) LIMIT ?";
+const URL_CONTAINS: &str = "EXISTS (SELECT 1 FROM recording_urls ru JOIN urls u ON u.id = ru.url_id
+    WHERE ru.recording_id = r.id AND instr(lower(u.url), ?) > 0)";
+const URL_PROBE: &str = "SELECT ru.recording_id FROM url_search s CROSS JOIN recording_urls ru ON ru.url_id = s.rowid
+    WHERE s.url MATCH ? LIMIT ?";
+const ERRORS_PROBE: &str =
+    "SELECT id FROM recordings WHERE console_error_count > 0 AND console_error_count >= ? LIMIT ?";
+const CLICKS_PROBE: &str = "SELECT id FROM recordings WHERE click_count >= ? LIMIT ?";
+const KEYPRESSES_PROBE: &str = "SELECT id FROM recordings WHERE keypress_count >= ? LIMIT ?";
+const DURATION_MIN_PROBE: &str = "SELECT id FROM recordings WHERE duration_ms >= ? LIMIT ?";
+const DURATION_MAX_PROBE: &str = "SELECT id FROM recordings WHERE duration_ms <= ? LIMIT ?";
+const UPDATE_PROBE: &str = "SELECT id FROM recordings WHERE updated_at_ms >= ? LIMIT ?";
+
+/// The matches of the filter with the fewest, or nothing when every filter has more than [`RARE_MAX`].
+fn rarest(db: &Connection, filters: &[Filter]) -> Result<Option<Vec<i64>>, Failure> {
+    let mut rarest: Option<Vec<i64>> = None;
+    for filter in filters {
+        let Some((probe, values)) = &filter.probe else { continue };
+        // One match past the limit tells a rare filter from a common one.
+        let most = SqlValue::from(signed(count(RARE_MAX) + 1));
+        let mut select = db.prepare_cached(probe)?;
+        let matches: Vec<i64> = select
+            .query_map(params_from_iter(values.iter().chain([&most])), |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if matches.len() <= RARE_MAX && rarest.as_ref().is_none_or(|other| matches.len() < other.len()) {
+            rarest = Some(matches);
+        }
+    }
+    Ok(rarest)
+}
+
+fn recording_row(db: &Connection, row: &Row<'_>) -> Result<RecordingRow, Failure> {
+    let (project, id, summary): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(6)?);
+    Ok(RecordingRow {
+        project: project.parse()?,
+        id: id.parse()?,
+        summary: serde_json::from_str(&summary)?,
+        stored_bytes: unsigned(row, 3)?,
+        block_count: unsigned(row, 4)?,
+        updated_at_ms: row.get(5)?,
+        person: persons::of_recording(db, row.get(0)?)?,
+    })
+}
+
+impl Cursor {
+    fn to_text(&self) -> String {
+        format!("{}_{}_{}", self.start_ms, self.project_id, self.recording)
+    }
+
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let mut parts = text.splitn(3, '_');
+        let mut part = || parts.next().ok_or(Failure::BadCursor);
+        let start_ms = part()?.parse().map_err(|_| Failure::BadCursor)?;
+        let project_id = part()?.parse().map_err(|_| Failure::BadCursor)?;
+        let recording: RecordingId = part()?.parse().map_err(|_| Failure::BadCursor)?;
+        Ok(Self { start_ms, project_id, recording: recording.into() })
+    }
+}
+
+fn is_searchable(text: &str) -> bool {
+    text.chars().count() >= TRIGRAM_CHARS && !text.contains('\0')
+}
+
+/// `text` as one phrase of a full-text query, with nothing in it that the query language knows.
+fn phrase(text: &str) -> SqlValue {
+    format!("\"{}\"", text.replace('"', "\"\"")).into()
+}
+
+/// As SQLite's `lower` does it, which leaves letters beyond ASCII alone.
+fn lower(text: &str) -> SqlValue {
+    text.to_ascii_lowercase().into()
+}

@@ -7,7 +7,8 @@ import { defineConfig, type Plugin } from 'vite';
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const hashOf = (script: string) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`;
 /** A script inside a script element must not hold anything that looks like the element's end. */
-const inline = (code: string) => `(()=>{${code.trim()}})()`.replaceAll('</script', '<\\/script').replaceAll('<!--', '<\\!--');
+const inline = (code: string) =>
+  `(()=>{${code.trim()}})()`.replaceAll('</script', '<\\/script').replaceAll('<!--', '<\\!--');
 const literal = (value: unknown) => JSON.stringify(value).replaceAll('<', '\\u003c');
 
 const STYLE = readFileSync(here('./src/frame/frame.css'), 'utf8').replace(/\s+/g, ' ');
@@ -32,7 +33,8 @@ function frameDocument(): Plugin {
       const code = new Map<string, string>();
       for (const [file, part] of Object.entries(bundle)) {
         if (part.type !== 'chunk') continue;
-        if (part.imports.length > 0) this.error(`${part.name} must be one piece, it imports ${part.imports.join()}`);
+        if (part.imports.length > 0)
+          this.error(`${part.name} must be one piece, it imports ${part.imports.join()}`);
         code.set(part.name, part.code);
         delete bundle[file];
       }

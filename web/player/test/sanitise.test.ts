@@ -5,7 +5,8 @@ import { type Assets, Budget, cleanAttributes, cleanEvent, cleanTree } from '../
 import { readFromFrame, readToFrame } from '../src/protocol.ts';
 import { hasCorpus, readCorpus } from './corpus.ts';
 
-const clean = (tag: string, attributes: object, assets: Assets = 'none') => cleanAttributes(tag, attributes, assets);
+const clean = (tag: string, attributes: object, assets: Assets = 'none') =>
+  cleanAttributes(tag, attributes, assets);
 
 test.each([
   ['img', { onerror: 'x()' }],
@@ -60,8 +61,20 @@ test('bad names and elements become harmless ones and keep their ids', () => {
     tagName: 'body',
     attributes: {},
     childNodes: [
-      { type: 2, id: 2, tagName: 'img src=x', attributes: {}, childNodes: [{ type: 3, id: 3, textContent: 'kept' }] },
-      { type: 2, id: 4, tagName: 'object', attributes: { data: 'x' }, childNodes: [{ type: 3, id: 5, textContent: '' }] },
+      {
+        type: 2,
+        id: 2,
+        tagName: 'img src=x',
+        attributes: {},
+        childNodes: [{ type: 3, id: 3, textContent: 'kept' }],
+      },
+      {
+        type: 2,
+        id: 4,
+        tagName: 'object',
+        attributes: { data: 'x' },
+        childNodes: [{ type: 3, id: 5, textContent: '' }],
+      },
       { type: 4, id: 6, textContent: 'cdata' },
       null,
     ],
@@ -69,12 +82,30 @@ test('bad names and elements become harmless ones and keep their ids', () => {
   cleanTree(root, 'none', new Budget());
   const seen: unknown[] = [];
   eachNode(root, (node) => seen.push([node.id, node.type, node.tagName]));
-  expect(seen).toEqual([[1, 2, 'body'], [2, 2, 'div'], [3, 3, undefined], [4, 2, 'div'], [6, 3, undefined]]);
+  expect(seen).toEqual([
+    [1, 2, 'body'],
+    [2, 2, 'div'],
+    [3, 3, undefined],
+    [4, 2, 'div'],
+    [6, 3, undefined],
+  ]);
 });
 
 test('ten thousand frames are too many', () => {
   const frame = (id: number) => ({ type: 2, id, tagName: 'iframe', attributes: {}, childNodes: [] });
-  const root: WireNode = { type: 0, id: 1, childNodes: [{ type: 2, id: 2, tagName: 'html', attributes: {}, childNodes: Array.from({ length: 10_000 }, (_, i) => frame(i + 3)) }] };
+  const root: WireNode = {
+    type: 0,
+    id: 1,
+    childNodes: [
+      {
+        type: 2,
+        id: 2,
+        tagName: 'html',
+        attributes: {},
+        childNodes: Array.from({ length: 10_000 }, (_, i) => frame(i + 3)),
+      },
+    ],
+  };
   cleanTree(root, 'none', new Budget());
   let frames = 0;
   eachNode(root, (node) => {
@@ -94,26 +125,46 @@ describe.skipIf(!hasCorpus)('corpus', () => {
         return value;
       });
       expect(names.filter((name) => /^on|srcdoc|http-equiv|ping|^"/.test(name))).toEqual([]);
-      if (event.type === 2) expect(JSON.stringify(event)).not.toMatch(/"(href|src|xlink:href)":"[^"]*script:/);
+      if (event.type === 2)
+        expect(JSON.stringify(event)).not.toMatch(/"(href|src|xlink:href)":"[^"]*script:/);
     }
   });
 
   test('a page of five thousand levels needs no stack', () => {
-    for (const stored of readCorpus('derived/deep-100.json') as WireEvent[]) cleanEvent(stored, 'none', new Budget(), () => '');
+    for (const stored of readCorpus('derived/deep-100.json') as WireEvent[])
+      cleanEvent(stored, 'none', new Budget(), () => '');
   });
 });
 
 test('canvas commands outside the list are left out', () => {
   const command = (property: string, setter = false) => ({ property, args: [1], setter });
-  const commands = [command('fillRect'), command('constructor'), command('__proto__', true), command('canvas', true), command('lineWidth', true)];
+  const commands = [
+    command('fillRect'),
+    command('constructor'),
+    command('__proto__', true),
+    command('canvas', true),
+    command('lineWidth', true),
+  ];
   expect(readCommands({ commands }).map(({ property }) => property)).toEqual(['fillRect', 'lineWidth']);
 });
 
 test('messages that do not fit the protocol are ignored', () => {
-  for (const value of [null, 1, 'show', {}, { kind: 'show' }, { kind: 'show', ticket: 1, events: [1] }, { kind: 'animate', running: 1 }]) {
+  for (const value of [
+    null,
+    1,
+    'show',
+    {},
+    { kind: 'show' },
+    { kind: 'show', ticket: 1, events: [1] },
+    { kind: 'animate', running: 1 },
+  ]) {
     expect(readToFrame(value)).toBeNull();
   }
-  expect(readToFrame({ kind: 'feed', ticket: 1, events: ['{}'], more: 1 })).toEqual({ kind: 'feed', ticket: 1, events: ['{}'] });
+  expect(readToFrame({ kind: 'feed', ticket: 1, events: ['{}'], more: 1 })).toEqual({
+    kind: 'feed',
+    ticket: 1,
+    events: ['{}'],
+  });
   expect(readFromFrame({ kind: 'viewport', width: Number.NaN, height: 1 })).toBeNull();
   expect(readFromFrame({ kind: 'ready' })).toEqual({ kind: 'ready' });
 });

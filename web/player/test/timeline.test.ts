@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { LineSplitter } from '../src/core/lines.ts';
 import { splitMoves } from '../src/core/pointer.ts';
-import { parseLine, type ParsedLine } from '../src/core/record.ts';
+import { type ParsedLine, parseLine } from '../src/core/record.ts';
 import { mergeSpans, Timeline } from '../src/core/timeline.ts';
 
 const T = 1_700_000_000_000;
@@ -22,7 +22,16 @@ test('a line is a window and an event, kept as it came', () => {
 });
 
 test('what is not a line costs only itself', () => {
-  for (const text of ['', '{}', '["w"]', '["w",{]', '["w",3]', '["w",{"type":"x","timestamp":1}]', '[1,{}]', '["w']) {
+  for (const text of [
+    '',
+    '{}',
+    '["w"]',
+    '["w",{]',
+    '["w",3]',
+    '["w",{"type":"x","timestamp":1}]',
+    '[1,{}]',
+    '["w',
+  ]) {
     expect(parseLine(text)).toBeNull();
   }
 });
@@ -67,7 +76,13 @@ test('the window to show is where somebody last acted', () => {
 });
 
 test('stretches that touch are joined', () => {
-  expect(mergeSpans([{ from: 5, to: 9 }, { from: 0, to: 2 }, { from: 2, to: 4 }])).toEqual([
+  expect(
+    mergeSpans([
+      { from: 5, to: 9 },
+      { from: 0, to: 2 },
+      { from: 2, to: 4 },
+    ]),
+  ).toEqual([
     { from: 0, to: 4 },
     { from: 5, to: 9 },
   ]);

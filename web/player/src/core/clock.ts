@@ -64,7 +64,10 @@ const SKIP_RATE_MAX = 360;
  * How to cross an idle stretch: run through it in about a second and a half, so that the viewer sees that time
  * passes, or jump where even the fastest run would take too long.
  */
-export function skipPlan(idleLeftMs: number, speed: number): { kind: 'run'; rate: number } | { kind: 'jump' } {
+export function skipPlan(
+  idleLeftMs: number,
+  speed: number,
+): { kind: 'run'; rate: number } | { kind: 'jump' } {
   const rate = idleLeftMs / (SKIP_SECONDS * 1000);
   if (rate > SKIP_RATE_MAX) return { kind: 'jump' };
   return { kind: 'run', rate: Math.max(rate, speed, 8) };

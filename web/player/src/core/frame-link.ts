@@ -63,9 +63,11 @@ export class FrameLink {
   #receive(answer: FromFrame, isReady: () => void): void {
     switch (answer.kind) {
       case 'ready':
-        return isReady();
+        isReady();
+        return;
       case 'viewport':
-        return this.#onViewport(answer.width, answer.height);
+        this.#onViewport(answer.width, answer.height);
+        return;
       case 'fed':
         this.outstanding = Math.max(0, this.outstanding - 1);
         return;

@@ -4,7 +4,11 @@ import type { EventRecord, ParsedLine } from './record.ts';
 /** One way to reach the API: a path in, a response out. The app adds what access needs. */
 export type Api = (path: string, signal?: AbortSignal) => Promise<Response>;
 
-export type Keyframe = { readonly window: string; readonly timestamp_ms: number; readonly plain_offset: number };
+export type Keyframe = {
+  readonly window: string;
+  readonly timestamp_ms: number;
+  readonly plain_offset: number;
+};
 
 /** A block as the API lists it. */
 export type BlockInfo = {
@@ -20,7 +24,11 @@ export type BlockInfo = {
   readonly url: string;
 };
 
-export type BlockList = { readonly blocks: readonly BlockInfo[]; readonly is_live: boolean; readonly version: string };
+export type BlockList = {
+  readonly blocks: readonly BlockInfo[];
+  readonly is_live: boolean;
+  readonly version: string;
+};
 
 /** Why something could not be loaded, in a form the view has words for. */
 export class LoadError extends Error {
@@ -107,7 +115,12 @@ export class Loader {
   }
 
   /** Loads the blocks of a stretch. `enough` is asked after each piece and may end the waiting early. */
-  async load(from: number, to: number, window: string | null, enough: () => boolean = () => false): Promise<void> {
+  async load(
+    from: number,
+    to: number,
+    window: string | null,
+    enough: () => boolean = () => false,
+  ): Promise<void> {
     const wanted = this.#overlapping(from, to).filter(
       (block) => window === null || block.windows.length === 0 || block.windows.includes(window),
     );

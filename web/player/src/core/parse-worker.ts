@@ -1,5 +1,5 @@
 import { LineSplitter } from './lines.ts';
-import { parseLine, type ParsedLine } from './record.ts';
+import { type ParsedLine, parseLine } from './record.ts';
 
 /** What the page sends: the bytes of one block, in order, then `end`. */
 export type WorkerRequest =

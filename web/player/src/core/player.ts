@@ -116,7 +116,8 @@ export class Player {
     try {
       await this.#loader.refresh();
       const { blocks } = this.#loader;
-      if (blocks.length === 0 && !this.#loader.isLive) return this.#set({ kind: 'empty', reason: 'no-events' });
+      if (blocks.length === 0 && !this.#loader.isLive)
+        return this.#set({ kind: 'empty', reason: 'no-events' });
       this.#measure();
       await this.seek(startMs);
       void this.#readAll();
@@ -301,7 +302,8 @@ export class Player {
         this.#clock.hold();
         this.#link.animate(false);
         this.#skipping = null;
-        return this.#set({ kind: 'ended' });
+        this.#set({ kind: 'ended' });
+        return;
       }
     }
     this.#skip(at);
@@ -362,7 +364,10 @@ export class Player {
   }
 
   #skip(at: number): void {
-    if (!this.#skipsIdle) return this.#clock.setRate(this.#speed);
+    if (!this.#skipsIdle) {
+      this.#clock.setRate(this.#speed);
+      return;
+    }
     if (this.#idleVersion !== this.#timelineVersion) {
       this.#idle = this.#timeline.idle();
       this.#idleVersion = this.#timelineVersion;
@@ -370,7 +375,10 @@ export class Player {
     const isOpenEnd = (span: Span) => this.#loader.isLive && span.to >= this.#timeline.to;
     const span = this.#idle.find((item) => item.from + 1000 < at && at < item.to - 800 && !isOpenEnd(item));
     this.#skipping = span ?? null;
-    if (span === undefined) return this.#clock.setRate(this.#speed);
+    if (span === undefined) {
+      this.#clock.setRate(this.#speed);
+      return;
+    }
     // The rate is for the whole stretch: worked out anew each time, it would fall towards the end for ever.
     const plan = skipPlan(span.to - span.from, this.#speed);
     if (plan.kind === 'run') this.#clock.setRate(plan.rate);
@@ -428,14 +436,17 @@ export class Player {
   #emit(): void {
     if (this.#isClosed) return;
     const { from, to } = this.#timeline;
-    const windows = new Set(this.#loader.blocks.flatMap((block) => block.keyframes.map((frame) => frame.window)));
+    const windows = new Set(
+      this.#loader.blocks.flatMap((block) => block.keyframes.map((frame) => frame.window)),
+    );
     this.#options.onPicture({
       status: this.#status,
       at: Math.max(0, Math.min(this.#clock.at, to) - from),
       duration: Math.max(0, to - from),
       speed: this.#speed,
       skipsIdle: this.#skipsIdle,
-      skipping: this.#skipping === null ? null : { from: this.#skipping.from - from, to: this.#skipping.to - from },
+      skipping:
+        this.#skipping === null ? null : { from: this.#skipping.from - from, to: this.#skipping.to - from },
       isLive: this.#loader.isLive,
       windows: [...windows],
       window: this.#window,

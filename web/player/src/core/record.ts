@@ -102,7 +102,8 @@ function clickMark(at: number, window: string, data: Json): Mark | null {
   if (data['type'] !== 2 && data['type'] !== 4) return null;
   const x = data['x'];
   const y = data['y'];
-  const place = typeof x === 'number' && typeof y === 'number' ? ` at ${Math.round(x)}, ${Math.round(y)}` : '';
+  const place =
+    typeof x === 'number' && typeof y === 'number' ? ` at ${Math.round(x)}, ${Math.round(y)}` : '';
   return { kind: 'click', at, window, label: (data['type'] === 4 ? 'Double click' : 'Click') + place };
 }
 

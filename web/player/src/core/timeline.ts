@@ -83,7 +83,10 @@ export class Timeline {
     for (const mark of this.#marks) {
       const last = out.at(-1);
       const joins =
-        last !== undefined && last.window === mark.window && last.kind === mark.kind && mark.at - last.at < 1500;
+        last !== undefined &&
+        last.window === mark.window &&
+        last.kind === mark.kind &&
+        mark.at - last.at < 1500;
       // Letters of one word come as one input each, and an SDK repeats a page's address beside each snapshot.
       if (joins && (mark.kind === 'input' || (mark.kind === 'page' && mark.label === last.label))) {
         out[out.length - 1] = mark.kind === 'input' ? { ...mark, at: last.at } : last;

@@ -6,22 +6,28 @@ import { type Attributes, eachNode, isObject, objects, type WireEvent, type Wire
  */
 
 const NAME = /^[A-Za-z_:\u00c0-\u02ff\u0370-\ufffd][\w:.\-\u00b7\u00c0-\u02ff\u0370-\ufffd]*$/;
-const TAG = /^[A-Za-z][\w.\-\u00b7\u00c0-\u02ff\u0370-\ufffd]*(:[A-Za-z_][\w.\-]*)?$/;
+const TAG = /^[A-Za-z][\w.\-\u00b7\u00c0-\u02ff\u0370-\ufffd]*(:[A-Za-z_][\w.-]*)?$/;
 /** The only elements that a browser lets have a shadow tree; on any other the replayer throws. */
-const SHADOW_HOST = /^(article|aside|blockquote|body|div|footer|h[1-6]|header|main|nav|p|section|span|[a-z][\w.]*-[\w.-]*)$/;
+const SHADOW_HOST =
+  /^(article|aside|blockquote|body|div|footer|h[1-6]|header|main|nav|p|section|span|[a-z][\w.]*-[\w.-]*)$/;
 const CUSTOM = /^[a-z][a-z0-9._]*-[a-z0-9._-]*$/;
 const DROPPED_TAGS = new Set(
   'object embed portal applet frame frameset base fencedframe bgsound param webview'.split(' '),
 );
 const DROPPED_ATTRIBUTES = new Set(
-  'srcdoc ping nonce autofocus manifest http-equiv allow csp is formtarget target popovertarget __proto__ constructor prototype'.split(' '),
+  'srcdoc ping nonce autofocus manifest http-equiv allow csp is formtarget target popovertarget __proto__ constructor prototype'.split(
+    ' ',
+  ),
 );
 const URL_ATTRIBUTES = new Set(
-  'href xlink:href src action formaction data poster background cite longdesc profile classid codebase icon dynsrc lowsrc archive'.split(' '),
+  'href xlink:href src action formaction data poster background cite longdesc profile classid codebase icon dynsrc lowsrc archive'.split(
+    ' ',
+  ),
 );
 const ANIMATED_VALUES = new Set(['values', 'to', 'from', 'by']);
 const SAFE_DATA = /^data:(image|font|audio|video|application\/(x-)?font|text\/css)/i;
-const NEEDLESS_RELS = /\b(preload|prefetch|dns-prefetch|preconnect|modulepreload|prerender|import|manifest|icon)\b/i;
+const NEEDLESS_RELS =
+  /\b(preload|prefetch|dns-prefetch|preconnect|modulepreload|prerender|import|manifest|icon)\b/i;
 const FRAMES_MAX = 200;
 const CANVAS_MAX = 4096;
 
@@ -89,7 +95,10 @@ function cleanElement(node: WireNode, assets: Assets, budget: Budget): void {
   node.tagName = tag;
   if (!Array.isArray(node.childNodes)) node.childNodes = [];
   const attributes = cleanAttributes(lower, node.attributes, assets);
-  if (lower === 'link' && NEEDLESS_RELS.test(String((node.attributes as Attributes | undefined)?.['rel'] ?? ''))) {
+  if (
+    lower === 'link' &&
+    NEEDLESS_RELS.test(String((node.attributes as Attributes | undefined)?.['rel'] ?? ''))
+  ) {
     delete attributes['href'];
   }
   if (lower === 'meta') delete attributes['content'];
@@ -136,7 +145,12 @@ export function cleanTree(root: WireNode, assets: Assets, budget: Budget): void 
  * Cleans one event in place. False means that the event has nothing to draw, or nothing that is safe to draw.
  * `tagOf` tells what an attribute change is about, as far as the replayer knows.
  */
-export function cleanEvent(event: WireEvent, assets: Assets, budget: Budget, tagOf: (id: number) => string): boolean {
+export function cleanEvent(
+  event: WireEvent,
+  assets: Assets,
+  budget: Budget,
+  tagOf: (id: number) => string,
+): boolean {
   const { type, data } = event;
   if (type === 4) return true;
   if (type === 2) {
@@ -176,7 +190,12 @@ export function cleanEvent(event: WireEvent, assets: Assets, budget: Budget, tag
   }
 }
 
-function cleanMutation(data: Record<string, unknown>, assets: Assets, budget: Budget, tagOf: (id: number) => string): void {
+function cleanMutation(
+  data: Record<string, unknown>,
+  assets: Assets,
+  budget: Budget,
+  tagOf: (id: number) => string,
+): void {
   for (const list of ['adds', 'removes', 'texts', 'attributes']) data[list] = objects(data[list]);
   for (const add of objects(data['adds'])) {
     if (isObject(add['node'])) cleanTree(add['node'], assets, budget);

@@ -266,10 +266,16 @@ function paint(node: Node, url: string, width: number, height: number): void {
   const view = node.ownerDocument?.defaultView;
   const computed = view?.getComputedStyle(node as HTMLElement);
   if (computed?.display === 'inline') style.display = 'inline-block';
-  if (style.width === '' && (computed === undefined || computed.width === 'auto' || computed.width === '0px')) {
+  if (
+    style.width === '' &&
+    (computed === undefined || computed.width === 'auto' || computed.width === '0px')
+  ) {
     style.width = `${width}px`;
   }
-  if (style.height === '' && (computed === undefined || computed.height === 'auto' || computed.height === '0px')) {
+  if (
+    style.height === '' &&
+    (computed === undefined || computed.height === 'auto' || computed.height === '0px')
+  ) {
     style.height = `${height}px`;
   }
   style.backgroundImage = `url("${url}")`;

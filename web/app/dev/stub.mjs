@@ -139,7 +139,7 @@ async function answer(request, url) {
   const error = (status, code, message) => json({ error: { code, message } }, status);
   if (path.startsWith('/__stub/')) {
     state = path.slice(8);
-    if (state !== 'empty') sent.clear();
+    if (state === 'empty') sent.clear();
     return json({ state });
   }
   if (path === '/health') return json({ status: 'ok' });

@@ -24,6 +24,8 @@ use crate::error::Failure;
 use crate::scripts;
 use crate::state::App;
 
+pub use recordings::Recording;
+
 /// A recording that nothing was added to for this long is over, as far as one can tell.
 pub(crate) const LIVE_MS: i64 = 60_000;
 
@@ -148,6 +150,6 @@ async fn find(app: &App, id: &str, project: Option<&str>) -> Result<RecordingRow
     found.ok_or(Failure::NotFound("recording"))
 }
 
-fn is_live(app: &App, row: &RecordingRow) -> bool {
-    row.updated_at_ms >= app.clock.now_ms() - LIVE_MS
+fn is_live(row: &RecordingRow, now_ms: i64) -> bool {
+    row.updated_at_ms >= now_ms - LIVE_MS
 }

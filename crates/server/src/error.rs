@@ -58,14 +58,14 @@ pub(crate) enum Failure {
 
 /// The body of an answer that is not a success.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ErrorBody {
+pub(crate) struct ErrorBody {
     /// What went wrong.
     pub error: ErrorDetail,
 }
 
 /// What went wrong, for programs and for people.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ErrorDetail {
+pub(crate) struct ErrorDetail {
     /// Stable name of the failure.
     pub code: &'static str,
     /// What to do about it.

@@ -3,7 +3,6 @@
 //! A connection costs a task and one small buffer, so ten thousand idle ones stay cheap. When told to stop, the server
 //! stops accepting, lets open requests finish within `timeouts.shutdown`, and returns; the caller then closes the store.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -15,10 +14,10 @@ use axum::Router;
 use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use reelcase_store::{Store, SystemClock};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::Service;
 
@@ -105,16 +104,7 @@ impl BoundServer {
             };
             match accepted {
                 Ok((stream, place)) => {
-                    let connection = connection(stream, &app, router.clone());
-                    let watched = graceful.watch(connection);
-                    let app = app.clone();
-                    connections.spawn(async move {
-                        app.metrics.connections_open.fetch_add(1, Relaxed);
-                        // A client that went away or timed out is no news; its upload was never acknowledged.
-                        let _ = watched.await;
-                        app.metrics.connections_open.fetch_sub(1, Relaxed);
-                        drop(place);
-                    });
+                    connections.spawn(connection(stream, app.clone(), router.clone(), graceful.watcher(), place));
                 }
                 Err(error) => {
                     app.metrics.connections_refused.fetch_add(1, Relaxed);
@@ -135,26 +125,32 @@ impl BoundServer {
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok((stream, place))
 }
 
-fn connection(
+/// Serves one connection to its end.
+async fn connection(
     stream: TcpStream,
-    app: &App,
+    app: Arc<App>,
     router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, impl hyper::service::HttpService<hyper::body::Incoming, ResBody = Body>> {
+    watcher: Watcher,
+    _place: OwnedSemaphorePermit,
+) {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let answer = router.clone().call(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        router.clone().call(request.map(Body::new))
     });
-    http1::Builder::new()
+    let connection = http1::Builder::new()
         // Without a timer hyper ignores its own time-out in silence.
         .timer(TokioTimer::new())
         .header_read_timeout(app.options.timeouts.head)
         .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(stream), service);
+    app.metrics.connections_open.fetch_add(1, Relaxed);
+    // A client that went away or timed out is no news; its upload was never acknowledged.
+    let _ = watcher.watch(connection).await;
+    app.metrics.connections_open.fetch_sub(1, Relaxed);
 }

@@ -29,7 +29,6 @@ const SCRIPT_BYTES_MAX: u64 = 8 << 20;
 /// The scripts of the pinned release, each as `<name>.gz`.
 #[derive(RustEmbed)]
 #[folder = "posthog-js/dist"]
-#[include = "*.js.gz"]
 #[allow_missing = true]
 struct Pinned;
 
@@ -66,7 +65,7 @@ pub(crate) async fn script(
 
 /// Whether the pinned release is in this binary.
 pub(crate) fn has_pinned() -> bool {
-    Pinned::iter().next().is_some()
+    Pinned::iter().any(|name| name.ends_with(".js.gz"))
 }
 
 /// A script of the pinned release, uncompressed.

@@ -191,7 +191,7 @@ fn describe(app: &App, row: &RecordingRow, blocks: &[BlockRow], version: String)
         keyframes: block.keyframes.iter().map(keyframe).collect(),
         url: url_of(app, block),
     });
-    Blocks { blocks: blocks.collect(), is_live: is_live(app, row), version }
+    Blocks { blocks: blocks.collect(), is_live: is_live(row, app.clock.now_ms()), version }
 }
 
 fn keyframe(keyframe: &reelcase_format::block::Keyframe) -> Keyframe {

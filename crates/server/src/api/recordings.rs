@@ -65,7 +65,7 @@ pub(super) struct RecordingPage {
 
 /// One recording.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Recording {
+pub struct Recording {
     id: String,
     project: String,
     start_ms: i64,
@@ -104,7 +104,7 @@ pub(super) struct Recording {
 
 /// A tab or screen of a recording.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Window {
+pub struct Window {
     id: String,
     start_ms: i64,
     end_ms: i64,
@@ -114,7 +114,7 @@ pub(super) struct Window {
 
 /// Who is in a recording.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Person {
+pub struct Person {
     distinct_ids: Vec<String>,
     #[schema(value_type = Object)]
     properties: Map<String, Value>,
@@ -134,7 +134,7 @@ pub(super) async fn list(
     let Query(parameters) = parameters.map_err(|error| Failure::BadParameter(error.body_text()))?;
     let query = list_query(parameters, app.clock.now_ms())?;
     let page = app.store.catalog().list(query).await?;
-    let recordings = page.recordings.into_iter().map(|row| recording(&app, row)).collect();
+    let recordings = page.recordings.into_iter().map(|row| Recording::new(row, app.clock.now_ms())).collect();
     Ok(Json(RecordingPage { recordings, next: page.next }))
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn one(
     Query(parameter): Query<ProjectParameter>,
 ) -> Result<Json<Recording>, Failure> {
     let row = find(&app, &id, parameter.project.as_deref()).await?;
-    Ok(Json(recording(&app, row)))
+    Ok(Json(Recording::new(row, app.clock.now_ms())))
 }
 
 fn list_query(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failure> {
@@ -174,8 +174,10 @@ fn list_query(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Fail
     })
 }
 
-fn recording(app: &App, row: RecordingRow) -> Recording {
-    let is_live = is_live(app, &row);
+impl Recording {
+    /// Shows a row of the catalog. `now_ms` decides whether it is live.
+    pub fn new(row: RecordingRow, now_ms: i64) -> Self {
+    let is_live = is_live(&row, now_ms);
     let RecordingRow { project, id, summary, stored_bytes, updated_at_ms, person, .. } = row;
     let windows = summary.windows.into_iter().map(|window| Window {
         id: window.id,
@@ -184,7 +186,7 @@ fn recording(app: &App, row: RecordingRow) -> Recording {
         event_count: window.event_count,
         full_snapshot_count: window.full_snapshot_count,
     });
-    Recording {
+    Self {
         id: id.to_string(),
         project: project.to_string(),
         start_ms: summary.start_ms,
@@ -214,6 +216,7 @@ fn recording(app: &App, row: RecordingRow) -> Recording {
         is_live,
         updated_at_ms,
     }
+}
 }
 
 /// Client clocks can be anywhere; a time beyond the calendar has no text.

@@ -77,6 +77,7 @@ export class Player {
   #windowChecked = 0;
   #damaged = 0;
   #isClosed = false;
+  #isFollowing = false;
   #frameRequest = 0;
 
   constructor(options: PlayerOptions) {
@@ -121,7 +122,9 @@ export class Player {
       this.#measure();
       await this.seek(startMs);
       void this.#readAll();
-      if (this.#loader.isLive) void this.#follow();
+      // A second try after a failure comes through here again.
+      if (this.#loader.isLive && !this.#isFollowing) void this.#follow();
+      cancelAnimationFrame(this.#frameRequest);
       this.#frameRequest = requestAnimationFrame(() => this.#tick());
     } catch (reason) {
       this.#fail(reason);
@@ -402,6 +405,7 @@ export class Player {
   }
 
   async #follow(): Promise<void> {
+    this.#isFollowing = true;
     while (!this.#isClosed && this.#loader.isLive) {
       try {
         const asked = performance.now();
@@ -418,6 +422,7 @@ export class Player {
       }
       this.#emit();
     }
+    this.#isFollowing = false;
     this.#emit();
   }
 

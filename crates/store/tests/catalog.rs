@@ -1,5 +1,7 @@
 //! How every catalog behaves, and what holds of the SQLite one besides.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::path::Path;
 
 use reelcase_format::block::{BlockHash, BlockKind};
@@ -248,6 +250,7 @@ async fn filters_keep_what_they_name() {
         (ListQuery { keypresses_min: Some(4), ..all() }, "busy"),
         (ListQuery { errors_min: Some(1), ..all() }, "busy"),
         (ListQuery { has_errors: Some(true), ..all() }, "busy"),
+        (ListQuery { errors_min: Some(0), has_errors: Some(true), ..all() }, "busy"),
         (ListQuery { has_errors: Some(false), ..all() }, "calm"),
         (ListQuery { live_since_ms: Some(1_001), ..all() }, "calm"),
         (ListQuery { project: Some(PROJECT.parse().unwrap()), clicks_min: Some(1), ..all() }, "busy"),

@@ -50,7 +50,7 @@ fn persons(db: &Connection) -> Result<Vec<Value>, Failure> {
 
 fn table(db: &Connection, sql: &str) -> Result<Vec<Value>, Failure> {
     let mut select = db.prepare(sql)?;
-    let names: Vec<String> = select.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = select.column_names().map(str::to_owned).collect();
     let mut found = select.query([])?;
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {

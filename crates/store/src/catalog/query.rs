@@ -111,7 +111,8 @@ fn statement(
         Some(candidates) => {
             let candidates = serde_json::to_string(&candidates)?;
             conditions.add("r.id IN (SELECT value FROM json_each(?))", [candidates.into()]);
-            ""
+            // Row ids are still looked up; what is ruled out is walking the project's index instead.
+            " NOT INDEXED"
         }
         None if project_id.is_some() => " INDEXED BY recordings_newest_of_project",
         None => " INDEXED BY recordings_newest",
@@ -166,7 +167,7 @@ fn filters(query: &ListQuery) -> Vec<Filter> {
         let probe = is_searchable(url).then(|| (URL_PROBE, vec![phrase(url)]));
         filters.push(Filter { condition: URL_CONTAINS, values: vec![lower(url)], probe });
     }
-    let errors_min = query.errors_min.or(query.has_errors.filter(|has| *has).map(|_| 1));
+    let errors_min = query.errors_min.max(query.has_errors.map(u64::from));
     let minimums = [
         ("r.console_error_count >= ?", ERRORS_PROBE, errors_min.filter(|min| *min > 0).map(signed)),
         ("r.click_count >= ?", CLICKS_PROBE, query.clicks_min.map(signed)),
@@ -181,9 +182,8 @@ fn filters(query: &ListQuery) -> Vec<Filter> {
             filters.push(Filter { condition, values: values.clone(), probe: Some((probe, values)) });
         }
     }
-    match query.has_errors {
-        Some(false) => filters.push(Filter { condition: "r.console_error_count = 0", values: vec![], probe: None }),
-        Some(true) | None => {}
+    if query.has_errors == Some(false) {
+        filters.push(Filter { condition: "r.console_error_count = 0", values: vec![], probe: None });
     }
     filters
 }
@@ -268,3 +268,6 @@ fn phrase(text: &str) -> SqlValue {
 fn lower(text: &str) -> SqlValue {
     text.to_ascii_lowercase().into()
 }
+
+#[cfg(test)]
+mod tests;

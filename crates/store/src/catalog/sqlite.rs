@@ -30,7 +30,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 const WRITES_WAITING_MAX: usize = 64;
 
 /// Connections that read at the same time.
-const READERS: usize = 4;
+const READERS: u32 = 4;
 
 /// How long a connection waits for another process, such as a backup, to let go of the file.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
@@ -78,7 +78,7 @@ enum Job {
 #[derive(Debug)]
 struct Readers {
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl SqliteCatalog {
@@ -87,7 +87,7 @@ impl SqliteCatalog {
         let path: Arc<Path> = path.into().into();
         let mut connection = connect(&path).map_err(|error| explain(&path, error.into()))?;
         migrate(&mut connection, &path)?;
-        let mut idle = Vec::with_capacity(READERS);
+        let mut idle = Vec::new();
         for _ in 0..READERS {
             idle.push(connect(&path).map_err(|error| explain(&path, error.into()))?);
         }
@@ -96,7 +96,7 @@ impl SqliteCatalog {
             .name("catalog-writer".to_owned())
             .spawn(move || write(connection, jobs))
             .map_err(|error| CatalogError::Unavailable { path: show(&path), reason: error.to_string() })?;
-        let readers = Arc::new(Readers { idle: Mutex::new(idle), permits: Semaphore::new(READERS) });
+        let readers = Arc::new(Readers { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(READERS as usize)) });
         Ok(Self { path, writer, readers })
     }
 
@@ -137,22 +137,21 @@ impl SqliteCatalog {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     {
-        let path = Arc::clone(&self.path);
-        let readers = Arc::clone(&self.readers);
-        let lent = tokio::task::spawn_blocking(move || {
+        let (path, readers) = (Arc::clone(&self.path), Arc::clone(&self.readers));
+        let permit = Arc::clone(&readers.permits).acquire_owned().await.map_err(|_| CatalogError::Closed)?;
+        let seen = tokio::task::spawn_blocking(move || {
+            // The permit stays with the query, which goes on when the caller stops waiting.
+            let _permit = permit;
             let mut connection = match readers.take() {
                 Some(connection) => connection,
-                // One query panicked and took its connection with it.
+                // An earlier query panicked and took its connection with it.
                 None => connect(&path).map_err(|error| explain(&path, error.into()))?,
             };
             let seen = in_transaction(&mut connection, TransactionBehavior::Deferred, look);
             readers.put(connection);
             seen.map_err(|failure| explain(&path, failure))
         });
-        let permit = self.readers.permits.acquire().await.map_err(|_| CatalogError::Closed)?;
-        let seen = lent.await.map_err(|_| CatalogError::Closed)?;
-        drop(permit);
-        seen
+        seen.await.map_err(|_| CatalogError::Closed)?
     }
 }
 
@@ -267,8 +266,12 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn close(&self) -> Result<(), CatalogError> {
-        self.readers.permits.close();
-        // The readers go first: the last connection to close removes the write-ahead log, and that is the writer's.
+        // Running queries give their connections back first. The last connection to close removes the write-ahead log,
+        // and that has to be the writer's.
+        if let Ok(all) = self.readers.permits.acquire_many(READERS).await {
+            self.readers.permits.close();
+            drop(all);
+        }
         self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let (done, closed) = oneshot::channel();
         if self.writer.send(Job::Close(done)).await.is_ok() {
@@ -284,7 +287,7 @@ fn write(mut connection: Connection, mut jobs: mpsc::Receiver<Job>) {
         match job {
             Job::Run(run) => run(&mut connection),
             Job::Close(done) => {
-                // Without this, SQLite would collect the statistics that its planner needs at no time at all.
+                // Without this, SQLite would never collect the statistics that its planner uses.
                 if let Err(error) = connection.execute_batch("PRAGMA optimize") {
                     tracing::warn!(%error, "the catalog's statistics could not be renewed");
                 }

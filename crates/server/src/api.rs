@@ -32,16 +32,7 @@ pub(crate) const LIVE_MS: i64 = 60_000;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Reelcase", description = "Reads recordings. Times are milliseconds since the epoch."),
-    paths(
-        info,
-        recordings::list,
-        recordings::one,
-        blocks::list,
-        blocks::one,
-        export::export,
-        doctor::doctor,
-        metrics
-    ),
+    paths(info, recordings::list, recordings::one, blocks::list, blocks::one, export::export, doctor::doctor, metrics),
     components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail))
 )]
 struct Document;

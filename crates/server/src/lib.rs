@@ -4,19 +4,19 @@
 //! 503 and `Retry-After`, because browsers drop on any 4xx and send again on any other 2xx. The modules are declared
 //! in the order a request travels.
 
-pub mod config;
-pub mod listen;
-mod state;
-mod router;
-mod cors;
 mod access;
-mod error;
-mod metrics;
-mod capture;
-mod remote_config;
-mod scripts;
 pub mod api;
+mod capture;
+pub mod config;
+mod cors;
+mod error;
+pub mod listen;
+mod metrics;
 mod pages;
+mod remote_config;
+mod router;
+mod scripts;
+mod state;
 
 pub use config::{ConfigError, Secret, ServerOptions, Timeouts};
 pub use listen::{BoundServer, ServeError, serve};

@@ -122,10 +122,7 @@ impl BoundServer {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     stream.set_nodelay(true)?;
@@ -133,13 +130,7 @@ async fn accept(
 }
 
 /// Serves one connection to its end.
-async fn connection(
-    stream: TcpStream,
-    app: Arc<App>,
-    router: Router,
-    watcher: Watcher,
-    _place: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, app: Arc<App>, router: Router, watcher: Watcher, _place: OwnedSemaphorePermit) {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         router.clone().call(request.map(Body::new))
     });

@@ -56,7 +56,8 @@ impl Metrics {
     /// Every count as Prometheus text; `gauges` are further values that others know.
     pub(crate) fn render(&self, gauges: &[(&str, &str, u64)]) -> String {
         let mut text = String::with_capacity(2_048);
-        let answers = ANSWERS.iter().zip(&self.answers).map(|(status, count)| (status.to_string(), count.load(Relaxed)));
+        let answers =
+            ANSWERS.iter().zip(&self.answers).map(|(status, count)| (status.to_string(), count.load(Relaxed)));
         family(&mut text, "reelcase_uploads_total", "Uploads by answer.", "status", answers);
         let drops = self.drops().into_iter().map(|(reason, count)| (reason.to_owned(), count));
         family(&mut text, "reelcase_items_dropped_total", "Events not kept, by reason.", "reason", drops);

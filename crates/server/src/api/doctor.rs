@@ -45,8 +45,14 @@ enum CheckState {
 /// Looks at everything an upload needs, and says what is wrong.
 #[utoipa::path(get, path = "/api/doctor", responses((status = 200, body = Report)))]
 pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, Failure> {
-    let checks = vec![scripts_check(&app).await, web_check(), inbox_check(&app), uploads_check(&app),
-        drops_check(&app), catalog_check(&app).await];
+    let checks = vec![
+        scripts_check(&app).await,
+        web_check(),
+        inbox_check(&app),
+        uploads_check(&app),
+        drops_check(&app),
+        catalog_check(&app).await,
+    ];
     let ok = checks.iter().all(|check| check.state != CheckState::Fail);
     Ok(Json(Report { ok, checks }))
 }

@@ -107,12 +107,7 @@ async fn send_lines(store: &Store, blocks: Vec<BlockRow>, pieces: &Pieces) -> Re
     Ok(())
 }
 
-async fn send_reel(
-    store: &Store,
-    row: RecordingRow,
-    blocks: Vec<BlockRow>,
-    pieces: &Pieces,
-) -> Result<(), StoreError> {
+async fn send_reel(store: &Store, row: RecordingRow, blocks: Vec<BlockRow>, pieces: &Pieces) -> Result<(), StoreError> {
     let mut export = ReelExport::new(store, row, blocks);
     while let Some(chunk) = export.next_chunk().await? {
         if pieces.send(Ok(chunk.into())).await.is_err() {

@@ -104,7 +104,7 @@ pub struct Recording {
 
 /// A tab or screen of a recording.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Window {
+pub(super) struct Window {
     id: String,
     start_ms: i64,
     end_ms: i64,
@@ -114,7 +114,7 @@ pub struct Window {
 
 /// Who is in a recording.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Person {
+pub(super) struct Person {
     distinct_ids: Vec<String>,
     #[schema(value_type = Object)]
     properties: Map<String, Value>,
@@ -177,46 +177,46 @@ fn list_query(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Fail
 impl Recording {
     /// Shows a row of the catalog. `now_ms` decides whether it is live.
     pub fn new(row: RecordingRow, now_ms: i64) -> Self {
-    let is_live = is_live(&row, now_ms);
-    let RecordingRow { project, id, summary, stored_bytes, updated_at_ms, person, .. } = row;
-    let windows = summary.windows.into_iter().map(|window| Window {
-        id: window.id,
-        start_ms: window.start_ms,
-        end_ms: window.end_ms,
-        event_count: window.event_count,
-        full_snapshot_count: window.full_snapshot_count,
-    });
-    Self {
-        id: id.to_string(),
-        project: project.to_string(),
-        start_ms: summary.start_ms,
-        end_ms: summary.end_ms,
-        start: iso(summary.start_ms),
-        end: iso(summary.end_ms),
-        duration_ms: summary.end_ms.saturating_sub(summary.start_ms),
-        active_ms: summary.active_ms,
-        event_count: summary.event_count,
-        click_count: summary.click_count,
-        keypress_count: summary.keypress_count,
-        mouse_activity_count: summary.mouse_activity_count,
-        console_log_count: summary.console_log_count,
-        console_warn_count: summary.console_warn_count,
-        console_error_count: summary.console_error_count,
-        full_snapshot_count: summary.full_snapshot_count,
-        analytics_event_count: summary.analytics_event_count,
-        start_url: summary.start_url,
-        urls: summary.urls,
-        windows: windows.collect(),
-        source: summary.source,
-        library: summary.library,
-        library_version: summary.library_version,
-        person: person.map(|person| Person { distinct_ids: person.distinct_ids, properties: person.properties }),
-        stored_bytes,
-        plain_bytes: summary.plain_bytes,
-        is_live,
-        updated_at_ms,
+        let is_live = is_live(&row, now_ms);
+        let RecordingRow { project, id, summary, stored_bytes, updated_at_ms, person, .. } = row;
+        let windows = summary.windows.into_iter().map(|window| Window {
+            id: window.id,
+            start_ms: window.start_ms,
+            end_ms: window.end_ms,
+            event_count: window.event_count,
+            full_snapshot_count: window.full_snapshot_count,
+        });
+        Self {
+            id: id.to_string(),
+            project: project.to_string(),
+            start_ms: summary.start_ms,
+            end_ms: summary.end_ms,
+            start: iso(summary.start_ms),
+            end: iso(summary.end_ms),
+            duration_ms: summary.end_ms.saturating_sub(summary.start_ms),
+            active_ms: summary.active_ms,
+            event_count: summary.event_count,
+            click_count: summary.click_count,
+            keypress_count: summary.keypress_count,
+            mouse_activity_count: summary.mouse_activity_count,
+            console_log_count: summary.console_log_count,
+            console_warn_count: summary.console_warn_count,
+            console_error_count: summary.console_error_count,
+            full_snapshot_count: summary.full_snapshot_count,
+            analytics_event_count: summary.analytics_event_count,
+            start_url: summary.start_url,
+            urls: summary.urls,
+            windows: windows.collect(),
+            source: summary.source,
+            library: summary.library,
+            library_version: summary.library_version,
+            person: person.map(|person| Person { distinct_ids: person.distinct_ids, properties: person.properties }),
+            stored_bytes,
+            plain_bytes: summary.plain_bytes,
+            is_live,
+            updated_at_ms,
+        }
     }
-}
 }
 
 /// Client clocks can be anywhere; a time beyond the calendar has no text.

@@ -37,8 +37,7 @@ pub(super) struct Sorted {
 
 /// Undoes the coding and sorts the events. Fails where nothing of the upload can be kept because it is malformed.
 pub(super) fn sort(body: &[u8], coding: &Coding, options: &ServerOptions) -> Result<Sorted, Failure> {
-    let wire =
-        Wire { body, content_type: coding.content_type.as_deref(), compression: coding.compression.as_deref() };
+    let wire = Wire { body, content_type: coding.content_type.as_deref(), compression: coding.compression.as_deref() };
     let json = inflate(&wire, &options.limits)?;
     let upload = scan(&json, &options.limits)?;
     let mut sorted = Sorted::default();

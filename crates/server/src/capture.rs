@@ -75,19 +75,20 @@ async fn keep(app: &Arc<App>, request: Request) -> Result<(), Failure> {
     for project in sorted.by_project.keys() {
         admit(app, project, received_at_ms).await?;
     }
-    count(app, &sorted, received_at_ms);
-    for (project, items) in sorted.by_project {
+    for (project, items) in &sorted.by_project {
         let accepted = Accepted {
-            project,
+            project: project.clone(),
             received_at_ms,
             content_type: received.coding.content_type.clone(),
             compression: received.coding.compression.clone(),
             user_agent: received.user_agent.clone(),
             body: received.body.bytes.clone(),
-            items,
+            items: items.clone(),
         };
         app.store.accept(accepted).await?;
     }
+    // Counted only now: an upload that is asked to come back would be counted twice.
+    count(app, &sorted, received_at_ms);
     Ok(())
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn ls(data: &Path, json: bool) -> anyhow::Result<()> {
     loop {
         let page = store.catalog().list(ListQuery { cursor: cursor.take(), ..ListQuery::default() }).await?;
         for row in &page.recordings {
-            print_row(&serde_json::to_value(Recording::new(row, store.now_ms()))?, json)?;
+            print_row(&serde_json::to_value(Recording::new(row.clone(), store.now_ms()))?, json)?;
         }
         cursor = page.next;
         if cursor.is_none() {
@@ -47,7 +47,7 @@ pub(crate) async fn ls(data: &Path, json: bool) -> anyhow::Result<()> {
 pub(crate) async fn show(data: &Path, id: &str) -> anyhow::Result<()> {
     let store = open(data, "reelcase show").await?;
     let row = find(&store, id).await?;
-    println!("{}", serde_json::to_string_pretty(&Recording::new(&row, store.now_ms()))?);
+    println!("{}", serde_json::to_string_pretty(&Recording::new(row, store.now_ms()))?);
     store.close().await?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Real uploads of real posthog-js versions, sent as recorded: each capture ends as recordings whose figures are those
 //! that an independent decoder computed.
 
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
 mod common;
 
 use std::io::Read;

@@ -1,5 +1,7 @@
 //! The process is killed again and again under load. What was acknowledged is there once; nothing is there twice.
 
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
 mod common;
 
 use std::collections::HashMap;

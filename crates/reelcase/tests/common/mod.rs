@@ -1,5 +1,7 @@
 //! A real server process for tests, and what they ask of it.
 
+#![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "each test uses its part, and fails by panicking")]
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,32 +9,32 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 /// The binary under test.
-pub fn reelcase() -> Command {
+pub(crate) fn reelcase() -> Command {
     Command::new(env!("CARGO_BIN_EXE_reelcase"))
 }
 
 /// Where the corpus is; fails clearly where it is not.
-pub fn corpus(part: &str) -> PathBuf {
+pub(crate) fn corpus(part: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus").join(part);
     assert!(path.exists(), "the corpus is missing: {}", path.display());
     path
 }
 
 /// A running server; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub url: String,
-    pub token: String,
+    pub(crate) url: String,
+    pub(crate) token: String,
 }
 
 impl Server {
     /// Starts on a store and waits until it serves.
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         Self::start_on(data, "127.0.0.1:0")
     }
 
     /// Starts on a fixed address.
-    pub fn start_on(data: &Path, listen: &str) -> Self {
+    pub(crate) fn start_on(data: &Path, listen: &str) -> Self {
         let mut child = reelcase()
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
@@ -48,19 +50,19 @@ impl Server {
     }
 
     /// Ends the process as a power cut of the program would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Asks the server to stop and waits until it has.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(self.child.wait().unwrap().success());
     }
 
     /// Reads JSON from the API.
-    pub async fn api(&self, path: &str) -> Value {
+    pub(crate) async fn api(&self, path: &str) -> Value {
         let response = reqwest::Client::new().get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await;
         let response = response.unwrap();
         let status = response.status();
@@ -70,7 +72,7 @@ impl Server {
     }
 
     /// Exports a recording's lines.
-    pub async fn lines(&self, id: &str) -> Vec<Value> {
+    pub(crate) async fn lines(&self, id: &str) -> Vec<Value> {
         let url = format!("{}/api/recordings/{id}/export?format=jsonl", self.url);
         let response = reqwest::Client::new().get(url).bearer_auth(&self.token).send().await.unwrap();
         assert!(response.status().is_success(), "{id}: {}", response.status());

@@ -59,13 +59,12 @@ impl Remote {
         let report = self.json("/api/doctor").await?;
         let mut code = ExitCode::SUCCESS;
         for check in report["checks"].as_array().into_iter().flatten() {
-            let is_ok = check["ok"].as_bool().unwrap_or(false);
-            if !is_ok {
+            let text = |name: &str| check[name].as_str().unwrap_or("").to_owned();
+            if text("state") == "fail" {
                 code = ExitCode::FAILURE;
             }
-            let text = |name: &str| check[name].as_str().unwrap_or("").to_owned();
-            println!("{} {}: {}", if is_ok { "ok  " } else { "FAIL" }, text("name"), text("message"));
-            if !text("hint").is_empty() && !is_ok {
+            println!("{:<4} {}: {}", text("state"), text("name"), text("message"));
+            if !text("hint").is_empty() {
                 println!("     hint: {}", text("hint"));
             }
         }

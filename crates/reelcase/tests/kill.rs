@@ -36,11 +36,13 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
             tokio::spawn(upload_until(client, url, stopping, acked.clone(), ledger.clone()))
         })
         .collect();
+    let mut slowest = Duration::ZERO;
     for round in 0..KILLS {
         tokio::time::sleep(Duration::from_millis(40 + (round as u64 * 37) % 260)).await;
         server.kill();
         let down = Instant::now();
         server = Server::start_on(dir.path(), &address);
+        slowest = slowest.max(down.elapsed());
         assert!(down.elapsed() < RESTART_MAX, "kill {round}: serving after {:?}", down.elapsed());
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -49,6 +51,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
         client.await.unwrap();
     }
     let ledger = std::mem::take(&mut *ledger.lock().unwrap());
+    println!("slowest restart: {slowest:?}");
     compare(&server, &ledger).await;
     assert!(acked.load(Ordering::Relaxed) > 1_000, "only {} uploads got through", acked.load(Ordering::Relaxed));
 }

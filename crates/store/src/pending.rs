@@ -84,9 +84,27 @@ impl PendingIndex {
         new_items > 0
     }
 
-    /// Takes out one group.
-    pub(crate) fn take(&mut self, key: &GroupKey) -> Option<Group> {
-        self.groups.remove(key)
+    /// Takes out one group, or as many of its first items as lie in about `record_bytes_max` bytes of records, one at
+    /// least. Says whether that was all of it.
+    pub(crate) fn take(&mut self, key: &GroupKey, record_bytes_max: u64) -> Option<(Group, bool)> {
+        let mut group = self.groups.remove(key)?;
+        let mut record_bytes = 0;
+        let fitting = group.items.iter().take_while(|item| {
+            let fits = record_bytes < record_bytes_max.max(1);
+            record_bytes += u64::from(item.position.len);
+            fits
+        });
+        let fitting = fitting.count();
+        if fitting >= group.items.len() {
+            return Some((group, true));
+        }
+        let rest = group.items.split_off(fitting);
+        let taken_bytes = group.items.iter().map(|item| u64::from(item.position.len)).sum();
+        let rest_bytes = group.record_bytes.saturating_sub(taken_bytes);
+        let rest = Group { items: rest, since_ms: group.since_ms, record_bytes: rest_bytes };
+        group.record_bytes = taken_bytes;
+        self.groups.insert(key.clone(), rest);
+        Some((group, false))
     }
 
     /// Puts a group back that could not be sealed. What has come meanwhile stays behind it.
@@ -154,4 +172,95 @@ pub(crate) struct DueRule {
     pub(crate) record_bytes_max: u64,
     /// For how long a sealed group counts as going on.
     pub(crate) remember_ms: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ItemRef;
+
+    fn head(uploads: std::ops::Range<u8>) -> RecordHead {
+        RecordHead {
+            project: "phc_test".parse().unwrap(),
+            received_at_ms: 0,
+            content_type: None,
+            compression: None,
+            user_agent: None,
+            items: uploads
+                .map(|upload| ItemRef {
+                    index: u32::from(upload),
+                    kind: ItemKind::Snapshot,
+                    upload: [upload; 16],
+                    recording: Some("one".parse().unwrap()),
+                })
+                .collect(),
+        }
+    }
+
+    fn at(offset: u64) -> Position {
+        Position { segment: 1, offset, len: 100 }
+    }
+
+    fn key() -> GroupKey {
+        GroupKey { project: "phc_test".parse().unwrap(), recording: Some("one".parse().unwrap()) }
+    }
+
+    #[test]
+    fn an_upload_that_waits_already_is_not_filed_again() {
+        let mut pending = PendingIndex::default();
+        assert!(pending.insert(&head(0..2), at(0), 5));
+        assert!(!pending.insert(&head(0..2), at(100), 6));
+        assert_eq!(pending.take(&key(), u64::MAX).unwrap().0.items.len(), 2);
+    }
+
+    #[test]
+    fn a_record_is_done_when_its_last_item_is_sealed() {
+        let mut pending = PendingIndex::default();
+        pending.insert(&head(0..2), at(0), 5);
+        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        assert!(pending.sealed(&key(), &group.items[..1], 9).is_empty());
+        assert!(pending.holds(&key().project, &[1; 16]));
+        assert_eq!(pending.sealed(&key(), &group.items[1..], 9), [at(0)]);
+        assert!(!pending.holds(&key().project, &[1; 16]));
+    }
+
+    #[test]
+    fn a_large_group_is_taken_in_parts_and_in_order() {
+        let mut pending = PendingIndex::default();
+        for upload in 0..5 {
+            pending.insert(&head(upload..upload + 1), at(u64::from(upload) * 100), 5);
+        }
+        let (first, is_whole) = pending.take(&key(), 200).unwrap();
+        assert_eq!((first.items.len(), first.record_bytes, is_whole), (2, 200, false));
+        let (second, _) = pending.take(&key(), 200).unwrap();
+        assert_eq!(second.items[0].upload, [2; 16]);
+        let (last, is_whole) = pending.take(&key(), 1).unwrap();
+        assert_eq!((last.items.len(), is_whole), (1, true));
+    }
+
+    #[test]
+    fn what_could_not_be_sealed_stays_before_what_came_later() {
+        let mut pending = PendingIndex::default();
+        pending.insert(&head(0..1), at(0), 5);
+        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        pending.insert(&head(1..2), at(100), 6);
+        pending.put_back(key(), group);
+        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        assert_eq!(group.items.iter().map(|item| item.upload[0]).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(group.since_ms, 5);
+    }
+
+    #[test]
+    fn new_recordings_are_due_sooner_than_those_that_go_on() {
+        let rule = DueRule { age_first_ms: 10, age_ms: 100, record_bytes_max: 1_000, remember_ms: 1_000 };
+        let mut pending = PendingIndex::default();
+        pending.insert(&head(0..1), at(0), 0);
+        assert!(pending.due(9, &rule).is_empty());
+        assert_eq!(pending.due(10, &rule), [key()]);
+        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        pending.sealed(&key(), &group.items, 10);
+        pending.insert(&head(1..2), at(100), 20);
+        assert!(pending.due(119, &rule).is_empty());
+        assert_eq!(pending.due(120, &rule), [key()]);
+    }
 }

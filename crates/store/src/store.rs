@@ -3,7 +3,7 @@
 //! There is one way to read: what waits of a recording is sealed first, then its blocks are read. Sealing one
 //! recording out of turn costs little, and spares every reader a second kind of source.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -226,19 +226,18 @@ impl Store {
     /// Seals what waits of one recording, so that its blocks are all there is.
     pub async fn seal_recording(&self, project: &ProjectKey, id: &RecordingId) -> Result<(), StoreError> {
         let key = GroupKey { project: project.clone(), recording: Some(id.clone()) };
-        self.seal_groups(vec![key]).await
+        self.seal_picked(|_| vec![key]).await
     }
 
     /// Seals what waits of the recordings with this id, in whatever project.
     pub async fn seal_id(&self, id: &RecordingId) -> Result<(), StoreError> {
-        let keys = self.pending().keys();
-        self.seal_groups(keys.into_iter().filter(|key| key.recording.as_ref() == Some(id)).collect()).await
+        let is_wanted = |key: &GroupKey| key.recording.as_ref() == Some(id);
+        self.seal_picked(|pending| pending.keys().into_iter().filter(is_wanted).collect()).await
     }
 
     /// Seals everything that waits.
     pub async fn seal_all(&self) -> Result<(), StoreError> {
-        let keys = self.pending().keys();
-        self.seal_groups(keys).await
+        self.seal_picked(|pending| pending.keys()).await
     }
 
     /// Seals everything and ends the store's tasks. Later uploads fail.
@@ -360,28 +359,19 @@ impl Store {
             record_bytes_max: self.options.seal_bytes,
             remember_ms: self.options.seal_age_ms * 4,
         };
-        let keys = self.pending().due(self.clock.now_ms(), &rule);
-        self.seal_groups(keys).await
+        self.seal_picked(|pending| pending.due(self.clock.now_ms(), &rule)).await
     }
 
-    /// Seals the groups in as many objects as their bytes need.
-    async fn seal_groups(&self, keys: Vec<GroupKey>) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
+    /// Seals the groups that `pick` names, in as many objects as their bytes need.
+    ///
+    /// The lock is taken even when nothing waits: what another caller is sealing counts as waiting until it is done.
+    async fn seal_picked(&self, pick: impl FnOnce(&mut PendingIndex) -> Vec<GroupKey>) -> Result<(), StoreError> {
         let mut next_seq = self.next_seq.lock().await;
-        let mut keys = keys.into_iter().peekable();
-        while keys.peek().is_some() {
-            let mut taken = Vec::new();
-            let mut record_bytes = 0;
-            while record_bytes < SEAL_RECORD_BYTES_MAX {
-                let Some(key) = keys.next() else { break };
-                let Some(group) = self.pending().take(&key) else { continue };
-                record_bytes += group.record_bytes;
-                taken.push((key, group));
-            }
+        let mut keys = VecDeque::from(pick(&mut self.pending()));
+        loop {
+            let taken = self.take_for_one_object(&mut keys);
             if taken.is_empty() {
-                continue;
+                return Ok(());
             }
             match self.seal_taken(&taken, *next_seq).await {
                 Ok(made) => {
@@ -394,8 +384,28 @@ impl Store {
                     return Err(error);
                 }
             }
+            // Readers that want one recording get their turn between two objects.
+            drop(next_seq);
+            next_seq = self.next_seq.lock().await;
         }
-        Ok(())
+    }
+
+    /// Takes out groups, or the first part of a large one, until an object is full.
+    fn take_for_one_object(&self, keys: &mut VecDeque<GroupKey>) -> Vec<(GroupKey, Group)> {
+        let mut taken = Vec::new();
+        let mut room = SEAL_RECORD_BYTES_MAX;
+        while let Some(key) = keys.pop_front() {
+            let Some((group, is_whole)) = self.pending().take(&key, room) else { continue };
+            room = room.saturating_sub(group.record_bytes);
+            if !is_whole {
+                keys.push_front(key.clone());
+            }
+            taken.push((key, group));
+            if room == 0 || !is_whole {
+                break;
+            }
+        }
+        taken
     }
 
     /// Makes, writes and enters one object. Returns false when everything in the groups was sealed before.

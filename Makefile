@@ -18,8 +18,10 @@ build: web $(POSTHOG)/dist/array.js.gz
 ## The web app and the player, into web/dist.
 web: web/dist/index.html
 
+# Not `npm ci`: it insists on the optional binaries of every platform, which not every registry mirror has. The lock file
+# decides the versions either way.
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
-	cd web && npm ci --no-audit --no-fund
+	cd web && npm install --no-save --no-audit --no-fund
 	touch $@
 
 web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)

@@ -19,7 +19,9 @@ pub type UploadId = [u8; 16];
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Empty, too long, or with characters a project key cannot have.
-    #[error("a project key is 1 to {PROJECT_KEY_BYTES_MAX} printable ASCII characters, such as phc_…, and never a personal key (phx_…)")]
+    #[error(
+        "a project key is 1 to {PROJECT_KEY_BYTES_MAX} printable ASCII characters, such as phc_…, and never a personal key (phx_…)"
+    )]
     ProjectKey,
     /// Empty, too long, or with characters a recording id cannot have.
     #[error("a recording id is 1 to {RECORDING_ID_BYTES_MAX} letters, digits and dashes")]

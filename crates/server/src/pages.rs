@@ -1,7 +1,8 @@
 //! The web app, the player's document, and the links that lead to them.
 //!
-//! Pages hold no recordings, so they need no access; what they ask the API for does. The player's document runs what
-//! was recorded on strangers' pages, so it gets a policy of its own and an origin of its own (`sandbox`).
+//! Pages hold no recordings, so they need no access; what they ask the API for does. What was recorded on strangers'
+//! pages is drawn in a document with an origin of its own, which `/player/frame` opens below itself as a `data:` URL. The
+//! policy of that shell is written when the web app is built, since it names the shell's scripts by their hashes.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,18 +23,14 @@ use crate::capture::query_value;
 use crate::error::Failure;
 use crate::state::App;
 
-const APP_POLICY: &str =
-    "default-src 'self'; frame-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+const APP_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-src 'self' data:; \
+     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
-const PLAYGROUND_POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
+const PLAYGROUND_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
+     object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
 
-/// Stands in where the web app brings no policy for its player.
-const PLAYER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-     img-src data: blob:; font-src data:; media-src data: blob:; connect-src 'none'; base-uri 'none'; \
-     form-action 'none'; frame-ancestors 'self'";
-
-/// What a player may load from the recorded site, once its viewer says so.
-const REMOTE_DIRECTIVES: [&str; 4] = ["img-src", "style-src", "font-src", "media-src"];
+/// Stands in where the web app brings no policy for its player: then there is nothing to play with, either.
+const PLAYER_POLICY: &str = "default-src 'none'; sandbox";
 
 const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Reelcase</title>\
     <h1>The web app is not in this build</h1><p>Capture and the API work. To build the app: <code>make web</code>, \
@@ -105,13 +102,12 @@ async fn replay_link(
     redirect(&format!("{}/recordings/{id}{second}", app.options.path_prefix))
 }
 
+/// The shell of the player. Pictures, styles, fonts and media of the recorded site load only where the viewer asks.
 async fn player_frame(RawQuery(query): RawQuery) -> Response {
-    let stored = Web::get("player/csp.txt").and_then(|file| String::from_utf8(file.data.into_owned()).ok());
-    let policy = stored.as_deref().map_or(PLAYER_POLICY, str::trim);
     let is_remote = query.as_deref().and_then(|query| query_value(query, "assets")).as_deref() == Some("remote");
-    let policy = if is_remote { with_remote_assets(policy) } else { policy.to_owned() };
-    let file = if Web::get("player/frame.html").is_some() { "player/frame.html" } else { "player/index.html" };
-    html(file, &format!("{policy}; sandbox allow-scripts"))
+    let file = if is_remote { "player/csp-remote.txt" } else { "player/csp.txt" };
+    let policy = Web::get(file).and_then(|file| String::from_utf8(file.data.into_owned()).ok());
+    html("player/frame.html", policy.as_deref().map_or(PLAYER_POLICY, str::trim))
 }
 
 /// Files whose names change with their content.
@@ -166,38 +162,9 @@ fn redirect(to: &str) -> Response {
     reply
 }
 
-/// Opens pictures, styles, fonts and media to the web, and nothing else.
-fn with_remote_assets(policy: &str) -> String {
-    let mut directives: Vec<String> =
-        policy.split(';').map(str::trim).filter(|directive| !directive.is_empty()).map(str::to_owned).collect();
-    for name in REMOTE_DIRECTIVES {
-        let known = directives.iter_mut().find(|directive| directive.split(' ').next() == Some(name));
-        match known {
-            Some(directive) => *directive = format!("{} http: https:", directive.replace(" 'none'", "")),
-            None => directives.push(format!("{name} http: https:")),
-        }
-    }
-    directives.join("; ")
-}
-
 fn bytes_of(data: Cow<'static, [u8]>) -> Bytes {
     match data {
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => Bytes::from(bytes),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn remote_assets_open_four_directives_and_leave_scripts_shut() {
-        let open = with_remote_assets("default-src 'none'; script-src 'self'; img-src data:; media-src 'none'");
-        assert_eq!(
-            open,
-            "default-src 'none'; script-src 'self'; img-src data: http: https:; media-src http: https:; \
-             style-src http: https:; font-src http: https:"
-        );
     }
 }

@@ -17,7 +17,6 @@ const args =
   '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync'.split(
     ' ',
   );
-const skip = !existsSync(join(corpus, 'rrweb')) || !existsSync(executablePath);
 
 const read = (name) => JSON.parse(readFileSync(join(corpus, 'rrweb', name), 'utf8'));
 const shots = process.env.SCREENSHOTS;
@@ -58,7 +57,7 @@ function canvasRecording() {
 }
 
 before(async () => {
-  if (skip) return;
+  for (const path of [join(corpus, 'rrweb'), executablePath]) assert.ok(existsSync(path), `missing: ${path}`);
   dir = mkdtempSync(join(tmpdir(), 'player-e2e-'));
   const pageDir = join(dir, 'page');
   const playerDir = join(dir, 'player');
@@ -127,7 +126,7 @@ async function shot(page, name) {
   if (shots) await page.screenshot({ path: join(shots, `${name}.png`) });
 }
 
-test('a recording opens, plays and seeks', { skip }, async () => {
+test('a recording opens, plays and seeks', async () => {
   const { page, errors } = await open('shop');
   await page.waitForTimeout(1500);
   await shot(page, 'shop-start');
@@ -154,7 +153,7 @@ test('a recording opens, plays and seeks', { skip }, async () => {
   await page.close();
 });
 
-test('the replay has an origin of its own and cannot reach the page', { skip }, async () => {
+test('the replay has an origin of its own and cannot reach the page', async () => {
   const { page } = await open('shop');
   const frame = page.frames().find((item) => item.url().startsWith('data:'));
   const seen = await frame?.evaluate(() => {
@@ -170,7 +169,7 @@ test('the replay has an origin of its own and cannot reach the page', { skip }, 
   await page.close();
 });
 
-test('a hostile recording runs nothing and requests nothing', { skip }, async () => {
+test('a hostile recording runs nothing and requests nothing', async () => {
   const { page, outside } = await open('hostile');
   await page.waitForTimeout(2500);
   await shot(page, 'hostile');
@@ -189,7 +188,7 @@ test('a hostile recording runs nothing and requests nothing', { skip }, async ()
   await page.close();
 });
 
-test('remote assets are a choice that makes a new frame with another policy', { skip }, async () => {
+test('remote assets are a choice that makes a new frame with another policy', async () => {
   const { page, errors } = await open('shop', '&t=10');
   await page.keyboard.press(' ');
   await page.getByLabel('Load remote assets').check();
@@ -208,7 +207,7 @@ test('remote assets are a choice that makes a new frame with another policy', { 
   await page.close();
 });
 
-test('idle time is skipped, and the end is an end', { skip }, async () => {
+test('idle time is skipped, and the end is an end', async () => {
   const { page } = await open('gap');
   await page.waitForSelector('text=/without activity/', { timeout: 5000 }).catch(() => null);
   await page.waitForSelector('text=Watch again', { timeout: 30_000 });
@@ -216,7 +215,7 @@ test('idle time is skipped, and the end is an end', { skip }, async () => {
   await page.close();
 });
 
-test('a canvas is drawn without scripts in the page', { skip }, async () => {
+test('a canvas is drawn without scripts in the page', async () => {
   const { page } = await open('canvas');
   await page.waitForTimeout(1200);
   await shot(page, 'canvas');
@@ -229,7 +228,7 @@ test('a canvas is drawn without scripts in the page', { skip }, async () => {
   await page.close();
 });
 
-test('an old recording plays, and one without a snapshot says so', { skip }, async () => {
+test('an old recording plays, and one without a snapshot says so', async () => {
   const old = await open('old', '&t=3');
   await old.page.waitForTimeout(500);
   await shot(old.page, 'old');

@@ -1,0 +1,63 @@
+//! The commands as a shell user meets them: what they print, refuse and answer.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Output;
+
+use common::{Server, reelcase};
+
+const UPLOAD: &str = r#"[{"uuid":"01a1fbdb-8270-7135-9b23-544ab178fe70","event":"$snapshot","properties":{
+    "$session_id":"one","$window_id":"w","token":"phc_commands","distinct_id":"d","$snapshot_data":[
+    {"type":4,"data":{"href":"http://site.test/","width":8,"height":6},"timestamp":1795226820022},
+    {"type":2,"data":{"node":{"type":0,"id":1,"childNodes":[]},"initialOffset":{"top":0,"left":0}},"timestamp":1795226820023}]}}]"#;
+
+async fn a_server_with_one_recording(data: &Path) -> Server {
+    let server = Server::start(data);
+    let sent = reqwest::Client::new().post(format!("{}/s/", server.url)).body(UPLOAD).send().await.unwrap();
+    assert_eq!(sent.status(), 200);
+    server
+}
+
+fn run(arguments: &[&str], path: &Path) -> Output {
+    reelcase().args(arguments).arg(path).output().unwrap()
+}
+
+#[tokio::test]
+async fn a_held_store_is_refused_and_its_holder_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let _server = a_server_with_one_recording(dir.path()).await;
+    let refused = run(&["ls", "--data"], dir.path());
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(message.contains("held by process") && message.contains("reelcase serve"), "{message}");
+}
+
+#[tokio::test]
+async fn a_recording_is_carried_away_verified_and_found_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    a_server_with_one_recording(dir.path()).await.stop();
+    let file = dir.path().join("one.reel");
+    let exported =
+        reelcase().args(["export", "one", "--data"]).arg(dir.path()).arg("--output").arg(&file).status().unwrap();
+    assert!(exported.success());
+    assert!(run(&["verify"], &file).status.success());
+    let lines = zstd::decode_all(std::fs::File::open(&file).unwrap()).unwrap();
+    assert!(lines.starts_with(br#"["w",{"type":4,"#));
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 60]).unwrap();
+    let damaged = run(&["verify"], &file);
+    let report = String::from_utf8(damaged.stdout).unwrap();
+    assert_eq!(damaged.status.code(), Some(1));
+    assert!(report.contains("damaged: 0 recordings, 1 blocks, 2 events readable"), "{report}");
+}
+
+#[test]
+fn a_directory_without_a_store_is_named_with_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = run(&["ls", "--data"], dir.path());
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(message.contains("there is no store in") && message.contains("hint: "), "{message}");
+}

@@ -176,6 +176,7 @@ impl Store {
         let mut pending = PendingIndex::default();
         let now_ms = clock.now_ms();
         let inbox = open_inbox(&dir.join("inbox"), options.inbox.clone(), &mut pending, now_ms)?;
+        sync_names(&dir).map_err(unusable(&dir))?;
         let store = Arc::new(Self {
             options,
             clock,
@@ -607,6 +608,13 @@ pub(crate) fn head_of(row: &BlockRow) -> BlockHead {
         hash: row.hash,
         other: serde_json::Map::new(),
     }
+}
+
+/// Syncs the names in a new store's directory, and its own: a power cut must not take the inbox with its directory.
+fn sync_names(dir: &Path) -> std::io::Result<()> {
+    let dir = dir.canonicalize()?;
+    std::fs::File::open(&dir)?.sync_all()?;
+    dir.parent().map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 
 fn read_or_make_id(path: &Path) -> std::io::Result<String> {

@@ -3,6 +3,8 @@
  * through one message port, and both ends check what they get.
  */
 
+import { isLeftOut, type LeftOut } from './limits.ts';
+
 /** From the page to the frame. */
 export type ToFrame =
   /** Build the page from these events (the first full snapshot is the base) and stop there. */
@@ -17,7 +19,9 @@ export type FromFrame =
   | { readonly kind: 'ready' }
   | { readonly kind: 'shown'; readonly ticket: number; readonly ok: boolean; readonly problems: number }
   | { readonly kind: 'fed'; readonly ticket: number; readonly problems: number }
-  | { readonly kind: 'viewport'; readonly width: number; readonly height: number };
+  | { readonly kind: 'viewport'; readonly width: number; readonly height: number }
+  /** What had to be left out of the page that is shown; sent when it changes. */
+  | { readonly kind: 'left-out'; readonly what: readonly LeftOut[] };
 
 /** The message that carries the port. It is the only one that travels outside of it. */
 export type Connect = { readonly kind: 'reelcase-connect' };
@@ -55,7 +59,7 @@ export function readToFrame(value: unknown): ToFrame | null {
 export function readFromFrame(value: unknown): FromFrame | null {
   const message = asObject(value);
   if (message === null) return null;
-  const { kind, ticket, ok, problems, width, height } = message;
+  const { kind, ticket, ok, problems, width, height, what } = message;
   switch (kind) {
     case 'ready':
       return { kind };
@@ -66,6 +70,8 @@ export function readFromFrame(value: unknown): FromFrame | null {
       return isSize(ticket) && isSize(problems) ? { kind, ticket, problems } : null;
     case 'viewport':
       return isSize(width) && isSize(height) ? { kind, width, height } : null;
+    case 'left-out':
+      return Array.isArray(what) ? { kind, what: what.filter(isLeftOut) } : null;
     default:
       return null;
   }

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { type Assets, cleanAttributes } from '../src/frame/attributes.ts';
 import { readCommands } from '../src/frame/canvas.ts';
 import { eachNode, readEvent, type WireEvent, type WireNode } from '../src/frame/model.ts';
-import { type Assets, Budget, cleanAttributes, cleanEvent, cleanTree } from '../src/frame/sanitise.ts';
+import { Page } from '../src/frame/page.ts';
+import { cleanEvent, cleanTree } from '../src/frame/sanitise.ts';
 import { readFromFrame, readToFrame } from '../src/protocol.ts';
 import { hasCorpus, readCorpus } from './corpus.ts';
 
@@ -34,6 +36,22 @@ test.each([
   ['div', { '"><img src=x>': '' }],
   ['div', { constructor: 'x' }],
   ['div', { title: { toString: 'x' } }],
+  ['a', { href: ['javascript:x()'] }],
+  ['div', { onclick: ['x()'] }],
+  ['animate', { attributeName: 'href' }],
+  ['set', { attributeName: ' xlink:HREF ' }],
+  ['set', { attributeName: 'onload' }],
+  ['link', { rel: 'preconnect' }],
+  ['link', { rel: 'stylesheet preload' }],
+  ['link', { rel: 'speculationrules' }],
+  ['img', { attributionsrc: 'https://a.test/' }],
+  ['img', { src: ' data:text/html,x' }],
+  ['img', { rr_dataURL: 'https://a.test/1.png' }],
+  ['use', { href: 'data:image/svg+xml,x' }],
+  ['math', { 'xlink:href': 'data:image/png,x' }],
+  ['div', { src: 'data:image/png,x' }],
+  ['div', { rr_mediaState: 'played' }],
+  ['', { src: 'data:image/png,x' }],
 ])('on %s, %j goes', (tag, attributes) => {
   expect(clean(tag, attributes)).toEqual({});
 });
@@ -48,10 +66,18 @@ test.each([
   expect(clean(tag, attributes)).toEqual(attributes);
 });
 
+test('media state is kept in the bounds in which the element does not throw', () => {
+  const attributes = { rr_mediaState: 'played', rr_mediaVolume: 7, rr_mediaPlaybackRate: -1e308 };
+  const kept = { rr_mediaState: 'played', rr_mediaVolume: 1, rr_mediaPlaybackRate: 0.0625 };
+  expect(clean('video', attributes)).toEqual(kept);
+});
+
 test('remote assets are a choice, and only of the web', () => {
   expect(clean('img', { src: 'https://a.test/1.png' }, 'remote')).toEqual({ src: 'https://a.test/1.png' });
   expect(clean('img', { src: 'file:///etc/passwd' }, 'remote')).toEqual({});
   expect(clean('iframe', { src: 'https://a.test/' }, 'remote')).toEqual({});
+  expect(clean('', { src: 'https://a.test/' }, 'remote')).toEqual({});
+  expect(clean('use', { href: 'https://a.test/#x' }, 'remote')).toEqual({});
 });
 
 test('bad names and elements become harmless ones and keep their ids', () => {
@@ -79,14 +105,14 @@ test('bad names and elements become harmless ones and keep their ids', () => {
       null,
     ],
   };
-  cleanTree(root, 'none', new Budget());
+  cleanTree(root, 'none', new Page());
   const seen: unknown[] = [];
   eachNode(root, (node) => seen.push([node.id, node.type, node.tagName]));
   expect(seen).toEqual([
     [1, 2, 'body'],
     [2, 2, 'div'],
     [3, 3, undefined],
-    [4, 2, 'div'],
+    [4, 2, 'rc-object'],
     [6, 3, undefined],
   ]);
 });
@@ -106,7 +132,7 @@ test('ten thousand frames are too many', () => {
       },
     ],
   };
-  cleanTree(root, 'none', new Budget());
+  cleanTree(root, 'none', new Page());
   let frames = 0;
   eachNode(root, (node) => {
     if (node.tagName === 'iframe') frames++;
@@ -114,11 +140,137 @@ test('ten thousand frames are too many', () => {
   expect(frames).toBe(200);
 });
 
+const element = (id: number, tagName: string, childNodes: WireNode[] = [], more: object = {}): WireNode => ({
+  type: 2,
+  id,
+  tagName,
+  attributes: {},
+  childNodes,
+  ...more,
+});
+const snapshot = (...body: WireNode[]): WireEvent => ({
+  type: 2,
+  timestamp: 1,
+  data: { node: { type: 0, id: 1, childNodes: [element(2, 'html', [element(3, 'body', body)])] } },
+});
+const mutation = (data: object): WireEvent => ({ type: 3, timestamp: 2, data: { source: 0, ...data } });
+/** What is left of the last of these events. */
+function left(...events: WireEvent[]): { data: Record<string, unknown>; page: Page } {
+  const page = new Page();
+  for (const event of events) cleanEvent(event, 'none', page);
+  return { data: events.at(-1)?.data ?? {}, page };
+}
+
+test('scripts are none in any spelling and name space', () => {
+  for (const tagName of ['script', 'SCRIPT', 'svg:script', 'x:Script']) {
+    const event = snapshot(element(4, tagName, [], { isSVG: true }));
+    left(event);
+    expect(JSON.stringify(event)).toContain('"tagName":"noscript"');
+    expect(JSON.stringify(event)).not.toContain('isSVG');
+  }
+});
+
+test('a page has only so many nodes, levels and characters, and says which', () => {
+  const wide = Array.from({ length: 200_010 }, (_, i) => ({ type: 5, id: i + 10, textContent: '' }));
+  expect(left(snapshot(element(4, 'div', wide))).page.leftOut).toEqual(new Set(['nodes']));
+  let deep = element(100_000, 'div');
+  for (let i = 0; i < 10_000; i++) deep = element(100_001 + i, 'div', [deep]);
+  expect(left(snapshot(deep)).page.leftOut).toEqual(new Set(['depth']));
+  const long = { type: 3, id: 4, textContent: 'x'.repeat(2_000_000) };
+  expect(left(snapshot(long)).page.leftOut).toEqual(new Set(['text']));
+  const attributes = Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`data-${i}`, '']));
+  expect(left(snapshot(element(4, 'div', [], { attributes }))).page.leftOut).toEqual(new Set(['attributes']));
+  const style = element(4, 'style', [], { attributes: { _cssText: 'a{}'.repeat(2_000_000) } });
+  expect(left(snapshot(style)).page.leftOut).toEqual(new Set(['styles']));
+});
+
+test('what goes away makes room again', () => {
+  const page = new Page();
+  cleanEvent(snapshot(element(4, 'div')), 'none', page);
+  for (let i = 0; i < 50; i++) {
+    const text = { type: 3, id: 6, textContent: 'x'.repeat(1_000_000) };
+    const adds = [
+      { parentId: 4, nextId: null, node: element(5, 'p') },
+      { parentId: 5, nextId: null, node: text },
+    ];
+    cleanEvent(mutation({ adds }), 'none', page);
+    cleanEvent(mutation({ removes: [{ parentId: 4, id: 5 }] }), 'none', page);
+  }
+  expect(page.leftOut).toEqual(new Set());
+});
+
+test('moves cannot build what adds may not', () => {
+  const page = new Page();
+  const chain = (first: number) => {
+    let node = element(first + 300, 'div');
+    for (let i = 299; i >= 0; i--) node = element(first + i, 'div', [node]);
+    return node;
+  };
+  cleanEvent(snapshot(chain(1000), chain(2000)), 'none', page);
+  const move = mutation({ adds: [{ parentId: 1300, nextId: null, node: element(2000, 'div') }] });
+  cleanEvent(move, 'none', page);
+  expect(move.data['adds']).toEqual([]);
+  const cycle = mutation({ adds: [{ parentId: 1300, nextId: null, node: element(1000, 'div') }] });
+  cleanEvent(cycle, 'none', page);
+  expect(cycle.data['adds']).toEqual([]);
+});
+
+test('a document only ever comes into a frame', () => {
+  const document = () => ({ type: 0, id: 50, childNodes: [] });
+  const inTree = snapshot(element(4, 'div', [document()]));
+  left(inTree);
+  expect(JSON.stringify(inTree)).not.toContain('"id":50');
+  const add = (parentId: number) => mutation({ adds: [{ parentId, nextId: null, node: document() }] });
+  const base = () => snapshot(element(4, 'div'), element(5, 'iframe'));
+  expect(left(base(), add(4)).data['adds']).toEqual([]);
+  expect(left(base(), add(5)).data['adds']).toHaveLength(1);
+});
+
+test('ids that are taken or none become others', () => {
+  const event = snapshot(element(3, 'p'), element(3, 'p'), { ...element(0, 'p'), id: '7' as never });
+  left(event);
+  const ids: unknown[] = [];
+  eachNode(event.data['node'] as WireNode, ({ id }) => ids.push(id));
+  expect(new Set(ids).size).toBe(ids.length);
+  expect(ids.every(Number.isSafeInteger)).toBe(true);
+});
+
+test('a removal names the parent that the node has', () => {
+  const remove = mutation({ removes: [{ parentId: 99, id: 4, isShadow: true }] });
+  expect(left(snapshot(element(4, 'p')), remove).data['removes']).toEqual([
+    { parentId: 3, id: 4, isShadow: false },
+  ]);
+});
+
+test.each([
+  [8, { adds: 'x', removes: 7 }, { adds: [], removes: [] }],
+  [8, { adds: [{ rule: 'a{}', index: [-1] }] }, { adds: [], removes: [] }],
+  [15, { styleIds: 'x', styles: {} }, { styleIds: [], styles: [] }],
+  [14, { ranges: 'x' }, { ranges: [] }],
+])('source %i with %j becomes %j', (source, data, expected) => {
+  const event = { type: 3, timestamp: 2, data: { source, ...data } };
+  expect(left(snapshot(), event).data).toEqual({ source, ...expected });
+});
+
+test.each([
+  { source: 2, type: 99 },
+  { source: 3, x: 'a', y: 0 },
+  { source: 7, id: 3, type: 0, volume: 9 },
+  { source: 10, family: 'x', fontSource: '2000000000', buffer: true },
+  { source: 10, family: 'x', fontSource: 'url(https://a.test/f.woff2)' },
+  { source: 13, index: 'x' },
+  { source: 17 },
+])('%j is left out', (data) => {
+  const page = new Page();
+  cleanEvent(snapshot(), 'none', page);
+  expect(cleanEvent({ type: 3, timestamp: 2, data }, 'none', page)).toBe(false);
+});
+
 describe.skipIf(!hasCorpus)('corpus', () => {
   test('nothing that runs is left of the hostile page', () => {
     for (const stored of readCorpus('derived/hostile-page.json') as WireEvent[]) {
       const event = readEvent(JSON.stringify(stored));
-      if (event === null || !cleanEvent(event, 'none', new Budget(), () => 'a')) continue;
+      if (event === null || !cleanEvent(event, 'none', new Page())) continue;
       const names: string[] = [];
       JSON.stringify(event, (key, value: unknown) => {
         names.push(key);
@@ -132,7 +284,7 @@ describe.skipIf(!hasCorpus)('corpus', () => {
 
   test('a page of five thousand levels needs no stack', () => {
     for (const stored of readCorpus('derived/deep-100.json') as WireEvent[])
-      cleanEvent(stored, 'none', new Budget(), () => '');
+      cleanEvent(stored, 'none', new Page());
   });
 });
 

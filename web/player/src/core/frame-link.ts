@@ -1,3 +1,4 @@
+import type { LeftOut } from '../limits.ts';
 import { type Connect, type FromFrame, readFromFrame, type ToFrame } from '../protocol.ts';
 
 /** What came of building a page in the frame. */
@@ -7,16 +8,24 @@ export type Shown = { readonly ok: boolean; readonly problems: number };
 export class FrameLink {
   readonly #frame: HTMLIFrameElement;
   readonly #onViewport: (width: number, height: number) => void;
+  readonly #onLeftOut: () => void;
   readonly #waiting = new Map<number, (shown: Shown) => void>();
   readonly ready: Promise<void>;
   #port: MessagePort | null = null;
   #ticket = 0;
   /** Feeds that the frame has not finished yet: how far it is behind. */
   outstanding = 0;
+  /** What the frame had to leave out of the page it shows. */
+  leftOut: readonly LeftOut[] = [];
 
-  constructor(frame: HTMLIFrameElement, onViewport: (width: number, height: number) => void) {
+  constructor(
+    frame: HTMLIFrameElement,
+    onViewport: (width: number, height: number) => void,
+    onLeftOut: () => void,
+  ) {
     this.#frame = frame;
     this.#onViewport = onViewport;
+    this.#onLeftOut = onLeftOut;
     let isReady = () => {};
     this.ready = new Promise<void>((done) => {
       isReady = done;
@@ -67,6 +76,10 @@ export class FrameLink {
         return;
       case 'viewport':
         this.#onViewport(answer.width, answer.height);
+        return;
+      case 'left-out':
+        this.leftOut = answer.what;
+        this.#onLeftOut();
         return;
       case 'fed':
         this.outstanding = Math.max(0, this.outstanding - 1);

@@ -1,3 +1,4 @@
+import type { LeftOut } from '../limits.ts';
 import { Clock, type Speed, skipPlan } from './clock.ts';
 import { FrameLink } from './frame-link.ts';
 import { type Api, LoadError, Loader } from './loader.ts';
@@ -34,6 +35,8 @@ export type Picture = {
   readonly isPinned: boolean;
   /** Lines that could not be read. */
   readonly damaged: number;
+  /** What was left out of the page that is shown, because it is more than a page may take. */
+  readonly leftOut: readonly LeftOut[];
   /** Rises when the timeline has changed. */
   readonly timelineVersion: number;
 };
@@ -107,7 +110,11 @@ export class Player {
   /** Uses this frame element from now on; it must not have loaded yet. */
   attach(frame: HTMLIFrameElement): void {
     this.#link?.close();
-    this.#link = new FrameLink(frame, () => {});
+    this.#link = new FrameLink(
+      frame,
+      () => {},
+      () => this.#emit(),
+    );
     if (this.#timeline.from !== 0) void this.seek(this.#offset());
   }
 
@@ -457,6 +464,7 @@ export class Player {
       window: this.#window,
       isPinned: this.#pinned !== null,
       damaged: this.#damaged,
+      leftOut: this.#link?.leftOut ?? [],
       timelineVersion: this.#timelineVersion,
     });
   }

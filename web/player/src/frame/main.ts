@@ -15,28 +15,63 @@ function start(): void {
   addEventListener('message', onMessage);
 }
 
+/** Longest that applying events may keep the page around from answering the viewer. */
+const TURN_MS = 30;
+/** Events applied between two looks at the clock. */
+const SLICE = 50;
+
 function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'): void {
   const send = (message: FromFrame) => port.postMessage(message);
   const stage = new Stage(root, assets, (width, height) => send({ kind: 'viewport', width, height }));
+  let said = '';
+  let shows = 0;
+  let feeding: Promise<void> = Promise.resolve();
+  /** Canvases find out what they leave out while they draw, so it is looked at from time to time, too. */
+  const report = () => {
+    const what = stage.leftOut;
+    if (what.join() === said) return;
+    said = what.join();
+    send({ kind: 'left-out', what });
+  };
+  const show = (events: readonly string[]): boolean => {
+    try {
+      return stage.show(events);
+    } catch {
+      stage.problems++;
+      return false;
+    }
+  };
+  const feed = async (events: readonly string[], of: number): Promise<void> => {
+    let turnEnds = performance.now() + TURN_MS;
+    // A page that was made anew meanwhile holds these events already.
+    for (let at = 0; at < events.length && of === shows; at += SLICE) {
+      stage.feed(events.slice(at, at + SLICE));
+      if (performance.now() < turnEnds) continue;
+      await new Promise((done) => setTimeout(done));
+      turnEnds = performance.now() + TURN_MS;
+    }
+  };
   addEventListener('resize', () => stage.fit());
+  setInterval(report, 500);
   port.onmessage = (message: MessageEvent<unknown>) => {
     const order = readToFrame(message.data);
     if (order === null) return;
     switch (order.kind) {
       case 'show': {
-        let ok = false;
-        try {
-          ok = stage.show(order.events);
-        } catch {
-          stage.problems++;
-        }
+        shows++;
+        const ok = show(order.events);
+        report();
         send({ kind: 'shown', ticket: order.ticket, ok, problems: stage.problems });
         return;
       }
-      case 'feed':
-        stage.feed(order.events);
-        send({ kind: 'fed', ticket: order.ticket, problems: stage.problems });
+      case 'feed': {
+        const { ticket, events } = order;
+        const of = shows;
+        feeding = feeding
+          .then(() => feed(events, of))
+          .then(() => send({ kind: 'fed', ticket, problems: stage.problems }));
         return;
+      }
       case 'animate':
         stage.animate(order.running);
         return;

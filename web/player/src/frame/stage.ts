@@ -1,8 +1,11 @@
 import { Replayer } from '@rrweb/replay';
-import { CanvasReplica, readCommands } from './canvas.ts';
+import type { LeftOut } from '../limits.ts';
+import type { Assets } from './attributes.ts';
+import { CanvasReplica, CanvasRoom, canvasSide, readCommands } from './canvas.ts';
 import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode } from './model.ts';
 import { KnownNodes, orderMutation } from './order.ts';
-import { type Assets, Budget, cleanEvent } from './sanitise.ts';
+import { Page } from './page.ts';
+import { cleanEvent } from './sanitise.ts';
 
 /**
  * What the stage uses of the replayer beyond its public face. The replayer's own clock stays stopped; events are
@@ -23,7 +26,6 @@ type Canvas = { replica: CanvasReplica; url: string | null };
 type Scene = { readonly inner: Inner; readonly box: HTMLElement };
 type Pointer = { x: number; y: number; id: number };
 
-const SIDE_MAX = 10_000;
 const POINTER_SOURCES = new Set<unknown>([1, 6, 12]);
 
 /** Holds the replayer: builds a page from events, applies later ones, scales it to the room there is. */
@@ -32,10 +34,10 @@ export class Stage {
   readonly #assets: Assets;
   readonly #onViewport: (width: number, height: number) => void;
   readonly #known = new KnownNodes();
-  readonly #budget = new Budget();
-  readonly #tags = new Map<number, string>();
+  readonly #page = new Page();
   readonly #pictures = new Map<number, { width: number; height: number; url: string | null }>();
   readonly #canvases = new Map<number, Canvas>();
+  #room = new CanvasRoom();
   #scene: Scene | null = null;
   #size = { width: 1024, height: 768 };
   #running = false;
@@ -102,6 +104,11 @@ export class Stage {
     }
   }
 
+  /** What had to be left out of the page, in the order it was met. */
+  get leftOut(): LeftOut[] {
+    return [...this.#page.leftOut];
+  }
+
   /** Lets the page's animations run or stand still. */
   animate(running: boolean): void {
     this.#running = running;
@@ -156,8 +163,7 @@ export class Stage {
       try {
         if (event.type === 2 && isObject(event.data['node'])) this.#known.reset(event.data['node']);
         if (event.type === 3 && event.data['source'] === 0) orderMutation(event, this.#known);
-        if (!cleanEvent(event, this.#assets, this.#budget, (id) => this.#tags.get(id) ?? '')) continue;
-        clampSize(event);
+        if (!cleanEvent(event, this.#assets, this.#page)) continue;
         this.#learn(event);
         out.push(event);
       } catch {
@@ -167,11 +173,10 @@ export class Stage {
     return out;
   }
 
-  /** Remembers which nodes are frames, links and canvases, and takes the canvases' pictures out of the tree. */
+  /** Remembers which nodes are canvases, and takes their pictures out of the tree. */
   #learn(event: WireEvent): void {
     const roots: unknown[] = [];
     if (event.type === 2) {
-      this.#tags.clear();
       this.#dropCanvases();
       roots.push(event.data['node']);
     } else if (event.type === 3 && event.data['source'] === 0) {
@@ -183,12 +188,15 @@ export class Stage {
   #learnNode(node: WireNode): void {
     if (typeof node.id !== 'number' || typeof node.tagName !== 'string') return;
     const tag = node.tagName.toLowerCase();
-    if (['a', 'area', 'iframe', 'link', 'meta', 'canvas'].includes(tag)) this.#tags.set(node.id, tag);
     if (tag !== 'canvas' || !isObject(node.attributes)) return;
     const { width, height, rr_dataURL: url } = node.attributes;
     const picture = typeof url === 'string' ? url : null;
     delete node.attributes['rr_dataURL'];
-    this.#pictures.set(node.id, { width: Number(width ?? 300), height: Number(height ?? 150), url: picture });
+    this.#pictures.set(node.id, {
+      width: canvasSide(width, 300),
+      height: canvasSide(height, 150),
+      url: picture,
+    });
   }
 
   /** Canvas commands and pointer positions are the stage's own business. */
@@ -231,30 +239,50 @@ export class Stage {
     if (known !== undefined) return known;
     const picture = this.#pictures.get(id);
     if (picture === undefined) return null;
-    const canvas: Canvas = {
-      url: null,
-      replica: new CanvasReplica(picture.width, picture.height, (blob) => {
-        const node = this.#scene?.inner.getMirror().getNode(id);
-        if (node === null || node === undefined || this.#canvases.get(id) !== canvas) return;
-        const old = canvas.url;
-        canvas.url = URL.createObjectURL(blob);
-        paint(node, canvas.url, picture.width, picture.height);
-        // The old picture stays until the new one has surely replaced it.
-        if (old !== null) setTimeout(() => URL.revokeObjectURL(old), 1000);
-      }),
+    const { width, height } = picture;
+    const refuse = () => void this.#page.refuse('canvases');
+    if (!this.#room.take(width, height)) {
+      this.#dropGoneCanvases();
+      if (!this.#room.take(width, height)) {
+        refuse();
+        return null;
+      }
+    }
+    const show = (blob: Blob) => {
+      const node = this.#scene?.inner.getMirror().getNode(id);
+      if (node === null || node === undefined || this.#canvases.get(id) !== canvas) return;
+      const old = canvas.url;
+      canvas.url = URL.createObjectURL(blob);
+      paint(node, canvas.url, width, height);
+      // The old picture stays until the new one has surely replaced it.
+      if (old !== null) setTimeout(() => URL.revokeObjectURL(old), 1000);
     };
+    const canvas: Canvas = { url: null, replica: new CanvasReplica(width, height, show, refuse) };
     this.#canvases.set(id, canvas);
     return canvas;
+  }
+
+  /** Gives back what canvases took that are no longer part of the page. */
+  #dropGoneCanvases(): void {
+    for (const [id, { url }] of this.#canvases) {
+      const picture = this.#pictures.get(id);
+      if (picture === undefined || this.#page.get(id) !== null) continue;
+      if (url !== null) URL.revokeObjectURL(url);
+      this.#room.give(picture.width, picture.height);
+      this.#canvases.delete(id);
+      this.#pictures.delete(id);
+    }
   }
 
   #dropCanvases(): void {
     for (const { url } of this.#canvases.values()) if (url !== null) URL.revokeObjectURL(url);
     this.#canvases.clear();
     this.#pictures.clear();
+    this.#room = new CanvasRoom();
   }
 
   #forget(): void {
-    this.#tags.clear();
+    this.#page.leftOut.clear();
     this.#dropCanvases();
   }
 }
@@ -280,17 +308,6 @@ function paint(node: Node, url: string, width: number, height: number): void {
   }
   style.backgroundImage = `url("${url}")`;
   style.backgroundSize = '100% 100%';
-}
-
-function clampSize(event: WireEvent): void {
-  if (event.type !== 4 && !(event.type === 3 && event.data['source'] === 4)) return;
-  for (const [side, usual] of [
-    ['width', 1024],
-    ['height', 768],
-  ] as const) {
-    const size = Number(event.data[side]);
-    event.data[side] = size >= 1 ? Math.min(size, SIDE_MAX) : usual;
-  }
 }
 
 /** Leaves out page starts without their snapshot: the replayer would throw away all that was before them. */

@@ -1,4 +1,5 @@
 import type { Mark } from '../core/record.ts';
+import { type LeftOut, LIMITS } from '../limits.ts';
 
 /** A position as a clock shows it: 0:07, 12:30, 1:02:03. */
 export function clockTime(ms: number): string {
@@ -37,3 +38,19 @@ export function shortAddress(href: string): string {
     return href;
   }
 }
+
+const count = (value: number) => value.toLocaleString();
+
+/** What a page may have only so much of, in words. */
+export const LEFT_OUT_NAMES: Readonly<Record<LeftOut, string>> = {
+  nodes: `nodes past ${count(LIMITS.nodes)}`,
+  depth: `nodes more than ${count(LIMITS.depth)} levels deep`,
+  attributes: `attributes past ${count(LIMITS.attributes)} of one element`,
+  frames: `frames past ${count(LIMITS.frames)}`,
+  text: `text past ${LIMITS.textChars >> 20} MB in one place or ${LIMITS.pageTextChars >> 20} MB in all`,
+  styles: `style sheets past ${LIMITS.sheetChars >> 20} MB each or ${LIMITS.pageStyleChars >> 20} MB in all`,
+  shapes: `repeated drawings past ${count(LIMITS.nestedUses)}`,
+  fonts: `fonts past ${count(LIMITS.fonts)} or ${LIMITS.fontBytes >> 20} MB each`,
+  viewport: `what lies outside a window of ${count(LIMITS.viewportPx)} pixels`,
+  canvases: `canvases past ${count(LIMITS.canvases)} or ${LIMITS.canvasPixels >> 20} million pixels`,
+};

@@ -1,0 +1,58 @@
+/**
+ * What one replayed page may take of the viewer's machine. Real pages stay far below. What lies beyond is left out,
+ * the rest of the page is drawn, and the viewer is told.
+ */
+export const LIMITS = {
+  /** Nodes of a page with all its frames. */
+  nodes: 200_000,
+  /** Nodes inside each other. HTML parsers stop at 512 themselves; much deeper trees overflow the browser's stack. */
+  depth: 512,
+  /** Attributes of one element. A browser looks them up one after the other. */
+  attributes: 500,
+  frames: 200,
+  /** Characters of one text node. */
+  textChars: 1 << 20,
+  /** Characters of all text nodes together. */
+  pageTextChars: 16 << 20,
+  /** Characters of one style sheet, which is rewritten for the replay before the browser reads it. */
+  sheetChars: 4 << 20,
+  /** Characters of all style sheets together. */
+  pageStyleChars: 16 << 20,
+  /** `use` elements that other `use` elements could draw again: a few dozen of these draw billions of shapes. */
+  nestedUses: 200,
+  fonts: 200,
+  fontBytes: 4 << 20,
+  /** Either side of the recorded window. */
+  viewportPx: 10_000,
+  /** Pixels of all canvases together; four bytes each. */
+  canvasPixels: 32 << 20,
+  canvases: 200,
+  /** Commands of one canvas that may wait to be drawn. */
+  canvasCommands: 1_000_000,
+  /** Points of one path, each of which is drawn again with every stroke of it. */
+  canvasPathPoints: 50_000,
+  /** Characters of one text that is drawn. */
+  canvasTextChars: 10_000,
+  /** Pixels of one picture that is drawn on a canvas. */
+  picturePixels: 32 << 20,
+} as const;
+
+/** What of a page was left out. The viewer has words for each. */
+export const LEFT_OUT = [
+  'nodes',
+  'depth',
+  'attributes',
+  'frames',
+  'text',
+  'styles',
+  'shapes',
+  'fonts',
+  'viewport',
+  'canvases',
+] as const;
+
+export type LeftOut = (typeof LEFT_OUT)[number];
+
+export function isLeftOut(value: unknown): value is LeftOut {
+  return LEFT_OUT.some((known) => known === value);
+}

@@ -1,7 +1,7 @@
 //! The `.reel` file: blocks of one recording or of many, with an index at the end. `docs/format.md`.
 //!
 //! Nothing here opens a file. [`ReelWriter`] returns the bytes to append; [`IndexReader`] says which bytes it needs;
-//! [`recover`] and [`verify`] look at bytes that are there. Every length in a file is a claim, compared with the file
+//! [`recover`] and [`verify`] read through a [`Source`]. Every length in a file is a claim, compared with the file
 //! and with [`ReelLimits`] before memory is taken for it.
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ mod recover;
 mod write;
 
 pub use read::{IndexReader, Step};
-pub use recover::{Damage, Recovered, Report, recover, verify};
+pub use recover::{Damage, Recovered, Report, Source, recover, verify};
 pub use write::{Finished, ReelWriter};
 
 /// Bytes of the tail, which ends every file.
@@ -162,6 +162,9 @@ pub enum ReelError {
         /// What is allowed.
         limit: u64,
     },
+    /// The medium does not give the bytes.
+    #[error("the bytes cannot be read: {0}")]
+    Unreadable(String),
     /// A part claims to reach beyond the file.
     #[error("{part} is cut off")]
     CutOff {

@@ -3,8 +3,10 @@
 // The exemption for tests in clippy.toml does not reach helpers of an integration test.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -15,7 +17,7 @@ use reelcase_format::block::{
 };
 use reelcase_format::reel::{
     BlockEntry, Index, IndexReader, OBJECT_ID_BYTES_MAX, RecordingEntry, ReelError, ReelHeader, ReelLimits, ReelWriter,
-    Step, TAIL_BYTES, recover, verify,
+    Source, Step, TAIL_BYTES, recover, verify,
 };
 use reelcase_format::summary::{Counted, Summary};
 use serde_json::{Map, Value, json};
@@ -133,10 +135,10 @@ proptest! {
             prop_assert_eq!(Some(entry.head.start_ms), events.iter().map(|event| event.2).min());
             prop_assert_eq!(Some(entry.head.end_ms), events.iter().map(|event| event.2).max());
         }
-        let report = verify(&file, &ReelLimits::default());
+        let report = verify(&file[..], &ReelLimits::default());
         prop_assert_eq!(report.damage, Vec::new());
         prop_assert_eq!(report.block_count, blocks.len() as u64);
-        prop_assert_eq!(recover(&file, &ReelLimits::default()).blocks, index.blocks);
+        prop_assert_eq!(recover(&file[..], &ReelLimits::default()).blocks, index.blocks);
     }
 
     #[test]
@@ -158,7 +160,7 @@ proptest! {
     #[test]
     fn random_bytes_are_refused_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(read_index(&bytes).is_err());
-        prop_assert!(!verify(&bytes, &ReelLimits::default()).damage.is_empty());
+        prop_assert!(!verify(&bytes[..], &ReelLimits::default()).damage.is_empty());
     }
 }
 
@@ -184,8 +186,8 @@ fn a_flipped_bit_is_found_and_spoils_one_block_at_most() {
         for bit in 0..8 {
             let mut damaged = file.clone();
             damaged[at] ^= 1 << bit;
-            assert!(!verify(&damaged, &ReelLimits::default()).damage.is_empty(), "byte {at} bit {bit}");
-            assert!(!recover(&damaged, &ReelLimits::default()).blocks.is_empty(), "byte {at} bit {bit}");
+            assert!(!verify(&damaged[..], &ReelLimits::default()).damage.is_empty(), "byte {at} bit {bit}");
+            assert!(!recover(&damaged[..], &ReelLimits::default()).blocks.is_empty(), "byte {at} bit {bit}");
             let readable = readable_blocks(&damaged);
             assert!(readable.iter().all(|block| originals.contains(block)), "byte {at} bit {bit}");
         }
@@ -198,7 +200,7 @@ fn damage_names_the_byte_and_the_block() {
     let index = read_index(&file).unwrap();
     let middle = index.blocks[1].offset;
     file[middle as usize + 9] ^= 1;
-    let report = verify(&file, &ReelLimits::default());
+    let report = verify(&file[..], &ReelLimits::default());
     let found: Vec<_> = report.damage.iter().map(|damage| (damage.offset, damage.block)).collect();
     assert_eq!(found, [(middle, Some(1))]);
     assert!(matches!(report.damage[0].what, ReelError::Block(BlockError::Corrupt { .. })));
@@ -211,7 +213,7 @@ fn missing_bytes_in_a_block_cost_that_block_alone() {
     let index = read_index(&file).unwrap();
     let middle = index.blocks[1].offset as usize;
     file.drain(middle + 5..middle + 8);
-    let recovered = recover(&file, &ReelLimits::default());
+    let recovered = recover(&file[..], &ReelLimits::default());
     let owners: Vec<_> =
         recovered.blocks.iter().map(|entry| entry.head.recording.clone().unwrap().to_string()).collect();
     assert_eq!(owners, ["r0", "r2"]);
@@ -225,10 +227,59 @@ fn frames_of_others_are_passed_over() {
     let foreign = [&[0x5E, 0x2A, 0x4D, 0x18, 5, 0, 0, 0][..], b"hello"].concat();
     mixed.extend_from_slice(&foreign);
     mixed.extend_from_slice(&bytes);
-    let recovered = recover(&mixed, &ReelLimits::default());
+    let recovered = recover(&mixed[..], &ReelLimits::default());
     assert_eq!(recovered.blocks.len(), 1);
     assert_eq!(recovered.blocks[0].offset, read_index(&file).unwrap().blocks[0].offset + foreign.len() as u64);
     assert_eq!(ordinal, 0);
+}
+
+/// A file of which it is known how much was read at once.
+struct Watched<'a> {
+    file: &'a [u8],
+    largest_read_bytes: Cell<usize>,
+}
+
+impl Source for Watched<'_> {
+    fn file_bytes(&self) -> u64 {
+        self.file.file_bytes()
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Cow<'_, [u8]>> {
+        self.largest_read_bytes.set(self.largest_read_bytes.get().max(len));
+        self.file.read(offset, len)
+    }
+}
+
+#[test]
+fn a_file_is_checked_and_searched_in_parts() {
+    let mut file = file_of(&vec![events(200); 60]);
+    let second = read_index(&file).unwrap().blocks[1].offset as usize;
+    fn watched(file: &[u8]) -> Watched<'_> {
+        Watched { file, largest_read_bytes: Cell::new(0) }
+    }
+    let whole = watched(&file);
+    assert_eq!(verify(&whole, &ReelLimits::default()).damage, []);
+    assert!(whole.largest_read_bytes.get() < file.len() / 2);
+    // A hole that is longer than what is searched at once, so that the next block's head lies in another part.
+    file.splice(second..second, vec![0; (3 << 20) + 1]);
+    let recovered = recover(&watched(&file), &ReelLimits::default());
+    assert_eq!(recovered.blocks.len(), 59);
+}
+
+#[test]
+fn a_medium_that_gives_no_bytes_is_damage() {
+    struct Broken;
+    impl Source for Broken {
+        fn file_bytes(&self) -> u64 {
+            5_000
+        }
+
+        fn read(&self, _: u64, _: usize) -> io::Result<Cow<'_, [u8]>> {
+            Err(io::Error::other("medium error"))
+        }
+    }
+    let report = verify(&Broken, &ReelLimits::default());
+    assert!(matches!(&report.damage[0].what, ReelError::Unreadable(what) if what == "medium error"));
 }
 
 #[test]
@@ -239,7 +290,7 @@ fn a_newer_version_says_so() {
     assert_eq!(read_index(&file), Err(ReelError::TooNew { found: 2 }));
     let mut file = file_of(&[events(2)]);
     raise_version(&mut file);
-    let recovered = recover(&file, &ReelLimits::default());
+    let recovered = recover(&file[..], &ReelLimits::default());
     assert_eq!(recovered.damage[0].what, ReelError::TooNew { found: 2 });
     assert_eq!(recovered.blocks, []);
 }
@@ -429,7 +480,7 @@ fn sample_files_of_every_version_open() {
         let lines: Vec<Vec<String>> =
             index.blocks.iter().map(|entry| text_lines(&lines_of(&file, entry).unwrap())).collect();
         assert_eq!(json!(lines), expected["lines"], "{path:?}");
-        assert_eq!(verify(&file, &ReelLimits::default()).damage, [], "{path:?}");
+        assert_eq!(verify(&file[..], &ReelLimits::default()).damage, [], "{path:?}");
         opened += 1;
     }
     assert!(opened >= 2, "{opened}");

@@ -1,12 +1,14 @@
 //! Work on `.reel` files, and on output files in general.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use reelcase_format::reel::{ReelLimits, verify as verify_reel};
+use reelcase_format::reel::{ReelLimits, Source, verify as verify_reel};
 
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {
@@ -51,8 +53,7 @@ impl Output {
 pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     let mut is_damaged = false;
     for path in files {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let report = verify_reel(&bytes, &ReelLimits::default());
+        let report = verify_reel(&ReelFile::open(path)?, &ReelLimits::default());
         let verdict = if report.damage.is_empty() { "whole" } else { "damaged" };
         println!(
             "{}: {verdict}: {} recordings, {} blocks, {} events readable",
@@ -68,6 +69,33 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if is_damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A file whose parts are read as they are wanted.
+struct ReelFile {
+    file: File,
+    file_bytes: u64,
+}
+
+impl ReelFile {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let file = open(path)?;
+        let metadata = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
+        anyhow::ensure!(metadata.is_file(), "{} is not a file", path.display());
+        Ok(Self { file, file_bytes: metadata.len() })
+    }
+}
+
+impl Source for ReelFile {
+    fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    fn read(&self, offset: u64, len: usize) -> io::Result<Cow<'_, [u8]>> {
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(Cow::Owned(bytes))
+    }
 }
 
 /// Opens a file for reading, naming it where that fails.

@@ -10,6 +10,9 @@ pub(crate) const VERSION: u16 = 1;
 
 /// Any of the sixteen skippable magic numbers, without the last digit.
 const SKIPPABLE: u32 = 0x184D_2A50;
+/// Bytes that [`claim`] looks at.
+pub(crate) const CLAIM_BYTES: usize = 12;
+
 const CHECK_BYTES: usize = 16;
 const LENGTH_ENDS: usize = 8;
 const CHECK_STARTS: usize = 16;
@@ -55,7 +58,18 @@ pub(crate) enum Frame<'a> {
     /// One of ours, verified. `bytes` is the whole frame, `body` what follows its head.
     Ours { tag: Tag, bytes: &'a [u8], body: &'a [u8] },
     /// A skippable frame of someone else, or of a newer writer.
-    Unknown { bytes: usize },
+    Unknown,
+    /// A zstd frame, or no frame at all.
+    Other,
+}
+
+/// What the first bytes of a frame say of it. Nothing of this is verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// One of ours, of this many bytes in all.
+    Ours { tag: Tag, bytes: u64 },
+    /// A skippable frame of someone else, or of a newer writer.
+    Unknown { bytes: u64 },
     /// A zstd frame, or no frame at all.
     Other,
 }
@@ -77,26 +91,31 @@ pub(crate) fn seal(tag: Tag, body: &[u8]) -> Option<Vec<u8>> {
 
 /// Reads the frame at the start of `bytes`.
 pub(crate) fn open(bytes: &[u8]) -> Result<Frame<'_>, FrameFlaw> {
-    let (Some(magic), Some(length)) = (u32_at(bytes, 0), u32_at(bytes, 4)) else {
-        return if bytes.is_empty() || is_magic_begun(bytes) { Err(FrameFlaw::CutOff) } else { Ok(Frame::Other) };
-    };
-    if magic & !0xF != SKIPPABLE {
-        return Ok(Frame::Other);
-    }
-    let frame_bytes = usize::try_from(length).map_or(usize::MAX, |length| length.saturating_add(LENGTH_ENDS));
-    let frame = bytes.get(..frame_bytes).ok_or(FrameFlaw::CutOff)?;
-    match tag(frame) {
-        Some(tag) if magic == MAGIC => {
-            let body = verify(frame)?;
-            Ok(Frame::Ours { tag, bytes: frame, body })
+    let of = |frame_bytes: u64| usize::try_from(frame_bytes).ok().and_then(|frame_bytes| bytes.get(..frame_bytes));
+    match claim(bytes)? {
+        Claim::Ours { tag, bytes } => {
+            let frame = of(bytes).ok_or(FrameFlaw::CutOff)?;
+            Ok(Frame::Ours { tag, bytes: frame, body: verify(frame)? })
         }
-        _ => Ok(Frame::Unknown { bytes: frame_bytes }),
+        Claim::Unknown { bytes } => of(bytes).map(|_| Frame::Unknown).ok_or(FrameFlaw::CutOff),
+        Claim::Other => Ok(Frame::Other),
     }
 }
 
-/// The tag of the frame at the start of `bytes`, if it is one that we know.
-pub(crate) fn tag(bytes: &[u8]) -> Option<Tag> {
-    bytes.get(LENGTH_ENDS..LENGTH_ENDS + 4).and_then(Tag::from_bytes)
+/// Reads what the first [`CLAIM_BYTES`] of a frame say; fewer suffice where there are no more.
+pub(crate) fn claim(bytes: &[u8]) -> Result<Claim, FrameFlaw> {
+    let (Some(magic), Some(length)) = (u32_at(bytes, 0), u32_at(bytes, 4)) else {
+        return if bytes.is_empty() || is_magic_begun(bytes) { Err(FrameFlaw::CutOff) } else { Ok(Claim::Other) };
+    };
+    if magic & !0xF != SKIPPABLE {
+        return Ok(Claim::Other);
+    }
+    let frame_bytes = u64::from(length) + LENGTH_ENDS as u64;
+    let tag = bytes.get(LENGTH_ENDS..CLAIM_BYTES).filter(|_| length >= 4).and_then(Tag::from_bytes);
+    Ok(match tag {
+        Some(tag) if magic == MAGIC => Claim::Ours { tag, bytes: frame_bytes },
+        _ => Claim::Unknown { bytes: frame_bytes },
+    })
 }
 
 /// The first bytes of the BLAKE3 hash of `first` followed by `second`.
@@ -151,7 +170,7 @@ mod tests {
     #[test]
     fn frames_of_others_are_passed_over() {
         let bytes = [0x50, 0x2A, 0x4D, 0x18, 3, 0, 0, 0, b'a', b'b', b'c', b'd'];
-        assert!(matches!(open(&bytes), Ok(Frame::Unknown { bytes: 11 })));
+        assert_eq!(claim(&bytes), Ok(Claim::Unknown { bytes: 11 }));
         assert_eq!(open(&bytes[..10]).unwrap_err(), FrameFlaw::CutOff);
     }
 }

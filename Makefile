@@ -36,6 +36,7 @@ $(POSTHOG)/dist/array.js.gz: $(POSTHOG)/version $(POSTHOG)/integrity $(POSTHOG)/
 test: test-deps lint test-rust test-web
 
 test-deps: web $(POSTHOG)/dist/array.js.gz
+	node web/e2e/clients.mjs
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 
 lint: web/node_modules/.package-lock.json

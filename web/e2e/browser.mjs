@@ -19,6 +19,8 @@ const args = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
+  // Names under .test lead here, so that a test can have a site that is not localhost.
+  '--host-resolver-rules=MAP *.test 127.0.0.1',
 ];
 
 /** Starts Chromium. */
@@ -27,14 +29,18 @@ export function launch() {
   return chromium.launch({ executablePath, args });
 }
 
-/** Starts the real server on an empty store. `login` is the link that opens it. */
-export async function serve() {
+/**
+ * Starts the real server, on an empty store unless `data` names one. `login` is the link that opens it. `flags` go to
+ * the command as they are.
+ */
+export async function serve({ data, listen = '127.0.0.1:0', flags = [] } = {}) {
   assert.ok(existsSync(binary), `the server is not built: ${binary}`);
-  const data = mkdtempSync(join(tmpdir(), 'reelcase-e2e-'));
-  const child = spawn(binary, ['serve', '--data', data, '--listen', '127.0.0.1:0'], {
-    env: { ...process.env, REELCASE_LOG: 'warn' },
+  const dir = data ?? mkdtempSync(join(tmpdir(), 'reelcase-e2e-'));
+  const child = spawn(binary, ['serve', '--data', dir, '--listen', listen, ...flags], {
+    env: { ...process.env, REELCASE_LOG: process.env.REELCASE_LOG ?? 'warn' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
   const [line] = await new Promise((resolve, reject) => {
     createInterface(child.stdout).once('line', (text) => resolve([text]));
     child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)));
@@ -42,13 +48,19 @@ export async function serve() {
   const login = line.split(' ').at(-1);
   return {
     login,
+    line,
+    data: dir,
     url: new URL(login).origin,
     token: new URL(login).searchParams.get('token'),
+    /** Ends it as a power cut would. The store stays. */
+    async kill() {
+      child.kill('SIGKILL');
+      await ended;
+    },
     async stop() {
-      const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGTERM');
       await ended;
-      rmSync(data, { recursive: true, force: true });
+      if (data === undefined) rmSync(dir, { recursive: true, force: true });
     },
   };
 }

@@ -1,0 +1,46 @@
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { dirname, extname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folder = join(dirname(fileURLToPath(import.meta.url)), 'site');
+const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css' };
+
+/** Serves the shop under an origin of its own. `recorder` is HTML that goes into the head of each of its pages. */
+export async function startSite(recorder) {
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url, 'http://shop');
+    const file =
+      pathname === '/checkout' ? 'checkout.html' : pathname.includes('.') ? pathname : 'index.html';
+    try {
+      const type = TYPES[extname(file)];
+      let body = await readFile(join(folder, file));
+      if (type === TYPES['.html']) body = body.toString().replace('<!--recorder-->', () => recorder);
+      response.writeHead(200, { 'content-type': type });
+      response.end(body);
+    } catch {
+      response.writeHead(404, { 'content-type': 'text/plain' });
+      response.end('not found');
+    }
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    // Not localhost, where clients leave out part of what they do; launch() leads these names to this machine.
+    url: `http://shop.test:${server.address().port}`,
+    stop: () => {
+      server.closeAllConnections();
+      return new Promise((done) => server.close(done));
+    },
+  };
+}
+
+/** What a page needs to be recorded by one release, loaded from the server at `host`. */
+export function recorderOf(version, { host, key = 'phc_shop', ...options }) {
+  // Without the filter switched off, driven browsers are taken for robots and not recorded.
+  const config = { api_host: host, opt_out_useragent_filter: true, person_profiles: 'always', ...options };
+  return `<script>
+    window.posthog = Object.assign([], { _i: [], people: [], __SV: 1 });
+    window.posthog._i.push([${JSON.stringify(key)}, ${JSON.stringify(config)}, 'posthog']);
+  </script>
+  <script async crossorigin="anonymous" src="${host}/static/${version}/array.js"></script>`;
+}

@@ -28,14 +28,6 @@ impl Output {
         Ok(Self::File { unfinished, path: path.to_owned() })
     }
 
-    /// Appends bytes.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stdout(stdout) => stdout.write_all(bytes),
-            Self::File { unfinished, .. } => unfinished.write_all(bytes),
-        }
-    }
-
     /// Makes what was written last, under its name.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         match self {
@@ -46,6 +38,22 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(stdout) => stdout.write(bytes),
+            Self::File { unfinished, .. } => unfinished.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(stdout) => stdout.flush(),
+            Self::File { unfinished, .. } => unfinished.flush(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Commands on a store that no server holds.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,13 +63,13 @@ pub(crate) async fn export(data: &Path, id: &str, format: Format, path: &Path) -
         Format::Jsonl => {
             let mut merge = LineMerge::new(&store, blocks);
             while let Some(chunk) = merge.next_chunk().await? {
-                output.write(&chunk)?;
+                output.write_all(&chunk)?;
             }
         }
         Format::Reel => {
             let mut reel = ReelExport::new(&store, row, blocks);
             while let Some(chunk) = reel.next_chunk().await? {
-                output.write(&chunk)?;
+                output.write_all(&chunk)?;
             }
         }
     }
@@ -86,8 +87,6 @@ pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<()> {
 
 /// Prints a recording as JSON, or as a row that a person reads.
 pub(crate) fn print_row(recording: &serde_json::Value, json: bool) -> anyhow::Result<()> {
-    use std::io::Write;
-
     let mut out = std::io::stdout().lock();
     if json {
         writeln!(out, "{recording}")?;

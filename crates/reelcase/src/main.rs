@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage.
 
+mod convert;
 mod file;
 mod local;
 mod remote;
@@ -30,8 +31,8 @@ enum Command {
         after_help = "Examples:\n  reelcase serve --data ./data\n  REELCASE_SECRET=… reelcase serve --data /var/lib/reelcase --listen 0.0.0.0:8787"
     )]
     Serve(serve::ServeArgs),
-    /// Watch one .reel file in the browser, without a store.
-    #[command(after_help = "Example:\n  reelcase open 01a1fbdb.reel")]
+    /// Watch files in the browser, without a store: .reel, and whatever `convert` reads.
+    #[command(after_help = "Examples:\n  reelcase open 01a1fbdb.reel\n  reelcase open rrweb-events.json")]
     Open(serve::OpenArgs),
     /// List recordings, newest first.
     #[command(
@@ -67,6 +68,12 @@ enum Command {
         #[arg(long, short, default_value = "-")]
         output: PathBuf,
     },
+    /// Make a .reel file of a recording in another form: rrweb JSON, JSON Lines, PostHog's export, also compressed.
+    #[command(
+        long_about = "Make a .reel file of a recording in another form.\n\nReads rrweb events as a JSON array, one a line, within {\"events\": …} and the like, as strings or packed; PostHog's JSON export and its lines; Sentry's recordings; requests of PostHog clients, Sentry and Mixpanel; all of it plain, gzipped or as zstd. What a file is is found out from its content. Events keep their bytes, but for the compression that PostHog clients put into them, which is undone.\n\nExits with 1 where part of the file could not be read; what could be is written all the same.",
+        after_help = "Examples:\n  reelcase convert events.json --output events.reel\n  zstd -dc export.json.zst | reelcase convert - --output - > export.reel"
+    )]
+    Convert(convert::ConvertArgs),
     /// Check every byte of .reel files. Exits with 1 where there is damage.
     #[command(after_help = "Example:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel")]
     Verify {
@@ -157,6 +164,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Some(data) => local::export(&data, &id, format, &output).await?,
             None => remote::Remote::new(source.place.server, source.token)?.export(&id, format, &output).await?,
         },
+        Command::Convert(args) => return convert::convert(args),
         Command::Verify { files } => return file::verify(&files),
         Command::Rebuild { data } => local::rebuild(&data).await?,
         Command::Doctor { server, token } => {

@@ -1,5 +1,6 @@
 //! Commands that talk to a running server.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -49,7 +50,7 @@ impl Remote {
         let mut response = self.get(&format!("/api/recordings/{id}/export?format={}", format.as_str())).await?;
         let mut output = Output::open(path)?;
         while let Some(chunk) = response.chunk().await? {
-            output.write(&chunk)?;
+            output.write_all(&chunk)?;
         }
         output.finish()
     }

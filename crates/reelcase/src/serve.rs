@@ -1,4 +1,4 @@
-//! Runs the server: on a store, or on one file.
+//! Runs the server: on a store, or on files.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use reelcase_server::{BoundServer, Secret, ServerOptions};
 use reelcase_store::{Store, StoreOptions, SystemClock};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::file;
+use crate::convert;
 
 /// `reelcase serve`.
 #[derive(Debug, Args)]
@@ -51,8 +51,9 @@ pub(crate) struct ServeArgs {
 /// `reelcase open`.
 #[derive(Debug, Args)]
 pub(crate) struct OpenArgs {
-    /// The file.
-    file: PathBuf,
+    /// The files. Those that are no .reel files are converted first.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -77,13 +78,18 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     run(options, store).await
 }
 
-/// Serves one file from a store that lasts as long as the command.
+/// Serves files from a store that lasts as long as the command.
 pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
     start_logging(false);
-    drop(file::open(&args.file)?);
     let dir = tempfile::tempdir()?;
-    let objects = Store::place_object(dir.path(), &args.file).await;
-    objects.with_context(|| format!("cannot open {}", args.file.display()))?;
+    for (number, path) in args.files.iter().enumerate() {
+        let reel = convert::reel_of(path, dir.path())?;
+        let placed = Store::place_object(dir.path(), &reel, number as u64).await;
+        placed.with_context(|| format!("cannot open {}", path.display()))?;
+        if reel != *path {
+            std::fs::remove_file(&reel)?;
+        }
+    }
     let options = StoreOptions { command: "reelcase open".to_owned(), ..StoreOptions::new(dir.path()) };
     let store = Store::open(options, Arc::new(SystemClock)).await?;
     run(ServerOptions { listen: args.listen, ..ServerOptions::default() }, store).await

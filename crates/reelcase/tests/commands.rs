@@ -61,3 +61,59 @@ fn a_directory_without_a_store_is_named_with_a_hint() {
     let message = String::from_utf8(refused.stderr).unwrap();
     assert!(message.contains("there is no store in") && message.contains("hint: "), "{message}");
 }
+
+const EVENTS: &str = r#"[{"type":4,"data":{"href":"http://site.test/","width":8,"height":6},"timestamp":1795226820022},
+    {"type":2,"data":{"node":{"type":0,"id":1,"childNodes":[]},"initialOffset":{"top":0,"left":0}},"timestamp":1795226820023}]"#;
+
+#[test]
+fn rrweb_json_is_converted_from_a_file_and_through_pipes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (json, reel) = (dir.path().join("events.json"), dir.path().join("events.reel"));
+    std::fs::write(&json, EVENTS).unwrap();
+    let done = reelcase().arg("convert").arg(&json).arg("--output").arg(&reel).args(["--id", "mine"]).output().unwrap();
+    let talk = String::from_utf8(done.stderr).unwrap();
+    assert_eq!((done.status.code(), done.stdout.len()), (Some(0), 0));
+    assert_eq!(talk, "converted 2 events of 1 windows over 0.0 s: recording mine\n");
+    assert!(run(&["verify"], &reel).status.success());
+    let stdin = std::fs::File::open(&json).unwrap();
+    let piped = reelcase().args(["convert", "-", "--output", "-", "--id", "mine"]).stdin(stdin).output().unwrap();
+    assert_eq!(piped.stdout, std::fs::read(&reel).unwrap());
+}
+
+#[test]
+fn what_cannot_be_converted_is_named_and_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (json, reel) = (dir.path().join("events.json"), dir.path().join("events.reel"));
+    let convert = |text: &[u8]| {
+        std::fs::write(&json, text).unwrap();
+        let done = reelcase().arg("convert").arg(&json).arg("--output").arg(&reel).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap(), reel.exists())
+    };
+    let (code, message, is_there) = convert(b"[]");
+    assert!(code == Some(1) && message.contains("events.json: there are no rrweb events in it") && !is_there);
+    let (code, message, is_there) = convert(b"hello");
+    assert!(code == Some(1) && message.contains("byte 0, event 0: expected a value") && !is_there, "{message}");
+    // What was read before the damage is kept, and the exit code tells.
+    let (code, message, is_there) = convert(&EVENTS.as_bytes()[..EVENTS.len() - 9]);
+    assert!(code == Some(1) && message.contains("damaged at byte") && is_there, "{message}");
+    let (code, message, _) = convert(&std::fs::read(&reel).unwrap());
+    assert!(code == Some(1) && message.contains("this is a .reel file already"), "{message}");
+    let refused = reelcase().args(["convert", "-", "--output", "-", "--id", "a/b"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn files_of_both_kinds_open_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let (json, reel) = (dir.path().join("events.json"), dir.path().join("events.reel"));
+    std::fs::write(&json, EVENTS).unwrap();
+    assert!(
+        reelcase().arg("convert").arg(&json).arg("-o").arg(&reel).args(["--id", "mine"]).status().unwrap().success()
+    );
+    let server = Server::open(&[&json, &reel]);
+    let found = server.api("/api/recordings").await;
+    let recordings = found["recordings"].as_array().unwrap();
+    assert_eq!(recordings.len(), 2);
+    assert!(recordings.iter().any(|recording| recording["id"] == "mine"));
+    assert!(recordings.iter().all(|recording| recording["event_count"] == 2));
+}

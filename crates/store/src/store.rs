@@ -323,13 +323,14 @@ impl Store {
         Ok(listed.len() as u64)
     }
 
-    /// Lays a `.reel` file into a new store's directory as its only object, to be entered when the store is opened.
-    pub async fn place_object(dir: &Path, file: &Path) -> Result<(), StoreError> {
+    /// Lays a `.reel` file into a new store's directory, to be entered when the store is opened. `number` counts the
+    /// files from 0, and is the order in which they are entered.
+    pub async fn place_object(dir: &Path, file: &Path, number: u64) -> Result<(), StoreError> {
         let unusable = |source| StoreError::Directory { path: file.display().to_string(), source };
         let store_id = read_or_make_id(&dir.join("store-id")).map_err(unusable)?;
         let bytes = tokio::fs::read(file).await.map_err(unusable)?;
         let objects = Objects::local(&dir.join("objects"))?;
-        let id = object_id(&store_id, 0);
+        let id = object_id(&store_id, number);
         let stored_bytes = bytes.len() as u64;
         objects.put(&id, bytes).await?;
         objects.index(&id, stored_bytes).await?;

@@ -35,13 +35,16 @@ impl Server {
 
     /// Starts on a fixed address.
     pub(crate) fn start_on(data: &Path, listen: &str) -> Self {
-        let mut child = reelcase()
-            .args(["serve", "--listen", listen, "--data"])
-            .arg(data)
-            .env("REELCASE_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::spawn(reelcase().args(["serve", "--listen", listen, "--data"]).arg(data))
+    }
+
+    /// Opens files and waits until they are served.
+    pub(crate) fn open(files: &[&Path]) -> Self {
+        Self::spawn(reelcase().arg("open").args(files))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.env("REELCASE_LOG", "warn").stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let login = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();

@@ -71,7 +71,7 @@ fn convert(bytes: &[u8]) -> (Vec<(String, Vec<u8>)>, ReadReport) {
     let mut reel = Vec::new();
     let mut reader = ForeignReader::new(bytes, Limits::default()).unwrap();
     let written = copy(&mut reader, ReelSink::new(&mut reel, options)).unwrap();
-    let found = verify(&reel, &ReelLimits::default());
+    let found = verify(reel.as_slice(), &ReelLimits::default());
     assert!(found.damage.is_empty(), "{:?}", found.damage);
     assert_eq!(found.event_count, written.summary.event_count);
     // Stock zstd reads a reel: this is how others get at the lines.

@@ -166,10 +166,14 @@ impl Undo<'_> {
         let ratio_max = limits.inflated_bytes_for(self.packed.len());
         let inflated_bytes_max = limits.field_bytes_max.min(ratio_max).min(*self.budget);
         let start = out.len();
-        gunzip(&self.packed, inflated_bytes_max, out).map_err(|error| match error {
-            GunzipError::TooLarge => CvProblem::TooLarge,
-            GunzipError::Corrupt => CvProblem::Corrupt,
-        })?;
+        if let Err(error) = gunzip(&self.packed, inflated_bytes_max, out) {
+            // What was inflated in vain was work too, and thousands of bombs fit into one upload.
+            *self.budget -= inflated_bytes_max;
+            return Err(match error {
+                GunzipError::TooLarge => CvProblem::TooLarge,
+                GunzipError::Corrupt => CvProblem::Corrupt,
+            });
+        }
         *self.budget -= out.len() - start;
         make_one_value(start, limits.nesting_max, out)
     }
@@ -336,6 +340,16 @@ mod tests {
         let bomb = mutation(&packed(&format!("[{}]", " ".repeat(8 << 20))));
         let (outcome, out) = undone_within(&bomb, &Limits::default(), usize::MAX);
         assert_eq!((outcome, out), (CvOutcome::Kept(CvProblem::TooLarge), bomb));
+    }
+
+    #[test]
+    fn inflating_in_vain_counts_too() {
+        let bomb = mutation(&packed(&format!("[{}]", " ".repeat(8 << 20))));
+        let (mut budget, mut out) = (2 << 20, Vec::new());
+        for _ in 0..2 {
+            plain_event(bomb.as_bytes(), &Limits::default(), &mut budget, &mut out);
+        }
+        assert_eq!(budget, 0);
     }
 
     #[test]

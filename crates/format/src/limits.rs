@@ -43,6 +43,21 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These limits without what decides whether an upload is taken at all: for uploads that were taken already,
+    /// whatever the limits were then. What they inflate to is known, and is `inflated_bytes_max`.
+    pub fn for_taken(&self, inflated_bytes_max: usize) -> Self {
+        Self {
+            body_bytes_max: usize::MAX,
+            inflated_bytes_max,
+            inflate_ratio_max: usize::MAX,
+            nesting_max: usize::MAX,
+            items_max: usize::MAX,
+            events_max: usize::MAX,
+            window_id_bytes_max: usize::MAX,
+            ..self.clone()
+        }
+    }
+
     /// The most that `stored_bytes` compressed bytes may inflate to under the ratio alone.
     pub fn inflated_bytes_for(&self, stored_bytes: usize) -> usize {
         stored_bytes.saturating_mul(self.inflate_ratio_max).max(INFLATE_FREE_BYTES)

@@ -18,13 +18,19 @@ mod lz;
 mod scan;
 mod time;
 
-use gzip::{GunzipError, gunzip, is_gzip};
+use gzip::{GunzipError, gunzip, inflates_past, is_gzip};
 use lz::LzError;
 pub use scan::scan;
 pub use time::parse_time_ms;
 
 /// gzip within gzip happens where a proxy compresses what was compressed. More than that is an attack.
 const GZIP_LAYERS_MAX: usize = 2;
+
+/// LZ-string is decoded to UTF-16 first, so on the way it takes this many times the memory of what comes out.
+const LZ_MEMORY_FACTOR: usize = 3;
+
+/// What there is too much of when [`Limits::inflated_bytes_max`] or the ratio is passed, in [`DecodeError::TooLarge`].
+pub const INFLATED_BYTES: &str = "bytes inflated";
 
 /// The event name of a piece of a recording.
 pub const SNAPSHOT: &str = "$snapshot";
@@ -181,9 +187,16 @@ pub fn inflate<'a>(wire: &Wire<'a>, limits: &Limits) -> Result<Cow<'a, [u8]>, De
         bytes = peeler.decode_text(&bytes, hint.as_deref())?;
     }
     if bytes.len() > limits.inflated_bytes_max {
-        return Err(DecodeError::TooLarge { what: "bytes inflated", limit: limits.inflated_bytes_max });
+        return Err(DecodeError::TooLarge { what: INFLATED_BYTES, limit: limits.inflated_bytes_max });
     }
     if is_json(&bytes) { Ok(bytes) } else { Err(DecodeError::Malformed { what: "JSON, gzip or base64", at: 0 }) }
+}
+
+/// Whether a body can be refused by its first bytes: it is gzip, and they alone inflate past the limits. For bodies of
+/// which more is to come; [`inflate`] judges the whole.
+pub fn is_bomb(first_bytes: &[u8], limits: &Limits) -> bool {
+    is_gzip(first_bytes)
+        && inflates_past(first_bytes, limits.inflated_bytes_max.min(limits.inflated_bytes_for(first_bytes.len())))
 }
 
 /// Takes codings off a body and remembers how many there were.
@@ -218,7 +231,8 @@ impl Peeler {
     /// Undoes LZ-string where the hint says so, else base64 and what it wraps.
     fn decode_text(&mut self, text: &[u8], hint: Option<&str>) -> Result<Cow<'static, [u8]>, DecodeError> {
         if matches!(hint, Some("lz64" | "lz-string")) {
-            return match lz::decode_lz(text.trim_ascii(), self.inflated_bytes_max) {
+            let decoded_bytes_max = self.inflated_bytes_max / LZ_MEMORY_FACTOR;
+            return match lz::decode_lz(text.trim_ascii(), decoded_bytes_max) {
                 Ok(decoded) => Ok(Cow::Owned(decoded)),
                 Err(LzError::TooLarge) => Err(self.too_large()),
                 Err(LzError::Corrupt) => Err(DecodeError::Malformed { what: "intact LZ-string", at: 0 }),
@@ -230,7 +244,7 @@ impl Peeler {
     }
 
     fn too_large(&self) -> DecodeError {
-        DecodeError::TooLarge { what: "bytes inflated", limit: self.inflated_bytes_max }
+        DecodeError::TooLarge { what: INFLATED_BYTES, limit: self.inflated_bytes_max }
     }
 }
 
@@ -328,7 +342,7 @@ mod tests {
         let wire = Wire { body: &bomb, ..Wire::default() };
         let limit = Limits::default().inflated_bytes_for(bomb.len());
         assert!(limit < 8 << 20);
-        assert_eq!(inflate(&wire, &Limits::default()), Err(DecodeError::TooLarge { what: "bytes inflated", limit }));
+        assert_eq!(inflate(&wire, &Limits::default()), Err(DecodeError::TooLarge { what: INFLATED_BYTES, limit }));
     }
 
     #[test]

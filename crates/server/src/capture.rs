@@ -8,6 +8,7 @@ mod sort;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
@@ -15,6 +16,7 @@ use axum::http::Method;
 use axum::http::header::{CONTENT_TYPE, USER_AGENT};
 use axum::response::{IntoResponse, Response};
 use reelcase_format::id::ProjectKey;
+use reelcase_format::upload::{DecodeError, INFLATED_BYTES};
 use reelcase_store::catalog::Project;
 use reelcase_store::{Accepted, ItemKind};
 use serde::Serialize;
@@ -23,10 +25,19 @@ pub(crate) use self::body::Budget;
 use self::body::Held;
 use self::sort::{Coding, Sorted, sort};
 use crate::error::Failure;
-use crate::state::App;
+use crate::state::{App, off_thread};
 
 /// Bodies up to this many bytes are decoded in place; longer ones leave the async threads.
 const INLINE_BYTES_MAX: usize = 8 << 10;
+
+/// What an ordinary body may inflate to, as a multiple of its own size. More is possible, in a queue of its own.
+const ORDINARY_RATIO: usize = 16;
+
+/// What any ordinary body may inflate to, bytes.
+const ORDINARY_BYTES: std::ops::RangeInclusive<usize> = 128 << 10..=4 << 20;
+
+/// How long an upload that inflates to much waits for others of its kind.
+const LARGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Projects that unknown keys may create, so that nobody fills the catalog with made-up keys.
 const PROJECTS_MADE_MAX: usize = 1_000;
@@ -71,7 +82,7 @@ async fn keep(app: &Arc<App>, request: Request) -> Result<(), Failure> {
     let received_at_ms = app.clock.now_ms();
     let received = receive(app, request).await?;
     app.metrics.body_bytes.fetch_add(received.body.bytes.len() as u64, Relaxed);
-    let sorted = sort_off_thread(app, &received).await?;
+    let sorted = decode(app, &received).await?;
     for project in sorted.by_project.keys() {
         admit(app, project, received_at_ms).await?;
     }
@@ -82,6 +93,7 @@ async fn keep(app: &Arc<App>, request: Request) -> Result<(), Failure> {
             content_type: received.coding.content_type.clone(),
             compression: received.coding.compression.clone(),
             user_agent: received.user_agent.clone(),
+            inflated_bytes: sorted.inflated_bytes as u64,
             body: received.body.bytes.clone(),
             items: items.clone(),
         };
@@ -113,13 +125,32 @@ async fn receive(app: &App, request: Request) -> Result<Received, Failure> {
     Ok(Received { body: held, coding, user_agent })
 }
 
-async fn sort_off_thread(app: &Arc<App>, received: &Received) -> Result<Sorted, Failure> {
-    let (bytes, coding) = (received.body.bytes.clone(), received.coding.clone());
-    if bytes.len() <= INLINE_BYTES_MAX {
-        return sort(&bytes, &coding, &app.options);
+/// Undoes the coding and sorts the events. What inflates to much takes its memory from a budget first; which uploads
+/// those are is only known once they have passed what an ordinary one may take.
+async fn decode(app: &Arc<App>, received: &Received) -> Result<Sorted, Failure> {
+    let bytes_max = app.options.limits.inflated_bytes_max;
+    let bytes = received.body.bytes.len();
+    let ordinary = (bytes * ORDINARY_RATIO).clamp(*ORDINARY_BYTES.start(), *ORDINARY_BYTES.end()).min(bytes_max);
+    let sorted = if bytes <= INLINE_BYTES_MAX {
+        sort(&received.body.bytes, &received.coding, &app.options, ordinary)
+    } else {
+        let (body, coding, worker) = (received.body.bytes.clone(), received.coding.clone(), app.clone());
+        app.heavy_work(move || sort(&body, &coding, &worker.options, ordinary)).await?
+    };
+    match sorted {
+        Err(Failure::Decode(DecodeError::TooLarge { what: INFLATED_BYTES, limit }))
+            if limit == ordinary && limit < bytes_max =>
+        {
+            decode_large(app, received, bytes_max).await
+        }
+        sorted => sorted,
     }
-    let worker = app.clone();
-    app.heavy_work(move || sort(&bytes, &coding, &worker.options)).await?
+}
+
+async fn decode_large(app: &Arc<App>, received: &Received, bytes_max: usize) -> Result<Sorted, Failure> {
+    let _share = app.inflating.wait_for(bytes_max, LARGE_PATIENCE).await?;
+    let (body, coding, worker) = (received.body.bytes.clone(), received.coding.clone(), app.clone());
+    off_thread(move || sort(&body, &coding, &worker.options, bytes_max)).await?
 }
 
 /// Lets a known project through; makes an unknown one where that is allowed.

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use reelcase_format::limits::Limits;
 
+use crate::capture::body;
+
 /// Shortest secret that is taken, in bytes.
 pub const SECRET_BYTES_MIN: usize = 8;
 
@@ -31,6 +33,9 @@ pub struct ServerOptions {
     pub limits: Limits,
     /// Bytes of bodies that may be in memory at once. Past it, uploads are asked to come back.
     pub body_bytes_in_flight_max: usize,
+    /// Bytes that large uploads may inflate to at once, at least `limits.inflated_bytes_max`. Past it, they wait a
+    /// little and are then asked to come back.
+    pub inflated_bytes_in_flight_max: usize,
     /// Folder of further posthog-js releases, `<folder>/<version>/dist/*.js`.
     pub static_dir: Option<PathBuf>,
     /// Whether analytics events that belong to no recording are kept too.
@@ -72,6 +77,16 @@ pub enum ConfigError {
     /// The prefix is no path.
     #[error("the path prefix must look like /replay, found {0:?}")]
     PathPrefix(String),
+    /// No upload of the largest size could ever be read.
+    #[error("{name} must be at least {least} bytes, the largest single upload, found {found}")]
+    BudgetBelowLimit {
+        /// The setting.
+        name: &'static str,
+        /// The least that works.
+        least: usize,
+        /// What was given.
+        found: usize,
+    },
     /// The operating system gave no random bytes.
     #[error("no random bytes for a secret: {0}")]
     NoRandomness(String),
@@ -86,7 +101,8 @@ impl Default for ServerOptions {
             path_prefix: String::new(),
             public_url: None,
             limits: Limits::default(),
-            body_bytes_in_flight_max: 256 << 20,
+            body_bytes_in_flight_max: 128 << 20,
+            inflated_bytes_in_flight_max: 80 << 20,
             static_dir: None,
             keep_all_events: false,
             timeouts: Timeouts::default(),
@@ -144,12 +160,28 @@ impl ServerOptions {
         if prefix.contains("//") || !prefix.bytes().all(is_path_byte) {
             return Err(ConfigError::PathPrefix(self.path_prefix.clone()));
         }
+        self.check_budgets()?;
         self.path_prefix = if prefix.is_empty() { String::new() } else { format!("/{prefix}") };
         match &self.secret {
             Some(secret) => Ok(secret.clone()),
             None if self.listen.ip().is_loopback() => Secret::random(),
             None => Err(ConfigError::OpenToTheNetwork(self.listen)),
         }
+    }
+
+    fn check_budgets(&self) -> Result<(), ConfigError> {
+        let large_bodies = self.body_bytes_in_flight_max - self.body_bytes_in_flight_max / body::SPARED_PART;
+        let Limits { body_bytes_max, inflated_bytes_max, .. } = self.limits;
+        if large_bodies < body_bytes_max {
+            let (least, found) = (body_bytes_max.div_ceil(3) * 4, self.body_bytes_in_flight_max);
+            return Err(ConfigError::BudgetBelowLimit { name: "body-bytes-in-flight-max", least, found });
+        }
+        let found = self.inflated_bytes_in_flight_max;
+        if found < inflated_bytes_max {
+            let (name, least) = ("inflated-bytes-in-flight-max", inflated_bytes_max);
+            return Err(ConfigError::BudgetBelowLimit { name, least, found });
+        }
+        Ok(())
     }
 
     /// Whether an unknown project key creates its project.

@@ -36,8 +36,10 @@ pub(crate) enum Failure {
     SlowBody,
     #[error("the body ended early")]
     BrokenBody,
-    #[error("the server is busy")]
-    Busy { retry_after_s: u32 },
+    #[error("the body inflates to more than {ratio_max} times its size")]
+    Bomb { ratio_max: usize },
+    #[error("the server is busy: {what}")]
+    Busy { what: &'static str, retry_after_s: u32 },
     #[error("the server is stopping")]
     Stopping,
     #[error(transparent)]
@@ -96,9 +98,10 @@ impl Failure {
             Self::BadKeyCharacters => (S::BAD_REQUEST, "bad_key", None),
             Self::NoSuchProject => (S::NOT_FOUND, "unknown_key", None),
             Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            Self::Bomb { .. } => (S::PAYLOAD_TOO_LARGE, "too_large", None),
             Self::SlowBody => (S::SERVICE_UNAVAILABLE, "slow_body", Some(5)),
             Self::BrokenBody => (S::SERVICE_UNAVAILABLE, "broken_body", Some(5)),
-            Self::Busy { retry_after_s } => (S::SERVICE_UNAVAILABLE, "busy", Some(*retry_after_s)),
+            Self::Busy { retry_after_s, .. } => (S::SERVICE_UNAVAILABLE, "busy", Some(*retry_after_s)),
             Self::Stopping => (S::SERVICE_UNAVAILABLE, "stopping", Some(5)),
             Self::Accept(error) => accept_answer(error),
             Self::Store(error) => store_answer(error),

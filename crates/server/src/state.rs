@@ -24,6 +24,8 @@ pub struct App {
     pub(crate) metrics: Metrics,
     /// Bytes of bodies that may still come into memory.
     pub(crate) budget: Budget,
+    /// Bytes that large uploads may still inflate to, all together.
+    pub(crate) inflating: Budget,
     /// Places for work that would hold up an async thread: inflating and scanning large bodies.
     pub(crate) heavy: Semaphore,
     /// Projects seen to exist, so that an upload costs no catalog read. Projects are never deleted.
@@ -39,6 +41,7 @@ impl App {
         Ok(Self {
             access: Access::new(&secret),
             budget: Budget::new(options.body_bytes_in_flight_max),
+            inflating: Budget::new(options.inflated_bytes_in_flight_max),
             heavy: Semaphore::new(threads),
             known_keys: RwLock::default(),
             metrics: Metrics::default(),
@@ -65,7 +68,7 @@ impl App {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let _place = self.heavy.acquire().await.map_err(|_| Failure::Stopping)?;
-        tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Stopping)
+        off_thread(work).await
     }
 
     /// Tells requests that wait for something new to come to an end.
@@ -78,6 +81,11 @@ impl App {
         // The sender lives as long as the app, so the wait can only end by the value.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
+}
+
+/// Runs what would hold up an async thread elsewhere.
+pub(crate) async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Stopping)
 }
 
 impl fmt::Debug for App {

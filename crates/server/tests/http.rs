@@ -226,11 +226,26 @@ async fn gzip_bombs_and_bodies_past_the_limit_are_413() {
 
 #[tokio::test]
 async fn past_the_byte_budget_clients_are_asked_to_come_back() {
-    let site = site_with(|options| options.body_bytes_in_flight_max = 1 << 10).await;
-    let reply = site.post("/s/", "application/json", vec![b' '; 2 << 10]).await;
+    let site = site_with(|options| {
+        options.limits.body_bytes_max = 3 << 10;
+        options.body_bytes_in_flight_max = 4 << 10;
+    })
+    .await;
+    let (pieces, unfinished) = futures::channel::mpsc::unbounded();
+    pieces.unbounded_send(Ok::<_, std::io::Error>(vec![b' '; 3 << 10])).unwrap();
+    let slow = site.post("/s/", "text/plain", Body::from_stream(unfinished));
+    let quick = async {
+        tokio::task::yield_now().await;
+        site.post("/s/", "application/json", vec![b' '; 2 << 10]).await
+    };
+    let reply = tokio::select! {
+        reply = quick => reply,
+        _ = slow => panic!("the slow upload never ends"),
+    };
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(reply.headers.contains_key("retry-after"));
     assert_eq!(reply.headers["access-control-expose-headers"], "Retry-After");
+    assert_eq!(site.post("/s/", "application/json", one_snapshot()).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

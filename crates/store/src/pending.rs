@@ -12,6 +12,9 @@ use crate::record::{ItemKind, RecordHead};
 /// Most events of the client protocol that may wait. Beyond it uploads are answered 503.
 pub(crate) const PENDING_ITEMS_MAX: usize = 1_000_000;
 
+/// How much an upload inflates, where nobody counted.
+const GUESSED_RATIO: u64 = 8;
+
 /// Where pending items are filed: a recording, or `None` for what belongs to the project as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct GroupKey {
@@ -26,6 +29,33 @@ pub(crate) struct PendingItem {
     pub(crate) index: u32,
     pub(crate) kind: ItemKind,
     pub(crate) upload: UploadId,
+    /// Bytes of its whole upload once the coding is undone.
+    pub(crate) inflated_bytes: u64,
+}
+
+/// What one object may still take in. Each record counts once, however many items of it are taken.
+#[derive(Debug)]
+pub(crate) struct Room {
+    inflated_bytes_left: u64,
+    records: HashSet<Position>,
+}
+
+impl Room {
+    pub(crate) fn new(inflated_bytes_max: u64) -> Self {
+        Self { inflated_bytes_left: inflated_bytes_max, records: HashSet::new() }
+    }
+
+    /// Takes an item in, if there is any room left: the last one may take more than that.
+    fn admits(&mut self, item: &PendingItem) -> bool {
+        if self.records.contains(&item.position) {
+            return true;
+        }
+        if self.inflated_bytes_left == 0 {
+            return false;
+        }
+        self.inflated_bytes_left = self.inflated_bytes_left.saturating_sub(item.inflated_bytes);
+        self.records.insert(item.position)
+    }
 }
 
 /// The items of one group.
@@ -65,6 +95,10 @@ impl PendingIndex {
     /// Files the items of a durable record. Returns false when there is nothing new in it, so it can be released.
     pub(crate) fn insert(&mut self, head: &RecordHead, position: Position, now_ms: i64) -> bool {
         let mut new_items = 0;
+        let inflated_bytes = match head.inflated_bytes {
+            0 => u64::from(position.len) * GUESSED_RATIO,
+            counted => counted,
+        };
         for item in &head.items {
             if !self.uploads.insert((head.project.clone(), item.upload)) {
                 continue;
@@ -74,7 +108,7 @@ impl PendingIndex {
                 self.groups.entry(key).or_insert(Group { items: Vec::new(), since_ms: now_ms, record_bytes: 0 });
             group.record_bytes += u64::from(position.len);
             let (index, kind, upload) = (item.index, item.kind, item.upload);
-            group.items.push(PendingItem { position, index, kind, upload });
+            group.items.push(PendingItem { position, index, kind, upload, inflated_bytes });
             new_items += 1;
         }
         if new_items > 0 {
@@ -84,17 +118,14 @@ impl PendingIndex {
         new_items > 0
     }
 
-    /// Takes out one group, or as many of its first items as lie in about `record_bytes_max` bytes of records, one at
-    /// least. Says whether that was all of it.
-    pub(crate) fn take(&mut self, key: &GroupKey, record_bytes_max: u64) -> Option<(Group, bool)> {
+    /// Takes out one group, or as many of its first items as there is room for. Says whether that was all of it.
+    pub(crate) fn take(&mut self, key: &GroupKey, room: &mut Room) -> Option<(Group, bool)> {
+        let group = self.groups.get_mut(key)?;
+        let fitting = group.items.iter().take_while(|item| room.admits(item)).count();
+        if fitting == 0 {
+            return None;
+        }
         let mut group = self.groups.remove(key)?;
-        let mut record_bytes = 0;
-        let fitting = group.items.iter().take_while(|item| {
-            let fits = record_bytes < record_bytes_max.max(1);
-            record_bytes += u64::from(item.position.len);
-            fits
-        });
-        let fitting = fitting.count();
         if fitting >= group.items.len() {
             return Some((group, true));
         }
@@ -105,6 +136,11 @@ impl PendingIndex {
         group.record_bytes = taken_bytes;
         self.groups.insert(key.clone(), rest);
         Some((group, false))
+    }
+
+    /// Whether anything of a group waits.
+    pub(crate) fn has(&self, key: &GroupKey) -> bool {
+        self.groups.contains_key(key)
     }
 
     /// Puts a group back that could not be sealed. What has come meanwhile stays behind it.
@@ -186,6 +222,7 @@ mod tests {
             content_type: None,
             compression: None,
             user_agent: None,
+            inflated_bytes: 100,
             items: uploads
                 .map(|upload| ItemRef {
                     index: u32::from(upload),
@@ -210,14 +247,14 @@ mod tests {
         let mut pending = PendingIndex::default();
         assert!(pending.insert(&head(0..2), at(0), 5));
         assert!(!pending.insert(&head(0..2), at(100), 6));
-        assert_eq!(pending.take(&key(), u64::MAX).unwrap().0.items.len(), 2);
+        assert_eq!(pending.take(&key(), &mut Room::new(u64::MAX)).unwrap().0.items.len(), 2);
     }
 
     #[test]
     fn a_record_is_done_when_its_last_item_is_sealed() {
         let mut pending = PendingIndex::default();
         pending.insert(&head(0..2), at(0), 5);
-        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        let (group, _) = pending.take(&key(), &mut Room::new(u64::MAX)).unwrap();
         assert!(pending.sealed(&key(), &group.items[..1], 9).is_empty());
         assert!(pending.holds(&key().project, &[1; 16]));
         assert_eq!(pending.sealed(&key(), &group.items[1..], 9), [at(0)]);
@@ -230,22 +267,33 @@ mod tests {
         for upload in 0..5 {
             pending.insert(&head(upload..upload + 1), at(u64::from(upload) * 100), 5);
         }
-        let (first, is_whole) = pending.take(&key(), 200).unwrap();
+        let (first, is_whole) = pending.take(&key(), &mut Room::new(200)).unwrap();
         assert_eq!((first.items.len(), first.record_bytes, is_whole), (2, 200, false));
-        let (second, _) = pending.take(&key(), 200).unwrap();
+        let (second, _) = pending.take(&key(), &mut Room::new(200)).unwrap();
         assert_eq!(second.items[0].upload, [2; 16]);
-        let (last, is_whole) = pending.take(&key(), 1).unwrap();
+        let (last, is_whole) = pending.take(&key(), &mut Room::new(1)).unwrap();
         assert_eq!((last.items.len(), is_whole), (1, true));
+    }
+
+    #[test]
+    fn a_record_takes_room_once_however_many_of_its_items_are_taken() {
+        let mut pending = PendingIndex::default();
+        pending.insert(&head(0..3), at(0), 5);
+        pending.insert(&head(3..4), at(100), 5);
+        let mut room = Room::new(100);
+        let (first, is_whole) = pending.take(&key(), &mut room).unwrap();
+        assert_eq!((first.items.len(), is_whole), (3, false));
+        assert!(pending.take(&key(), &mut room).is_none(), "there is no room left");
     }
 
     #[test]
     fn what_could_not_be_sealed_stays_before_what_came_later() {
         let mut pending = PendingIndex::default();
         pending.insert(&head(0..1), at(0), 5);
-        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        let (group, _) = pending.take(&key(), &mut Room::new(u64::MAX)).unwrap();
         pending.insert(&head(1..2), at(100), 6);
         pending.put_back(key(), group);
-        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        let (group, _) = pending.take(&key(), &mut Room::new(u64::MAX)).unwrap();
         assert_eq!(group.items.iter().map(|item| item.upload[0]).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(group.since_ms, 5);
     }
@@ -257,7 +305,7 @@ mod tests {
         pending.insert(&head(0..1), at(0), 0);
         assert!(pending.due(9, &rule).is_empty());
         assert_eq!(pending.due(10, &rule), [key()]);
-        let (group, _) = pending.take(&key(), u64::MAX).unwrap();
+        let (group, _) = pending.take(&key(), &mut Room::new(u64::MAX)).unwrap();
         pending.sealed(&key(), &group.items, 10);
         pending.insert(&head(1..2), at(100), 20);
         assert!(pending.due(119, &rule).is_empty());

@@ -43,6 +43,8 @@ pub struct Accepted {
     pub compression: Option<String>,
     /// The client's user agent: names the library where the events do not.
     pub user_agent: Option<String>,
+    /// Bytes of the body once its coding is undone: what reading it takes.
+    pub inflated_bytes: u64,
     /// The body as it came.
     pub body: Bytes,
     /// The events to keep.
@@ -60,6 +62,9 @@ pub(crate) struct RecordHead {
     pub(crate) compression: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) user_agent: Option<String>,
+    /// 0 where nobody counted.
+    #[serde(default)]
+    pub(crate) inflated_bytes: u64,
     pub(crate) items: Vec<ItemRef>,
 }
 
@@ -78,6 +83,7 @@ pub(crate) fn encode(upload: Accepted) -> (RecordHead, Vec<Bytes>) {
         content_type: upload.content_type,
         compression: upload.compression,
         user_agent: upload.user_agent,
+        inflated_bytes: upload.inflated_bytes,
         items: upload.items,
     };
     let json = serde_json::to_vec(&head).unwrap_or_default();

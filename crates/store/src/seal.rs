@@ -29,10 +29,30 @@ pub(crate) const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"))
 /// Metadata of a recording in an object: when the object was made, ms since the epoch, server clock.
 const SEALED_AT: &str = "sealed_at_ms";
 
-/// A group of items with the records they lie in.
+/// A group is packed into blocks whenever its lines take this many bytes, so that no upload decides how much memory
+/// sealing takes.
+const ARENA_BYTES_MAX: usize = 32 << 20;
+
+/// What is to become one object.
+#[derive(Default)]
 pub(crate) struct Gathered {
-    pub(crate) key: GroupKey,
-    pub(crate) items: Vec<(PendingItem, std::sync::Arc<Vec<u8>>)>,
+    /// The items of each recording, and at which place of `records` they lie.
+    pub(crate) groups: Vec<(GroupKey, Vec<(PendingItem, usize)>)>,
+    pub(crate) records: Vec<Vec<u8>>,
+}
+
+/// An upload whose coding is undone.
+struct Opened {
+    head: RecordHead,
+    json: Vec<u8>,
+}
+
+/// An upload whose items are found.
+struct Scanned<'a> {
+    head: &'a RecordHead,
+    items: Vec<Item<'a>>,
+    /// Bytes that its compressed fields may still inflate to.
+    fields_budget: usize,
 }
 
 /// An object ready to be written.
@@ -43,23 +63,28 @@ pub(crate) struct Sealed {
     pub(crate) drops: Vec<(&'static str, u64)>,
 }
 
-/// Makes one object of several groups.
-pub(crate) fn seal(
-    groups: Vec<Gathered>,
-    object: ObjectRow,
-    limits: &Limits,
-    now_ms: i64,
-) -> Result<Sealed, ReelError> {
+/// Makes one object of several groups. Each upload is opened once, however many recordings it holds parts of.
+pub(crate) fn seal(gathered: Gathered, object: ObjectRow, limits: &Limits, now_ms: i64) -> Result<Sealed, ReelError> {
     let header = ReelHeader { object: object.key.clone(), creator: CREATOR.to_owned(), other: Map::new() };
     let (mut writer, mut bytes) = ReelWriter::new(header)?;
     let mut persons = Vec::new();
     let mut drops = Drops::default();
-    for group in groups {
-        let mut sealer = GroupSealer::new(group.key.clone(), limits);
-        for (item, record) in &group.items {
-            sealer.add(item, record, &mut drops);
+    let Gathered { groups, mut records } = gathered;
+    let is_shared = shared(&groups, records.len());
+    let mut take = |place: usize| open(std::mem::take(&mut records[place]), limits);
+    // Most uploads are of one recording: those are opened when it is its turn, and closed at once.
+    let opened: Vec<_> = is_shared.iter().enumerate().map(|(place, shared)| shared.then(|| take(place))).collect();
+    let mut scanned: Vec<_> = opened.iter().map(|opened| opened.as_ref().map(|opened| scan(opened, limits))).collect();
+    for (key, items) in groups {
+        let mut sealer = GroupSealer::new(key.clone(), limits);
+        for items in items.chunk_by(|one, next| one.1 == next.1) {
+            let place = items[0].1;
+            match &mut scanned[place] {
+                Some(upload) => sealer.add_all(items, upload, &mut drops),
+                None => sealer.add_all(items, &mut scan(&take(place), limits), &mut drops),
+            }
         }
-        let (summary, blocks, mut changes) = sealer.finish(&mut drops)?;
+        let (summary, blocks, mut changes) = sealer.finish(&mut drops);
         persons.append(&mut changes);
         let mut ordinals = Vec::with_capacity(blocks.len());
         for block in blocks {
@@ -67,10 +92,10 @@ pub(crate) fn seal(
             ordinals.push(ordinal);
             bytes.extend_from_slice(&block_bytes);
         }
-        if let (Some(id), false) = (group.key.recording, ordinals.is_empty()) {
+        if let (Some(id), false) = (key.recording, ordinals.is_empty()) {
             writer.push_recording(RecordingEntry {
                 id,
-                project: group.key.project,
+                project: key.project,
                 summary,
                 blocks: ordinals,
                 metadata: Map::from_iter([(SEALED_AT.to_owned(), Value::from(now_ms))]),
@@ -141,6 +166,30 @@ pub(crate) fn commit_of_index(
     }
 }
 
+/// For each record, whether several groups have items in it.
+fn shared(groups: &[(GroupKey, Vec<(PendingItem, usize)>)], record_count: usize) -> Vec<bool> {
+    let mut uses = vec![0; record_count];
+    for (_, items) in groups {
+        items.chunk_by(|one, next| one.1 == next.1).for_each(|items| uses[items[0].1] += 1);
+    }
+    uses.into_iter().map(|uses| uses > 1).collect()
+}
+
+fn open(record: Vec<u8>, limits: &Limits) -> Result<Opened, &'static str> {
+    let (head, body) = record::decode(&record).map_err(|_| "unreadable_record")?;
+    let wire = Wire { body, content_type: head.content_type.as_deref(), compression: head.compression.as_deref() };
+    let counted = usize::try_from(head.inflated_bytes).unwrap_or(usize::MAX);
+    let json = upload::inflate(&wire, &limits.for_taken(counted.max(limits.inflated_bytes_max)));
+    let json = json.map_err(|_| "unreadable_body")?.into_owned();
+    Ok(Opened { head, json })
+}
+
+fn scan<'a>(opened: &'a Result<Opened, &'static str>, limits: &Limits) -> Result<Scanned<'a>, &'static str> {
+    let Opened { head, json } = opened.as_ref().map_err(|reason| *reason)?;
+    let upload = upload::scan(json, &limits.for_taken(json.len())).map_err(|_| "unreadable_body")?;
+    Ok(Scanned { head, items: upload.items, fields_budget: limits.fields_bytes_max })
+}
+
 /// What was dropped while sealing, by reason.
 #[derive(Default)]
 struct Drops(Vec<(&'static str, u64)>);
@@ -175,30 +224,48 @@ struct GroupSealer<'a> {
     lines: Vec<Line>,
     windows: Vec<String>,
     summarizer: Summarizer,
+    blocks: Vec<EncodedBlock>,
+    persons: Vec<PersonChange>,
 }
 
 impl<'a> GroupSealer<'a> {
     fn new(key: GroupKey, limits: &'a Limits) -> Self {
-        let (arena, lines, windows) = (Vec::new(), Vec::new(), Vec::new());
-        Self { key, limits, arena, lines, windows, summarizer: Summarizer::new() }
+        let (arena, lines, windows, blocks, persons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { key, limits, arena, lines, windows, summarizer: Summarizer::new(), blocks, persons }
     }
 
-    /// Adds one item of the record it lies in.
-    fn add(&mut self, pending: &PendingItem, record: &[u8], drops: &mut Drops) {
-        let Ok((head, body)) = record::decode(record) else { return drops.count("unreadable_record") };
-        let wire = Wire { body, content_type: head.content_type.as_deref(), compression: head.compression.as_deref() };
-        let Ok(inflated) = upload::inflate(&wire, self.limits) else { return drops.count("unreadable_body") };
-        let Ok(scanned) = upload::scan(&inflated, self.limits) else { return drops.count("unreadable_body") };
-        let Some(item) = scanned.items.iter().find(|item| item.index == pending.index as usize) else {
-            return drops.count("missing_item");
-        };
-        match pending.kind {
-            ItemKind::Snapshot => self.add_snapshot(item, &head, pending.upload, drops),
-            ItemKind::Event | ItemKind::Person => self.add_event(item, &head, pending.upload),
+    /// Adds items of one upload.
+    fn add_all(
+        &mut self,
+        items: &[(PendingItem, usize)],
+        upload: &mut Result<Scanned<'_>, &'static str>,
+        drops: &mut Drops,
+    ) {
+        for (item, _) in items {
+            match upload {
+                Ok(upload) => self.add(item, upload, drops),
+                Err(reason) => drops.count(reason),
+            }
         }
     }
 
-    fn add_snapshot(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId, drops: &mut Drops) {
+    fn add(&mut self, pending: &PendingItem, upload: &mut Scanned<'_>, drops: &mut Drops) {
+        let Scanned { head, items, fields_budget } = upload;
+        let Some(item) = items.get(pending.index as usize) else { return drops.count("missing_item") };
+        match pending.kind {
+            ItemKind::Snapshot => self.add_snapshot(item, head, pending.upload, fields_budget, drops),
+            ItemKind::Event | ItemKind::Person => self.add_event(item, head, pending.upload, drops),
+        }
+    }
+
+    fn add_snapshot(
+        &mut self,
+        item: &Item<'_>,
+        head: &RecordHead,
+        upload: UploadId,
+        fields_budget: &mut usize,
+        drops: &mut Drops,
+    ) {
         let session = self.key.recording.as_ref().map_or("", |id| id.as_str()).to_owned();
         let window = self.window(item.window_id.as_deref().unwrap_or(&session));
         self.summarizer.add_upload(&UploadFacts {
@@ -207,7 +274,6 @@ impl<'a> GroupSealer<'a> {
             library_version: item.library_version.as_deref(),
             distinct_id: item.distinct_id.as_deref(),
         });
-        let mut budget = self.limits.fields_bytes_max;
         for raw in events(item.data.unwrap_or_default()) {
             let Some(event) = EventHead::read(raw) else {
                 drops.count("not_an_rrweb_event");
@@ -220,16 +286,17 @@ impl<'a> GroupSealer<'a> {
             let event_starts = self.arena.len();
             if !event.has_cv {
                 json::append_compact(raw, &mut self.arena);
-            } else if let CvOutcome::Kept(_) = cv::plain_event(raw, self.limits, &mut budget, &mut self.arena) {
+            } else if let CvOutcome::Kept(_) = cv::plain_event(raw, self.limits, fields_budget, &mut self.arena) {
                 drops.count("kept_compressed");
             }
             end_line(&mut self.arena);
             let span = (line_starts, event_starts, self.arena.len());
             self.lines.push(Line { timestamp_ms, window: Some(window), span, kind, source, interaction, upload });
+            self.pack_if_full(drops);
         }
     }
 
-    fn add_event(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId) {
+    fn add_event(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId, drops: &mut Drops) {
         let timestamp_ms = item.timestamp_ms.unwrap_or(head.received_at_ms - item.offset_ms.unwrap_or_default());
         let line_starts = self.arena.len();
         let out = &mut self.arena;
@@ -258,6 +325,7 @@ impl<'a> GroupSealer<'a> {
         self.summarizer.add_analytics_event();
         let span = (line_starts, line_starts, self.arena.len());
         self.lines.push(Line { timestamp_ms, window: None, span, kind: 0, source: None, interaction: None, upload });
+        self.pack_if_full(drops);
     }
 
     fn window(&mut self, id: &str) -> usize {
@@ -267,12 +335,16 @@ impl<'a> GroupSealer<'a> {
         })
     }
 
+    fn pack_if_full(&mut self, drops: &mut Drops) {
+        if self.arena.len() >= ARENA_BYTES_MAX {
+            self.pack(drops);
+        }
+    }
+
     /// Orders the events by time and packs them. The analytics events go into blocks of their own.
-    fn finish(mut self, drops: &mut Drops) -> Result<(Summary, Vec<EncodedBlock>, Vec<PersonChange>), ReelError> {
+    fn pack(&mut self, drops: &mut Drops) {
         let mut lines = std::mem::take(&mut self.lines);
         lines.sort_by_key(|line| line.timestamp_ms);
-        let mut blocks = Vec::new();
-        let mut persons = Vec::new();
         for kind in [BlockKind::Lines, BlockKind::Events] {
             let new_builder = || BlockBuilder::new(self.key.project.clone(), self.key.recording.clone(), kind);
             let mut builder = new_builder();
@@ -294,17 +366,23 @@ impl<'a> GroupSealer<'a> {
                     }
                     None => {
                         builder.push_line(line.timestamp_ms, bytes);
-                        persons.extend(persons::change(&self.key.project, bytes));
+                        self.persons.extend(persons::change(&self.key.project, bytes));
                     }
                 }
                 builder.note_upload(line.upload);
                 if builder.is_full() {
-                    push_encoded(std::mem::replace(&mut builder, new_builder()), &mut blocks, drops);
+                    push_encoded(std::mem::replace(&mut builder, new_builder()), &mut self.blocks, drops);
                 }
             }
-            push_encoded(builder, &mut blocks, drops);
+            push_encoded(builder, &mut self.blocks, drops);
         }
-        Ok((self.summarizer.finish(), blocks, persons))
+        self.arena.clear();
+        self.arena.shrink_to(ARENA_BYTES_MAX);
+    }
+
+    fn finish(mut self, drops: &mut Drops) -> (Summary, Vec<EncodedBlock>, Vec<PersonChange>) {
+        self.pack(drops);
+        (self.summarizer.finish(), self.blocks, self.persons)
     }
 }
 

@@ -23,13 +23,13 @@ use crate::clock::Clock;
 use crate::inbox::{DiskFiles, Inbox, InboxError, InboxOptions, Position};
 use crate::lock::{LockError, StoreLock};
 use crate::objects::{Listed, ObjectError, Objects, object_id};
-use crate::pending::{DueRule, Group, GroupKey, PendingIndex};
+use crate::pending::{DueRule, Group, GroupKey, PendingIndex, Room};
 use crate::persons;
 use crate::record::{self, Accepted};
 use crate::seal::{self, Gathered};
 
-/// Bytes of records that are sealed into one object at most, which also bounds the memory that sealing takes.
-const SEAL_RECORD_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of uploads, their codings undone, that are sealed into one object. Bounds the memory that sealing takes.
+const SEAL_INFLATED_BYTES_MAX: u64 = 48 << 20;
 /// How often the sealer looks for what is due.
 const SEAL_TICK: Duration = Duration::from_millis(250);
 /// How long the sealer rests after the object store or the catalog refused.
@@ -392,21 +392,19 @@ impl Store {
         }
     }
 
-    /// Takes out groups, or the first part of a large one, until an object is full.
+    /// Takes out groups, or the first part of a large one, until an object is full. Those that found no room stay in
+    /// `keys`; others further on may lie in records that are taken already, and cost nothing.
     fn take_for_one_object(&self, keys: &mut VecDeque<GroupKey>) -> Vec<(GroupKey, Group)> {
         let mut taken = Vec::new();
-        let mut room = SEAL_RECORD_BYTES_MAX;
-        while let Some(key) = keys.pop_front() {
-            let Some((group, is_whole)) = self.pending().take(&key, room) else { continue };
-            room = room.saturating_sub(group.record_bytes);
-            if !is_whole {
-                keys.push_front(key.clone());
+        let mut room = Room::new(SEAL_INFLATED_BYTES_MAX);
+        let mut pending = self.pending();
+        keys.retain(|key| match pending.take(key, &mut room) {
+            Some((group, is_whole)) => {
+                taken.push((key.clone(), group));
+                !is_whole
             }
-            taken.push((key, group));
-            if room == 0 || !is_whole {
-                break;
-            }
-        }
+            None => pending.has(key),
+        });
         taken
     }
 
@@ -497,31 +495,32 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Reads each record once, however many of its items are wanted.
-fn gather(inbox: &Inbox, groups: Vec<(GroupKey, Group)>) -> Result<Vec<Gathered>, InboxError> {
-    let mut records: HashMap<Position, Arc<Vec<u8>>> = HashMap::new();
-    let mut gathered = Vec::with_capacity(groups.len());
+fn gather(inbox: &Inbox, groups: Vec<(GroupKey, Group)>) -> Result<Gathered, InboxError> {
+    let mut places: HashMap<Position, usize> = HashMap::new();
+    let mut gathered = Gathered::default();
     for (key, group) in groups {
         let mut items = Vec::with_capacity(group.items.len());
         for item in group.items {
-            let record = match records.get(&item.position) {
-                Some(record) => Arc::clone(record),
-                None => {
-                    let record = match inbox.read(item.position) {
-                        Ok(record) => Arc::new(record),
-                        Err(error @ (InboxError::Corrupt { .. } | InboxError::NotFound { .. })) => {
-                            // The rest must not wait for what no retry can bring back; the inbox keeps the segment.
-                            tracing::error!(error = &error as &dyn std::error::Error, "an accepted upload is lost");
-                            continue;
-                        }
-                        Err(error) => return Err(error),
-                    };
-                    records.insert(item.position, Arc::clone(&record));
-                    record
-                }
+            let place = match places.get(&item.position) {
+                Some(place) => *place,
+                None => match inbox.read(item.position) {
+                    Ok(record) => {
+                        gathered.records.push(record);
+                        let place = gathered.records.len() - 1;
+                        places.insert(item.position, place);
+                        place
+                    }
+                    Err(error @ (InboxError::Corrupt { .. } | InboxError::NotFound { .. })) => {
+                        // The rest must not wait for what no retry can bring back; the inbox keeps the segment.
+                        tracing::error!(error = &error as &dyn std::error::Error, "an accepted upload is lost");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
             };
-            items.push((item, record));
+            items.push((item, place));
         }
-        gathered.push(Gathered { key, items });
+        gathered.groups.push((key, items));
     }
     Ok(gathered)
 }

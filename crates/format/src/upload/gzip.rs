@@ -1,4 +1,8 @@
 //! gzip with a hard cap on what comes out, because a body of 20 MB can claim to be 20 GB.
+//!
+//! Memory is taken for what comes out only once it is known how much that will be. Ordinary bodies say so in their
+//! trailer; what claims to inflate more than [`PLAUSIBLE_RATIO`] times, or lies, is first inflated into a small window
+//! and counted. A bomb is thus refused without ever having been held.
 
 use std::cell::RefCell;
 use std::io::Read;
@@ -15,8 +19,11 @@ const TRAILER_BYTES: usize = 8;
 /// The shortest gzip stream: a header, an empty block and the trailer.
 const STREAM_BYTES_MIN: usize = 20;
 
-/// Deflate cannot do better than this, so a trailer that claims more is wrong.
-const DEFLATE_RATIO_MAX: usize = 1_032;
+/// How many times its own size real traffic may well inflate to. What claims more is counted before it is held.
+const PLAUSIBLE_RATIO: usize = 32;
+
+/// Bytes of the window that counting inflates into.
+const WINDOW_BYTES: usize = 16 << 10;
 
 /// Why bytes did not inflate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +46,16 @@ pub(crate) fn gunzip(bytes: &[u8], inflated_bytes_max: usize, out: &mut Vec<u8>)
         return Ok(());
     }
     out.truncate(start);
-    let streamed = inflate_streaming(bytes, inflated_bytes_max, out);
-    if streamed.is_err() {
-        out.truncate(start);
-    }
-    streamed
+    let inflated_bytes = inflated_bytes(bytes, inflated_bytes_max)?;
+    out.reserve_exact(inflated_bytes);
+    let mut take = |piece: &[u8]| out.extend_from_slice(piece);
+    each_piece(bytes, inflated_bytes, &mut take).inspect_err(|_| out.truncate(start))
+}
+
+/// Whether gzip that begins with `prefix` inflates to more than `inflated_bytes_max` already there. What is wrong with
+/// the rest, or cut off, is for [`gunzip`] to find out.
+pub(crate) fn inflates_past(prefix: &[u8], inflated_bytes_max: usize) -> bool {
+    inflated_bytes(prefix, inflated_bytes_max) == Err(GunzipError::TooLarge)
 }
 
 thread_local! {
@@ -54,7 +66,7 @@ thread_local! {
 /// The fast way, for a single member whose trailer tells the truth. Anything else is `false`, with rubbish appended.
 fn inflate_at_once(bytes: &[u8], inflated_bytes_max: usize, out: &mut Vec<u8>) -> bool {
     let Some((crc, inflated_bytes)) = trailer(bytes) else { return false };
-    if inflated_bytes > inflated_bytes_max || inflated_bytes / DEFLATE_RATIO_MAX > bytes.len() {
+    if inflated_bytes > inflated_bytes_max || inflated_bytes / PLAUSIBLE_RATIO > bytes.len() {
         return false;
     }
     let start = out.len();
@@ -81,18 +93,27 @@ fn trailer(bytes: &[u8]) -> Option<(u32, usize)> {
     Some((crc, usize::try_from(size).ok()?))
 }
 
-fn inflate_streaming(bytes: &[u8], inflated_bytes_max: usize, out: &mut Vec<u8>) -> Result<(), GunzipError> {
-    let end_max = out.len().saturating_add(inflated_bytes_max);
-    let mut rest = bytes;
+/// How many bytes gzip inflates to, found out without holding them.
+fn inflated_bytes(bytes: &[u8], inflated_bytes_max: usize) -> Result<usize, GunzipError> {
+    let mut count = 0;
+    each_piece(bytes, inflated_bytes_max, &mut |piece| count += piece.len())?;
+    Ok(count)
+}
+
+/// Inflates all members piece by piece, and hands out no more than `inflated_bytes_max` and one window.
+fn each_piece(bytes: &[u8], inflated_bytes_max: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), GunzipError> {
+    let mut window = [0; WINDOW_BYTES];
+    let (mut rest, mut left) = (bytes, inflated_bytes_max);
     loop {
-        // One byte past the limit, because stopping exactly at it would truncate in silence.
-        let allowed = (end_max - out.len()).saturating_add(1) as u64;
         let mut member = GzDecoder::new(rest);
-        let read = member.by_ref().take(allowed).read_to_end(out);
-        if out.len() > end_max {
-            return Err(GunzipError::TooLarge);
+        loop {
+            let filled = member.read(&mut window).map_err(|_| GunzipError::Corrupt)?;
+            if filled == 0 {
+                break;
+            }
+            left = left.checked_sub(filled).ok_or(GunzipError::TooLarge)?;
+            take(&window[..filled]);
         }
-        read.map_err(|_| GunzipError::Corrupt)?;
         rest = member.into_inner();
         if !is_gzip(rest) {
             return Ok(());
@@ -125,6 +146,24 @@ pub(crate) mod tests {
         assert_eq!(inflated(&packed, 1000).unwrap(), [b'x'; 1000]);
         assert_eq!(inflated(&packed, 999), Err(GunzipError::TooLarge));
         assert_eq!(inflated(&gzip(b""), 0).unwrap(), b"");
+    }
+
+    #[test]
+    fn implausible_ratios_are_counted_first_and_taken_within_the_limit() {
+        let packed = gzip(&vec![b' '; 4 << 20]);
+        assert!((4 << 20) / packed.len() > PLAUSIBLE_RATIO);
+        assert_eq!(inflated(&packed, 4 << 20).unwrap().len(), 4 << 20);
+        let mut out = Vec::new();
+        assert_eq!(gunzip(&packed, (4 << 20) - 1, &mut out), Err(GunzipError::TooLarge));
+        assert_eq!(out.capacity(), 0, "a bomb takes no memory");
+    }
+
+    #[test]
+    fn the_beginning_of_a_bomb_gives_it_away() {
+        let packed = gzip(&vec![b' '; 4 << 20]);
+        assert!(inflates_past(&packed[..2048], 1 << 20));
+        assert!(!inflates_past(&packed[..512], 1 << 20));
+        assert!(!inflates_past(&packed, 4 << 20) && !inflates_past(b"\x1f\x8b", 0) && !inflates_past(b"", 0));
     }
 
     #[test]

@@ -64,6 +64,13 @@ impl Server {
         assert!(self.child.wait().unwrap().success());
     }
 
+    /// The most memory the process ever held, bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
     /// Reads JSON from the API.
     pub(crate) async fn api(&self, path: &str) -> Value {
         let response = reqwest::Client::new().get(format!("{}{path}", self.url)).bearer_auth(&self.token).send().await;

@@ -1,15 +1,18 @@
 //! Reads a body under three bounds: its own length, the bytes of all bodies in memory, and time.
 //!
 //! Memory is taken from the budget as bytes arrive, not as they are announced, so that a client that promises much and
-//! sends nothing takes nothing from the others.
+//! sends nothing takes nothing from the others. Large bodies never get the last part of it: whoever sends many of them
+//! slowly keeps out others of his kind, and not the small uploads that nearly all clients send.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use reelcase_format::upload::is_bomb;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -22,23 +25,40 @@ const UNIT_BYTES: usize = 1 << 10;
 /// Bytes that are set aside before the first byte came.
 const FIRST_BYTES: usize = 16 << 10;
 
-/// Memory that bodies may take, all together.
+/// Bodies longer than this are large.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// The part of the budget that large bodies leave to others: one in this many bytes.
+pub(crate) const SPARED_PART: usize = 4;
+
+/// After this many bytes a body is looked at for a bomb, so that it need not be held to its end.
+const PROBE_AT_BYTES: usize = 64 << 10;
+
+/// How many of its bytes are looked at; so few that honest clients do not notice.
+const PROBE_BYTES: usize = 4 << 10;
+
+/// Memory that bodies, or what they inflate to, may take all together.
 #[derive(Debug)]
 pub(crate) struct Budget {
     units: Arc<Semaphore>,
+    units_max: usize,
 }
+
+/// A part of a budget; given back when dropped.
+pub(crate) type Share = OwnedSemaphorePermit;
 
 /// A body in memory, with its share of the budget.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
     /// Given back when the upload has been answered.
-    _share: Option<OwnedSemaphorePermit>,
+    _share: Option<Share>,
 }
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { units: Arc::new(Semaphore::new((bytes_max / UNIT_BYTES).min(Semaphore::MAX_PERMITS))) }
+        let units_max = (bytes_max / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        Self { units: Arc::new(Semaphore::new(units_max)), units_max }
     }
 
     /// Bytes that may still come into memory.
@@ -46,16 +66,26 @@ impl Budget {
         self.units.available_permits() * UNIT_BYTES
     }
 
+    /// Waits up to `patience` for a share of `bytes`.
+    pub(crate) async fn wait_for(&self, bytes: usize, patience: Duration) -> Result<Share, Failure> {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).map_err(|_| FULL)?;
+        let waiting = timeout(patience, self.units.clone().acquire_many_owned(units));
+        waiting.await.map_err(|_| FULL)?.map_err(|_| FULL)
+    }
+
     /// Makes `share` cover `bytes`.
-    fn cover(&self, share: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Failure> {
-        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    fn cover(&self, share: &mut Option<Share>, bytes: usize) -> Result<(), Failure> {
+        let held = share.as_ref().map_or(0, Share::num_permits);
         let missing = bytes.div_ceil(UNIT_BYTES).saturating_sub(held);
         if missing == 0 {
             return Ok(());
         }
-        let missing = u32::try_from(missing).map_err(|_| Failure::Busy { retry_after_s: 5 })?;
-        let more = self.units.clone().try_acquire_many_owned(missing);
-        let more = more.map_err(|_| Failure::Busy { retry_after_s: 5 })?;
+        let spared = if bytes > LARGE_BYTES { self.units_max / SPARED_PART } else { 0 };
+        if self.units.available_permits() < missing + spared {
+            return Err(FULL);
+        }
+        let missing = u32::try_from(missing).map_err(|_| FULL)?;
+        let more = self.units.clone().try_acquire_many_owned(missing).map_err(|_| FULL)?;
         match share {
             Some(share) => share.merge(more),
             None => *share = Some(more),
@@ -63,6 +93,9 @@ impl Budget {
         Ok(())
     }
 }
+
+/// The client should come back when others are done.
+const FULL: Failure = Failure::Busy { what: "too many bytes of uploads are in memory", retry_after_s: 5 };
 
 /// Reads the whole body, or fails without having taken more than the limits allow.
 pub(crate) async fn read(body: Body, headers: &HeaderMap, app: &App) -> Result<Held, Failure> {
@@ -79,6 +112,7 @@ async fn read_pieces(mut body: Body, first_bytes: usize, app: &App) -> Result<He
     let limit = app.options.limits.body_bytes_max;
     let mut share = None;
     let mut bytes = BytesMut::with_capacity(first_bytes);
+    let mut is_probed = false;
     loop {
         let piece = timeout(app.options.timeouts.body_piece, body.frame()).await.map_err(|_| Failure::SlowBody)?;
         let Some(piece) = piece else { break };
@@ -90,8 +124,26 @@ async fn read_pieces(mut body: Body, first_bytes: usize, app: &App) -> Result<He
         }
         app.budget.cover(&mut share, bytes.len() + data.len())?;
         bytes.extend_from_slice(&data);
+        if bytes.len() >= PROBE_AT_BYTES && !is_probed {
+            is_probed = true;
+            if is_bomb(&bytes[..PROBE_BYTES], &app.options.limits) {
+                drop((bytes, share));
+                swallow(body, limit, app).await;
+                return Err(Failure::Bomb { ratio_max: app.options.limits.inflate_ratio_max });
+            }
+        }
     }
     Ok(Held { bytes: bytes.freeze(), _share: share })
+}
+
+/// Lets the rest of a body go by, so that the client reads the answer instead of a broken connection.
+async fn swallow(mut body: Body, mut bytes_max: usize, app: &App) {
+    while let Ok(Some(Ok(piece))) = timeout(app.options.timeouts.body_piece, body.frame()).await {
+        bytes_max = bytes_max.saturating_sub(piece.data_ref().map_or(0, Bytes::len));
+        if bytes_max == 0 {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +161,14 @@ mod tests {
         assert!(matches!(budget.cover(&mut share, 4 * UNIT_BYTES + 1), Err(Failure::Busy { .. })));
         drop(share);
         assert_eq!(budget.bytes_left(), 4 * UNIT_BYTES);
+    }
+
+    #[test]
+    fn large_bodies_leave_a_part_to_the_others() {
+        let budget = Budget::new(8 * LARGE_BYTES);
+        let (mut large, mut small) = (None, None);
+        budget.cover(&mut large, 6 * LARGE_BYTES).unwrap();
+        assert!(matches!(budget.cover(&mut large, 6 * LARGE_BYTES + 1), Err(Failure::Busy { .. })));
+        budget.cover(&mut small, LARGE_BYTES).unwrap();
     }
 }

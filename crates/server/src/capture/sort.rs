@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_format::limits::Limits;
 use reelcase_format::upload::{Item, Wire, inflate, scan};
 use reelcase_store::{ItemKind, ItemRef};
 
@@ -31,16 +32,25 @@ pub(super) struct Coding {
 pub(super) struct Sorted {
     /// The events to keep. Nearly always one project; clients may mix keys all the same.
     pub(super) by_project: BTreeMap<ProjectKey, Vec<ItemRef>>,
+    /// Bytes of the upload once its coding is undone.
+    pub(super) inflated_bytes: usize,
     /// The reason for each event that is not kept.
     pub(super) drops: Vec<&'static str>,
 }
 
-/// Undoes the coding and sorts the events. Fails where nothing of the upload can be kept because it is malformed.
-pub(super) fn sort(body: &[u8], coding: &Coding, options: &ServerOptions) -> Result<Sorted, Failure> {
+/// Undoes the coding and sorts the events. Fails where nothing of the upload can be kept because it is malformed, and
+/// where it inflates to more than `inflated_bytes_max`.
+pub(super) fn sort(
+    body: &[u8],
+    coding: &Coding,
+    options: &ServerOptions,
+    inflated_bytes_max: usize,
+) -> Result<Sorted, Failure> {
+    let limits = Limits { inflated_bytes_max, ..options.limits.clone() };
     let wire = Wire { body, content_type: coding.content_type.as_deref(), compression: coding.compression.as_deref() };
-    let json = inflate(&wire, &options.limits)?;
-    let upload = scan(&json, &options.limits)?;
-    let mut sorted = Sorted::default();
+    let json = inflate(&wire, &limits)?;
+    let upload = scan(&json, &limits)?;
+    let mut sorted = Sorted { inflated_bytes: json.len(), ..Sorted::default() };
     for item in &upload.items {
         let key = item.token.as_deref().or(upload.token.as_deref()).ok_or(Failure::NoKey)?;
         let key: ProjectKey = key.parse().map_err(Failure::BadKey)?;
@@ -81,7 +91,7 @@ mod tests {
     const SESSION: &str = "01a1fbdb-5cf7-798e-bff9-d7633f6d7075";
 
     fn sorted(json: &str) -> Result<Sorted, Failure> {
-        sort(json.as_bytes(), &Coding::default(), &ServerOptions::default())
+        sort(json.as_bytes(), &Coding::default(), &ServerOptions::default(), 1 << 20)
     }
 
     fn kinds(json: &str) -> Vec<ItemKind> {

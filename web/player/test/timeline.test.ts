@@ -1,39 +1,96 @@
 import { expect, test } from 'vitest';
 import { LineSplitter } from '../src/core/lines.ts';
 import { splitMoves } from '../src/core/pointer.ts';
-import { type ParsedLine, parseLine } from '../src/core/record.ts';
+import { type Piece, type Purpose, Reading } from '../src/core/reading.ts';
+import { readHead, readRecord } from '../src/core/record.ts';
 import { mergeSpans, Timeline } from '../src/core/timeline.ts';
 
 const T = 1_700_000_000_000;
 
-function line(ms: number, type: number, data: object, window = 'w'): ParsedLine {
-  const parsed = parseLine(JSON.stringify([window, { type, data, timestamp: T + ms }]));
-  if (parsed === null) throw new Error('not a line');
-  return parsed;
+const line = (ms: number, type: number, data: object, window = 'w') =>
+  JSON.stringify([window, { type, data, timestamp: T + ms }]);
+const click = (ms: number, window = 'w', id = 1) =>
+  line(ms, 3, { source: 2, type: 2, id, x: 3, y: 4 }, window);
+const input = (ms: number, text: string, id = 1) => line(ms, 3, { source: 5, text, isChecked: false, id });
+
+/** What lines turn into, each block's lines read after those of the block before. */
+function read(lines: string[], purpose: Purpose = 'marks', reading = new Reading()): Piece {
+  reading.begin(purpose);
+  return reading.read(lines, purpose);
 }
-const click = (ms: number, window = 'w') => line(ms, 3, { source: 2, type: 2, id: 1, x: 3, y: 4 }, window);
-const input = (ms: number, text: string) => line(ms, 3, { source: 5, id: 1, text, isChecked: false });
+const labels = (piece: Piece) => piece.marks.map(({ label }) => label);
 
 test('a line is a window and an event, kept as it came', () => {
   const json = '{"type":4,"data":{"href":"http://a.test/"},"timestamp":1700000000000.5,"x":"\\ud83d"}';
-  const parsed = parseLine(`["w\\"1]",${json}]`);
-  expect(parsed?.record).toMatchObject({ window: 'w"1]', at: T + 0.5, type: 4, json });
-  expect(parsed?.mark).toMatchObject({ kind: 'page', label: 'http://a.test/' });
+  const text = `["w\\"1]",${json}]`;
+  expect(readRecord(text)).toMatchObject({ window: 'w"1]', at: T + 0.5, type: 4, json });
+  expect(read([text]).marks).toMatchObject([{ kind: 'page', label: 'http://a.test/' }]);
+});
+
+test('the usual form of an event is read without parsing it, and means the same', () => {
+  const usual = line(7, 3, { source: 2, texts: [] });
+  const head = readHead(usual);
+  expect(head).toEqual({ window: 'w', at: T + 7, type: 3, source: 2, jsonStart: 5 });
+  for (const event of [
+    { timestamp: T + 7, type: 3, data: { source: 2 } },
+    { type: 3, timestamp: T + 7, data: { texts: [], source: 2 }, delay: 3 },
+    { type: 3, data: { text: ',"timestamp":1}]', source: 2 }, timestamp: T + 7 },
+  ]) {
+    expect(readHead(JSON.stringify(['w', event]))).toEqual(head);
+  }
 });
 
 test('what is not a line costs only itself', () => {
-  for (const text of [
-    '',
-    '{}',
-    '["w"]',
-    '["w",{]',
-    '["w",3]',
-    '["w",{"type":"x","timestamp":1}]',
-    '[1,{}]',
-    '["w',
-  ]) {
-    expect(parseLine(text)).toBeNull();
-  }
+  const texts = ['{}', '["w"]', '["w",{]', '["w",3]', '["w",{"type":"x","timestamp":1}]', '[1,{}]', '["w'];
+  for (const text of texts) expect(readRecord(text)).toBeNull();
+  expect(read([...texts, click(1)])).toMatchObject({ damaged: texts.length, marks: [{ kind: 'click' }] });
+});
+
+test('a click says what it hit, by the control around it', () => {
+  const node = (id: number, tagName: string, attributes: object, childNodes: object[] = []) => ({
+    type: 2,
+    id,
+    tagName,
+    attributes,
+    childNodes,
+  });
+  const words = (id: number, textContent: string) => ({ type: 3, id, textContent });
+  const button = node(2, 'button', {}, [node(3, 'span', {}, [words(4, ' Add to  cart ')])]);
+  const field = node(5, 'input', { placeholder: 'Search' });
+  const snapshot = line(0, 2, { node: node(1, 'body', {}, [button, field]) });
+  const link = { parentId: 1, nextId: null, node: node(6, 'a', { href: '#' }) };
+  const adds = [link, { parentId: 6, nextId: null, node: words(7, 'Sign in') }];
+  const mutation = line(50, 3, { source: 0, texts: [], attributes: [], removes: [], adds });
+  const reading = new Reading();
+  expect(
+    labels(read([snapshot, click(10, 'w', 3), input(20, 'chair', 5)], 'marks-elsewhere', reading)),
+  ).toEqual(['Click on button “Add to cart”', 'chair in input “Search”']);
+  expect(labels(read([mutation, click(60, 'w', 6)], 'marks', reading))).toEqual(['Click on a “Sign in”']);
+  // Elsewhere in the recording the same number is another node.
+  expect(labels(read([click(70, 'w', 6)], 'marks-elsewhere', reading))).toEqual(['Click at 3, 4']);
+});
+
+test('analytics events are marks, and what the SDK sends by itself is told apart', () => {
+  const event = (name: string, properties: object = {}) =>
+    JSON.stringify({
+      kind: 'event',
+      event: name,
+      timestamp: T,
+      distinct_id: 'ada',
+      window_id: 'w',
+      properties,
+    });
+  const exception = { $exception_list: [{ type: 'TypeError', value: 'x is undefined' }] };
+  const lines = [event('order_completed'), event('$rageclick', { $el_text: 'Buy' }), event('$identify')];
+  const piece = read([...lines, event('$exception', exception), event('$web_vitals'), '{'], 'analytics');
+  expect(piece.marks.map(({ kind, label }) => [kind, label])).toEqual([
+    ['event', 'order_completed'],
+    ['event', 'Rage click: Buy'],
+    ['event', 'Identified as ada'],
+    ['error', 'TypeError: x is undefined'],
+    ['system', '$web_vitals'],
+  ]);
+  expect(piece.damaged).toBe(1);
 });
 
 test('lines come out whole however the bytes are cut', () => {
@@ -49,7 +106,7 @@ test('lines come out whole however the bytes are cut', () => {
 
 test('idle stretches need ten seconds and need to have been read', () => {
   const timeline = new Timeline(T, T + 60_000);
-  timeline.add([click(1000), click(2000), click(30_000), click(35_000)]);
+  timeline.add(read([click(1000), click(2000), click(30_000), click(35_000)]));
   expect(timeline.idle()).toEqual([]);
   timeline.markRead({ from: T, to: T + 40_000 });
   expect(timeline.idle()).toEqual([{ from: T + 2000, to: T + 30_000 }]);
@@ -59,20 +116,22 @@ test('idle stretches need ten seconds and need to have been read', () => {
 
 test('marks are in order of time, and a typed word is one mark', () => {
   const timeline = new Timeline(T, T + 10_000);
-  timeline.add([input(5000, 'c'), input(5100, 'ca'), input(5200, 'cat')]);
-  timeline.add([click(1000)]);
+  timeline.add(read([input(5000, 'c'), input(6400, 'ca'), input(7800, 'cat'), input(8000, 'dog', 2)]));
+  timeline.add(read([click(1000)]));
   expect(timeline.marks.map(({ at, label }) => [at - T, label])).toEqual([
     [1000, 'Click at 3, 4'],
     [5000, 'cat'],
+    [8000, 'dog'],
   ]);
 });
 
 test('the window to show is where somebody last acted', () => {
   const timeline = new Timeline(T, T + 10_000);
-  timeline.add([click(1000, 'a'), click(4000, 'b')]);
-  expect(timeline.windowAt(T + 500)).toBeNull();
-  expect(timeline.windowAt(T + 3000)).toBe('a');
-  expect(timeline.windowAt(T + 9000)).toBe('b');
+  timeline.add(read([click(1000, 'a'), click(4000, 'b')]));
+  expect(timeline.lastMoment(T + 500)).toBeNull();
+  expect(timeline.lastMoment(T + 3000)?.window).toBe('a');
+  expect(timeline.lastMoment(T + 9000)?.window).toBe('b');
+  expect(timeline.lastMoment(T + 900_000)?.window).toBe('b');
 });
 
 test('stretches that touch are joined', () => {
@@ -93,6 +152,7 @@ test('pointer positions get their own times', () => {
     { x: 1, y: 2, id: 3, timeOffset: -400 },
     { x: 5, y: 6, id: 3, timeOffset: 0 },
   ];
-  const moves = splitMoves(line(1000, 3, { source: 1, positions }).record);
+  const record = readRecord(line(1000, 3, { source: 1, positions }));
+  const moves = record === null ? [] : splitMoves(record);
   expect(moves.map(({ at }) => at - T)).toEqual([600, 1000]);
 });

@@ -1,44 +1,7 @@
+import { BlockIndex, type BlockInfo, type BlockList } from './blocks.ts';
 import type { Parser } from './parser.ts';
-import type { EventRecord, ParsedLine } from './record.ts';
-
-/** One way to reach the API: a path in, a response out. The app adds what access needs. */
-export type Api = (path: string, signal?: AbortSignal) => Promise<Response>;
-
-export type Keyframe = {
-  readonly window: string;
-  readonly timestamp_ms: number;
-  readonly plain_offset: number;
-};
-
-/** A block as the API lists it. */
-export type BlockInfo = {
-  readonly index: number;
-  readonly kind: 'lines' | 'events';
-  readonly start_ms: number;
-  readonly end_ms: number;
-  readonly event_count: number;
-  readonly plain_bytes: number;
-  readonly stored_bytes: number;
-  readonly windows: readonly string[];
-  readonly keyframes: readonly Keyframe[];
-  readonly url: string;
-};
-
-export type BlockList = {
-  readonly blocks: readonly BlockInfo[];
-  readonly is_live: boolean;
-  readonly version: string;
-};
-
-/** Why something could not be loaded, in a form the view has words for. */
-export class LoadError extends Error {
-  readonly kind: 'offline' | 'access' | 'missing' | 'server';
-
-  constructor(kind: LoadError['kind'], message: string) {
-    super(message);
-    this.kind = kind;
-  }
-}
+import type { EventRecord } from './record.ts';
+import { LoadError, type Source } from './source.ts';
 
 type Entry = {
   readonly block: BlockInfo;
@@ -51,34 +14,36 @@ type Entry = {
 };
 
 export type LoaderOptions = {
-  readonly recording: string;
-  readonly api: Api;
+  readonly source: Source;
   readonly parser: Parser;
-  /** Most text of events to hold; blocks far from the position leave first. */
+  /** Most text of events to hold beyond what is asked for; blocks used longest ago leave first. */
   readonly bytesMax: number;
-  /** Called the first time a line of a block is seen, for the timeline. */
-  readonly onLines: (block: BlockInfo, lines: readonly ParsedLine[], damaged: number) => void;
-  readonly onBlockRead: (block: BlockInfo) => void;
+  /** A block's events have come, some or all of them. */
+  readonly onProgress: () => void;
+  /** A block cannot be read. The recording plays on without it. */
+  readonly onBroken: (block: BlockInfo) => void;
 };
 
 /** Loads blocks, holds the ones near the position as text, and forgets the others. */
 export class Loader {
   readonly #options: LoaderOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #seen = new Set<string>();
-  readonly #abort = new AbortController();
-  #blocks: BlockInfo[] = [];
+  #index = new BlockIndex([]);
   #version = '';
   #uses = 0;
+  #wanted: readonly BlockInfo[] = [];
   isLive = false;
 
   constructor(options: LoaderOptions) {
     this.#options = options;
   }
 
-  /** The blocks with events for the replay, in order of time. */
-  get blocks(): readonly BlockInfo[] {
-    return this.#blocks;
+  get index(): BlockIndex {
+    return this.#index;
+  }
+
+  get version(): string {
+    return this.#version;
   }
 
   get heldBytes(): number {
@@ -87,31 +52,38 @@ export class Loader {
     return sum;
   }
 
-  /** Asks for the list of blocks; with `waitMs`, waits for a newer one. Returns whether it changed. */
-  async refresh(waitMs = 0): Promise<boolean> {
-    const query = waitMs > 0 ? `?after=${encodeURIComponent(this.#version)}&wait_ms=${waitMs}` : '';
-    const path = `/api/recordings/${encodeURIComponent(this.#options.recording)}/blocks${query}`;
-    const list = (await (await this.#get(path)).json()) as BlockList;
+  get isLoading(): boolean {
+    for (const entry of this.#entries.values()) if (!entry.done) return true;
+    return false;
+  }
+
+  /** How much of what is being waited for has come, from 0 to 1; null where nothing is. */
+  get progress(): number | null {
+    let all = 0;
+    let come = 0;
+    for (const { url, plain_bytes } of this.#wanted) {
+      const entry = this.#entries.get(url);
+      all += plain_bytes;
+      come += entry?.done ? plain_bytes : Math.min(plain_bytes, entry?.bytes ?? 0);
+    }
+    return all === 0 ? null : come / all;
+  }
+
+  /** Takes a new list of blocks. Returns whether it differs from the one before. */
+  take(list: BlockList): boolean {
     const version = String(list.version);
     const changed = version !== this.#version || list.is_live !== this.isLive;
-    this.#version = version;
     this.isLive = list.is_live;
-    this.#blocks = list.blocks
-      .filter((block) => block.kind === 'lines' && block.event_count > 0)
-      .sort((a, b) => a.start_ms - b.start_ms || a.index - b.index);
-    const urls = new Set(this.#blocks.map((block) => block.url));
-    for (const url of this.#entries.keys()) if (!urls.has(url)) this.#entries.delete(url);
+    if (version === this.#version) return changed;
+    this.#version = version;
+    this.#index = new BlockIndex(list.blocks);
+    for (const url of this.#entries.keys()) if (!this.#index.urls.has(url)) this.#entries.delete(url);
     return changed;
   }
 
   /** Whether every event of a stretch is in memory. */
   has(from: number, to: number): boolean {
-    return this.#overlapping(from, to).every((block) => this.#entries.get(block.url)?.done === true);
-  }
-
-  /** Whether a block has been read before, even if its events have left memory since. */
-  wasRead(block: BlockInfo): boolean {
-    return this.#seen.has(block.url);
+    return this.#index.overlapping(from, to).every((block) => this.#entries.get(block.url)?.done === true);
   }
 
   /** Loads the blocks of a stretch. `enough` is asked after each piece and may end the waiting early. */
@@ -121,35 +93,39 @@ export class Loader {
     window: string | null,
     enough: () => boolean = () => false,
   ): Promise<void> {
-    const wanted = this.#overlapping(from, to).filter(
-      (block) => window === null || block.windows.length === 0 || block.windows.includes(window),
-    );
-    let ready = () => {};
-    const early = new Promise<void>((done) => {
-      ready = done;
-    });
-    // Two at a time: the second hides the first one's waiting, more would delay the first frame.
-    const queue = [...wanted];
-    const lane = async () => {
-      for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
-        await this.#loadBlock(block, () => enough() && ready());
+    for (;;) {
+      const wanted = this.#wantedOf(from, to, window);
+      try {
+        return await this.#loadAll(wanted, enough);
+      } catch (reason) {
+        if (!(reason instanceof LoadError) || reason.kind !== 'missing') throw reason;
+        // Blocks are merged into larger ones once a recording has ended: the new list has what the old one had.
+        this.take(await this.#options.source.list());
+        const gone = wanted.filter((block) => !this.#index.urls.has(block.url));
+        if (gone.length === 0) throw reason;
       }
-    };
-    await Promise.race([Promise.all([lane(), lane()]), early]);
-    this.#evict(wanted);
+    }
+  }
+
+  /** Loads ahead of the position, a bounded number of bytes. */
+  async loadAhead(from: number, to: number, bytesMax: number): Promise<void> {
+    let until = from;
+    let bytes = 0;
+    for (const block of this.#index.overlapping(from, to)) {
+      bytes += block.plain_bytes;
+      if (bytes > bytesMax && until > from) break;
+      until = Math.max(until, Math.min(block.end_ms, to));
+    }
+    await this.load(from, until, null);
   }
 
   /** The events in memory with `after < at <= until`, in order of time. */
   events(window: string, after: number, until: number): EventRecord[] {
     const out: EventRecord[] = [];
-    for (const block of this.#overlapping(after, until)) {
-      const entry = this.#entries.get(block.url);
-      if (entry === undefined) continue;
-      entry.usedAt = ++this.#uses;
-      if (!entry.sorted) {
-        entry.records.sort((a, b) => a.at - b.at);
-        entry.sorted = true;
-      }
+    const blocks = this.#index.overlapping(after, until);
+    for (const block of blocks) {
+      const entry = this.#ordered(block);
+      if (entry === null) continue;
       for (let i = firstAfter(entry.records, after); i < entry.records.length; i++) {
         const record = entry.records[i];
         if (record === undefined || record.at > until) break;
@@ -157,39 +133,71 @@ export class Loader {
       }
     }
     // Blocks of one recording may overlap in time where batches arrived late.
-    return out.sort((a, b) => a.at - b.at);
+    return blocks.length > 1 ? out.sort((a, b) => a.at - b.at) : out;
   }
 
-  /** The last full snapshot of a window at or before a time; the first one where there is none before. */
-  keyframe(window: string, at: number): number | null {
-    let before: number | null = null;
-    let first: number | null = null;
-    for (const block of this.#blocks) {
-      for (const frame of block.keyframes) {
-        if (frame.window !== window) continue;
-        if (frame.timestamp_ms <= at) before = Math.max(before ?? 0, frame.timestamp_ms);
-        if (first === null || frame.timestamp_ms < first) first = frame.timestamp_ms;
+  /** The last thing somebody did in a stretch, as far as it is in memory. */
+  lastActive(after: number, until: number): EventRecord | null {
+    let best: EventRecord | null = null;
+    for (const block of this.#index.overlapping(after, until)) {
+      const entry = this.#ordered(block);
+      if (entry === null) continue;
+      for (let i = firstAfter(entry.records, until) - 1; i >= 0; i--) {
+        const record = entry.records[i];
+        if (record === undefined || record.at <= after || (best !== null && record.at <= best.at)) break;
+        if (record.active) best = record;
       }
     }
-    return before ?? first;
+    return best;
   }
 
   close(): void {
-    this.#abort.abort();
     this.#entries.clear();
     this.#options.parser.close();
   }
 
-  #overlapping(from: number, to: number): BlockInfo[] {
-    return this.#blocks.filter((block) => block.start_ms <= to && block.end_ms >= from);
+  #wantedOf(from: number, to: number, window: string | null): BlockInfo[] {
+    const all = this.#index.overlapping(from, to);
+    return all.filter(
+      (block) => window === null || block.windows.length === 0 || block.windows.includes(window),
+    );
   }
 
-  async #loadBlock(block: BlockInfo, onProgress: () => void): Promise<void> {
+  async #loadAll(wanted: readonly BlockInfo[], enough: () => boolean): Promise<void> {
+    let ready = () => {};
+    const early = new Promise<void>((done) => {
+      ready = done;
+    });
+    this.#wanted = wanted;
+    // Two at a time: the second hides the first one's waiting, more would delay the first frame.
+    const queue = [...wanted];
+    const onPiece = () => {
+      this.#options.onProgress();
+      if (!enough()) return;
+      queue.length = 0;
+      ready();
+    };
+    const lane = async () => {
+      for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
+        await this.#loadBlock(block, onPiece);
+      }
+    };
+    const lanes = Promise.all([lane(), lane()]);
+    await Promise.race([lanes, early]);
+    // What goes on loading after an early end reports its failure when it is asked for again.
+    lanes.catch(() => {});
+    this.#evict(wanted);
+  }
+
+  async #loadBlock(block: BlockInfo, onPiece: () => void): Promise<void> {
     const known = this.#entries.get(block.url);
-    if (known?.done === true) return onProgress();
+    if (known?.done === true) {
+      known.usedAt = ++this.#uses;
+      return onPiece();
+    }
     if (known?.loading) {
       await known.loading;
-      return onProgress();
+      return onPiece();
     }
     const entry: Entry = {
       block,
@@ -201,7 +209,7 @@ export class Loader {
       loading: null,
     };
     this.#entries.set(block.url, entry);
-    entry.loading = this.#read(entry, onProgress);
+    entry.loading = this.#read(entry, onPiece);
     try {
       await entry.loading;
     } catch (reason) {
@@ -212,37 +220,39 @@ export class Loader {
     }
   }
 
-  async #read(entry: Entry, onProgress: () => void): Promise<void> {
-    const response = await this.#get(entry.block.url);
-    if (response.body === null) throw new LoadError('server', 'the server sent no body');
-    const fresh = !this.#seen.has(entry.block.url);
-    this.#seen.add(entry.block.url);
-    await this.#options.parser.parse(response.body, (lines, damaged) => {
-      for (const { record } of lines) {
-        const last = entry.records.at(-1);
-        if (last !== undefined && last.at > record.at) entry.sorted = false;
-        entry.records.push(record);
-        entry.bytes += record.json.length;
-      }
-      if (fresh) this.#options.onLines(entry.block, lines, damaged);
-      onProgress();
-    });
+  async #read(entry: Entry, onPiece: () => void): Promise<void> {
+    const begin = () => {
+      entry.records = [];
+      entry.bytes = 0;
+      entry.sorted = true;
+    };
+    try {
+      await this.#options.source.read(entry.block, this.#options.parser, 'records', begin, ({ records }) => {
+        for (const record of records) {
+          const last = entry.records.at(-1);
+          if (last !== undefined && last.at > record.at) entry.sorted = false;
+          entry.records.push(record);
+          entry.bytes += record.json.length;
+        }
+        onPiece();
+      });
+    } catch (reason) {
+      if (!(reason instanceof LoadError) || reason.kind !== 'broken') throw reason;
+      this.#options.onBroken(entry.block);
+    }
     entry.done = true;
-    this.#options.onBlockRead(entry.block);
-    onProgress();
+    onPiece();
   }
 
-  async #get(path: string): Promise<Response> {
-    let response: Response;
-    try {
-      response = await this.#options.api(path, this.#abort.signal);
-    } catch (reason) {
-      throw new LoadError('offline', String(reason));
+  #ordered(block: BlockInfo): Entry | null {
+    const entry = this.#entries.get(block.url);
+    if (entry === undefined) return null;
+    entry.usedAt = ++this.#uses;
+    if (!entry.sorted) {
+      entry.records.sort((a, b) => a.at - b.at);
+      entry.sorted = true;
     }
-    if (response.ok) return response;
-    if (response.status === 401 || response.status === 403) throw new LoadError('access', 'not signed in');
-    if (response.status === 404) throw new LoadError('missing', 'there is no such recording');
-    throw new LoadError('server', `the server answered ${response.status}`);
+    return entry;
   }
 
   #evict(keep: readonly BlockInfo[]): void {
@@ -259,6 +269,7 @@ export class Loader {
   }
 }
 
+/** Index of the first record after a time. */
 function firstAfter(records: readonly EventRecord[], at: number): number {
   let low = 0;
   let high = records.length;

@@ -1,31 +1,35 @@
 import { LineSplitter } from './lines.ts';
-import { type ParsedLine, parseLine } from './record.ts';
+import { type Piece, type Purpose, Reading } from './reading.ts';
 
 /** What the page sends: the bytes of one block, in order, then `end`. */
 export type WorkerRequest =
-  | { readonly kind: 'chunk'; readonly job: number; readonly bytes: Uint8Array }
-  | { readonly kind: 'end'; readonly job: number };
+  | { readonly kind: 'chunk'; readonly job: number; readonly purpose: Purpose; readonly bytes: Uint8Array }
+  | { readonly kind: 'end'; readonly job: number; readonly purpose: Purpose };
 
-/** What comes back: lines as they are complete; `damaged` counts lines that were not events. */
+/** What comes back after each request. `taken` says how many bytes are done with. */
 export type WorkerAnswer = {
   readonly job: number;
-  readonly lines: readonly ParsedLine[];
-  readonly damaged: number;
+  readonly piece: Piece;
+  readonly taken: number;
   readonly done: boolean;
 };
 
+const reading = new Reading();
 const jobs = new Map<number, LineSplitter>();
 
 self.onmessage = (message: MessageEvent<WorkerRequest>) => {
   const request = message.data;
-  const splitter = jobs.get(request.job) ?? new LineSplitter();
-  jobs.set(request.job, splitter);
-  const text = request.kind === 'chunk' ? splitter.push(request.bytes) : splitter.finish();
-  if (request.kind === 'end') jobs.delete(request.job);
-  const parsed = text.map(parseLine);
-  const lines = parsed.filter((line) => line !== null);
-  const done = request.kind === 'end';
-  if (lines.length === 0 && !done && parsed.length === 0) return;
-  const answer: WorkerAnswer = { job: request.job, lines, damaged: parsed.length - lines.length, done };
+  let splitter = jobs.get(request.job);
+  if (splitter === undefined) {
+    splitter = new LineSplitter();
+    jobs.set(request.job, splitter);
+    reading.begin(request.purpose);
+  }
+  const isEnd = request.kind === 'end';
+  const lines = isEnd ? splitter.finish() : splitter.push(request.bytes);
+  if (isEnd) jobs.delete(request.job);
+  const piece = reading.read(lines, request.purpose);
+  const taken = isEnd ? 0 : request.bytes.length;
+  const answer: WorkerAnswer = { job: request.job, piece, taken, done: isEnd };
   self.postMessage(answer);
 };

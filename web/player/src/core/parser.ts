@@ -1,43 +1,59 @@
 import { LineSplitter } from './lines.ts';
 import type { WorkerAnswer, WorkerRequest } from './parse-worker.ts';
-import { type ParsedLine, parseLine } from './record.ts';
+import { type Piece, type Purpose, Reading } from './reading.ts';
 
-/** Receives parsed lines in order. */
-export type OnLines = (lines: readonly ParsedLine[], damaged: number) => void;
+/** Receives what was read, in order. */
+export type OnPiece = (piece: Piece) => void;
 
-/** Turns a body into parsed lines while it arrives. */
+/** Reads a body while it arrives. */
 export type Parser = {
-  parse(body: ReadableStream<Uint8Array>, onLines: OnLines): Promise<void>;
+  parse(body: ReadableStream<Uint8Array>, purpose: Purpose, onPiece: OnPiece): Promise<void>;
   close(): void;
 };
 
+/** Bytes that may wait for the worker. Without the limit a fast network would fill memory with them. */
+const WAITING_BYTES_MAX = 2 << 20;
+
+/** A parser in a worker where there are workers, on the calling thread elsewhere. */
+export function newParser(): Parser {
+  return typeof Worker === 'undefined' ? inlineParser() : workerParser();
+}
+
 /** A parser on the calling thread: for tests, and where a page forbids workers. */
 export function inlineParser(): Parser {
+  const reading = new Reading();
   return {
-    async parse(body, onLines) {
+    async parse(body, purpose, onPiece) {
       const splitter = new LineSplitter();
-      const emit = (text: string[]) => {
-        const parsed = text.map(parseLine);
-        const lines = parsed.filter((line) => line !== null);
-        if (parsed.length > 0) onLines(lines, parsed.length - lines.length);
-      };
-      await eachChunk(body, (chunk) => emit(splitter.push(chunk)));
-      emit(splitter.finish());
+      reading.begin(purpose);
+      await eachChunk(body, async (chunk) => onPiece(reading.read(splitter.push(chunk), purpose)));
+      onPiece(reading.read(splitter.finish(), purpose));
     },
     close() {},
   };
 }
 
+type Job = {
+  readonly onPiece: OnPiece;
+  readonly done: () => void;
+  readonly fail: (reason: Error) => void;
+  waitingBytes: number;
+  onRoom: () => void;
+};
+
 /** A parser in a worker, so that reading a large block never holds up a frame on the screen. */
-export function workerParser(): Parser {
+function workerParser(): Parser {
   const worker = new Worker(new URL('./parse-worker.ts', import.meta.url), { type: 'module' });
-  const jobs = new Map<number, { onLines: OnLines; done: () => void; fail: (reason: Error) => void }>();
+  const jobs = new Map<number, Job>();
+  const intern = interner();
   let next = 1;
   worker.onmessage = (message: MessageEvent<WorkerAnswer>) => {
-    const { job, lines, damaged, done } = message.data;
+    const { job, piece, taken, done } = message.data;
     const entry = jobs.get(job);
     if (entry === undefined) return;
-    entry.onLines(lines, damaged);
+    entry.waitingBytes -= taken;
+    entry.onPiece(intern(piece));
+    entry.onRoom();
     if (!done) return;
     jobs.delete(job);
     entry.done();
@@ -48,29 +64,62 @@ export function workerParser(): Parser {
   };
   const send = (request: WorkerRequest, transfer: Transferable[]) => worker.postMessage(request, transfer);
   return {
-    async parse(body, onLines) {
-      const job = next++;
-      const finished = new Promise<void>((done, fail) => jobs.set(job, { onLines, done, fail }));
+    async parse(body, purpose, onPiece) {
+      const id = next++;
+      const finished = new Promise<void>((done, fail) => {
+        jobs.set(id, { onPiece, done, fail, waitingBytes: 0, onRoom: () => {} });
+      });
       // A failure of the download is thrown below; without this line it would also count as unhandled.
       finished.catch(() => {});
       try {
-        await eachChunk(body, (bytes) => send({ kind: 'chunk', job, bytes }, [bytes.buffer]));
+        await eachChunk(body, async (bytes) => {
+          const job = jobs.get(id);
+          if (job === undefined) return finished;
+          job.waitingBytes += bytes.length;
+          send({ kind: 'chunk', job: id, purpose, bytes }, [bytes.buffer]);
+          while (job.waitingBytes > WAITING_BYTES_MAX && jobs.has(id)) {
+            await new Promise<void>((room) => {
+              job.onRoom = room;
+            });
+          }
+        });
       } catch (reason) {
-        jobs.delete(job);
+        jobs.delete(id);
+        // The worker forgets the job's rest as well.
+        send({ kind: 'end', job: id, purpose }, []);
         throw reason;
       }
-      send({ kind: 'end', job }, []);
+      send({ kind: 'end', job: id, purpose }, []);
       await finished;
     },
     close: () => worker.terminate(),
   };
 }
 
-async function eachChunk(body: ReadableStream<Uint8Array>, use: (chunk: Uint8Array) => void): Promise<void> {
+/** Every message brings its own copies of the windows' ids; one of each is enough. */
+function interner(): (piece: Piece) => Piece {
+  const known = new Map<string, string>();
+  const one = (text: string) => {
+    const found = known.get(text);
+    if (found === undefined) known.set(text, text);
+    return found ?? text;
+  };
+  return (piece) => {
+    for (const item of [...piece.records, ...piece.marks, ...piece.moments] as { window: string }[]) {
+      item.window = one(item.window);
+    }
+    return piece;
+  };
+}
+
+async function eachChunk(
+  body: ReadableStream<Uint8Array>,
+  use: (chunk: Uint8Array) => Promise<void>,
+): Promise<void> {
   const reader = body.getReader();
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    use(value);
+    await use(value);
   }
 }

@@ -1,45 +1,15 @@
-import type { LeftOut } from '../limits.ts';
+import type { BlockInfo } from './blocks.ts';
 import { Clock, type Speed, skipPlan } from './clock.ts';
 import { FrameLink } from './frame-link.ts';
-import { type Api, LoadError, Loader } from './loader.ts';
-import { inlineParser, workerParser } from './parser.ts';
+import { Loader } from './loader.ts';
+import type { Mark } from './mark.ts';
+import { newParser } from './parser.ts';
+import type { Picture, Status } from './picture.ts';
 import { type Move, splitMoves } from './pointer.ts';
-import type { EventRecord, Mark } from './record.ts';
+import type { EventRecord } from './record.ts';
+import { Scan } from './scan.ts';
+import { type Api, LoadError, Source, type Trouble } from './source.ts';
 import { type Span, Timeline } from './timeline.ts';
-
-/** What the player is doing. */
-export type Status =
-  | { readonly kind: 'opening' }
-  /** Loading what the position needs. */
-  | { readonly kind: 'waiting' }
-  | { readonly kind: 'playing' }
-  | { readonly kind: 'paused' }
-  | { readonly kind: 'ended' }
-  /** There is nothing that could be drawn. */
-  | { readonly kind: 'empty'; readonly reason: 'no-events' | 'no-snapshot' | 'broken-snapshot' }
-  | { readonly kind: 'failed'; readonly reason: LoadError['kind']; readonly message: string };
-
-/** What the view shows, all times in milliseconds from the recording's start. */
-export type Picture = {
-  readonly status: Status;
-  readonly at: number;
-  readonly duration: number;
-  readonly speed: Speed;
-  readonly skipsIdle: boolean;
-  /** The idle stretch that is being skipped. */
-  readonly skipping: Span | null;
-  readonly isLive: boolean;
-  readonly windows: readonly string[];
-  readonly window: string | null;
-  /** Whether the viewer chose the window, or the player follows the person. */
-  readonly isPinned: boolean;
-  /** Lines that could not be read. */
-  readonly damaged: number;
-  /** What was left out of the page that is shown, because it is more than a page may take. */
-  readonly leftOut: readonly LeftOut[];
-  /** Rises when the timeline has changed. */
-  readonly timelineVersion: number;
-};
 
 export type PlayerOptions = {
   readonly recording: string;
@@ -47,25 +17,35 @@ export type PlayerOptions = {
   readonly onPicture: (picture: Picture) => void;
 };
 
-const HELD_BYTES_MAX = 48 << 20;
-const BACKGROUND_BYTES_MAX = 64 << 20;
+const HELD_BYTES_MAX = 20 << 20;
+const AHEAD_BYTES_MAX = 8 << 20;
+const AHEAD_MS = 10_000;
 const LOOK_AHEAD_MS = 700;
 const FEEDS_MAX = 3;
 const LIVE_WAIT_MS = 20_000;
+/** How far behind what is being recorded the position may be before it hurries. */
+const LIVE_LAG_MS = 1_000;
+const WINDOW_CHECK_MS = 250;
+/** How often the view is told of a growing timeline, at most. */
+const TIMELINE_PAUSE_MS = 200;
 
-const hasWorkers = () => typeof Worker !== 'undefined';
+const pause = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
 /** Plays one recording: joins clock, loader, timeline and frame. It knows nothing of how things look. */
 export class Player {
   readonly #options: PlayerOptions;
+  readonly #source: Source;
   readonly #loader: Loader;
+  readonly #scan: Scan;
   readonly #clock = new Clock(() => performance.now());
   #timeline = new Timeline(0, 0);
   #timelineVersion = 0;
+  #timelineTimer: ReturnType<typeof setTimeout> | null = null;
   #idle: Span[] = [];
   #idleVersion = -1;
   #link: FrameLink | null = null;
   #status: Status = { kind: 'opening' };
+  #trouble: Trouble | null = null;
   #wantsPlay = true;
   #speed: Speed = 1;
   #skipsIdle = true;
@@ -76,28 +56,47 @@ export class Player {
   #moves: Move[] = [];
   #movesUntil = 0;
   #seeks = 0;
-  #fetching = false;
+  #isLoadingAhead = false;
   #windowChecked = 0;
-  #damaged = 0;
   #isClosed = false;
   #isFollowing = false;
+  #isAtEdge = false;
+  #hasEnded = false;
   #frameRequest = 0;
 
   constructor(options: PlayerOptions) {
     this.#options = options;
+    this.#source = new Source(options.recording, options.api, (trouble) => {
+      this.#trouble = trouble;
+      this.#emit();
+    });
+    const onBroken = (block: BlockInfo) => {
+      this.#timeline.markBroken({ from: block.start_ms, to: Math.max(block.end_ms, block.start_ms + 1) });
+      this.#timelineChanged();
+    };
     this.#loader = new Loader({
-      recording: options.recording,
-      api: options.api,
-      parser: hasWorkers() ? workerParser() : inlineParser(),
+      source: this.#source,
+      parser: newParser(),
       bytesMax: HELD_BYTES_MAX,
-      onLines: (_block, lines, damaged) => {
-        this.#timeline.add(lines);
-        this.#damaged += damaged;
-        this.#timelineVersion++;
+      onProgress: () => {
+        if (this.#isBusy) this.#emit();
       },
-      onBlockRead: (block) => {
-        this.#timeline.markRead(this.#stretchOf(block.start_ms, block.end_ms));
-        this.#timelineVersion++;
+      onBroken,
+    });
+    this.#scan = new Scan({
+      source: this.#source,
+      // A parser of its own: reading for the timeline must not stand before what a seek waits for.
+      parser: newParser(),
+      timeline: () => this.#timeline,
+      index: () => this.#loader.index,
+      at: () => this.#clock.at,
+      quiet: async () => {
+        while (!this.#isClosed && (this.#isBusy || this.#loader.isLoading)) await pause(40);
+      },
+      onChange: () => this.#timelineChanged(),
+      onBroken,
+      refresh: async () => {
+        this.#loader.take(await this.#source.list());
       },
     });
   }
@@ -105,6 +104,11 @@ export class Player {
   /** The marks with their offsets from the start. */
   get timeline(): Timeline {
     return this.#timeline;
+  }
+
+  /** Whether the timeline holds everything there is. */
+  get isScanned(): boolean {
+    return this.#scan.isComplete;
   }
 
   /** Uses this frame element from now on; it must not have loaded yet. */
@@ -122,13 +126,12 @@ export class Player {
   async open(startMs: number): Promise<void> {
     this.#set({ kind: 'opening' });
     try {
-      await this.#loader.refresh();
-      const { blocks } = this.#loader;
-      if (blocks.length === 0 && !this.#loader.isLive)
-        return this.#set({ kind: 'empty', reason: 'no-events' });
+      this.#loader.take(await this.#source.list());
+      if (this.#isClosed) return;
       this.#measure();
-      await this.seek(startMs);
-      void this.#readAll();
+      if (this.#loader.index.lines.length > 0) await this.seek(startMs);
+      else this.#set({ kind: 'empty', reason: 'no-events' });
+      this.#scan.run();
       // A second try after a failure comes through here again.
       if (this.#loader.isLive && !this.#isFollowing) void this.#follow();
       cancelAnimationFrame(this.#frameRequest);
@@ -136,6 +139,11 @@ export class Player {
     } catch (reason) {
       this.#fail(reason);
     }
+  }
+
+  /** Asks the server again now, without waiting for the next try. */
+  retry(): void {
+    this.#source.hurry();
   }
 
   play(): void {
@@ -149,6 +157,7 @@ export class Player {
 
   pause(): void {
     this.#wantsPlay = false;
+    this.#isAtEdge = false;
     if (this.#status.kind !== 'playing') return;
     this.#clock.hold();
     this.#link?.animate(false);
@@ -179,12 +188,19 @@ export class Player {
     void this.seek(this.#offset());
   }
 
+  /** Goes to what is being recorded now, and follows it. */
+  seekLive(): void {
+    void this.seek(this.#timeline.to - this.#timeline.from, true);
+    this.#isAtEdge = this.#loader.isLive;
+  }
+
   /** Goes to a time from the start, drawn from the nearest full snapshot before it. */
   async seek(offset: number, play = this.#wantsPlay): Promise<void> {
     const seek = ++this.#seeks;
     const { from, to } = this.#timeline;
     const at = from + Math.min(Math.max(0, offset), Math.max(0, to - from));
     this.#wantsPlay = play;
+    this.#isAtEdge = false;
     this.#clock.hold();
     this.#clock.seek(at);
     this.#skipping = null;
@@ -200,7 +216,7 @@ export class Player {
         shown = await this.#loadFor(window, at);
       }
       if (seek !== this.#seeks || this.#link === null) return;
-      if (shown.events.length === 0) return this.#set({ kind: 'empty', reason: 'no-snapshot' });
+      if (shown.events.length === 0) return this.#showNothing(window, at);
       const result = await this.#link.show(shown.events.map((event) => event.json));
       if (seek !== this.#seeks) return;
       if (!result.ok) return this.#set({ kind: 'empty', reason: 'broken-snapshot' });
@@ -217,7 +233,7 @@ export class Player {
   /** Goes to the mark before or after the position. */
   step(direction: 1 | -1): void {
     const here = this.#clock.at;
-    const { marks } = this.#timeline;
+    const marks = this.#timeline.marks.filter((mark) => mark.kind !== 'system');
     const mark =
       direction > 0 ? marks.find(({ at }) => at > here + 50) : marks.findLast(({ at }) => at < here - 1000);
     if (mark !== undefined) void this.seek(mark.at - this.#timeline.from);
@@ -233,8 +249,15 @@ export class Player {
   close(): void {
     this.#isClosed = true;
     cancelAnimationFrame(this.#frameRequest);
+    if (this.#timelineTimer !== null) clearTimeout(this.#timelineTimer);
+    this.#source.close();
     this.#link?.close();
+    this.#scan.close();
     this.#loader.close();
+  }
+
+  get #isBusy(): boolean {
+    return this.#status.kind === 'opening' || this.#status.kind === 'waiting';
   }
 
   #offset(): number {
@@ -242,50 +265,61 @@ export class Player {
   }
 
   #measure(): void {
-    const { blocks } = this.#loader;
-    const from = Math.min(...blocks.map((block) => block.start_ms));
-    const to = Math.max(...blocks.map((block) => block.end_ms));
-    if (blocks.length === 0) return;
+    const { from, to, lines } = this.#loader.index;
+    if (lines.length === 0) return;
     if (this.#timeline.from === 0) this.#timeline = new Timeline(from, to);
     else this.#timeline.extend(from, to);
-    this.#timelineVersion++;
-  }
-
-  /** A block with the silence up to its neighbours: between two blocks nothing was recorded. */
-  #stretchOf(from: number, to: number): Span {
-    const { blocks } = this.#loader;
-    const before = Math.max(this.#timeline.from, ...blocks.map((b) => b.end_ms).filter((end) => end < from));
-    return { from: Math.min(from, before), to };
+    this.#timelineChanged();
   }
 
   #windowFor(at: number): string | null {
+    const { index } = this.#loader;
     const usable = (window: string | null) => {
-      const frame = window === null ? null : this.#loader.keyframe(window, at);
+      const frame = window === null ? null : index.keyframe(window, at);
       return frame !== null && frame <= at;
     };
-    if (this.#pinned !== null && this.#loader.keyframe(this.#pinned, at) !== null) return this.#pinned;
-    const active = this.#timeline.windowAt(at);
-    if (usable(active)) return active;
+    if (this.#pinned !== null && index.keyframe(this.#pinned, at) !== null) return this.#pinned;
+    const seen = this.#loader.lastActive(at - 60_000, at);
+    const known = this.#timeline.lastMoment(at);
+    const active = known === null || (seen !== null && seen.at >= known.last) ? seen : known;
+    if (usable(active?.window ?? null)) return active?.window ?? null;
     if (usable(this.#window)) return this.#window;
-    const frames = this.#loader.blocks.flatMap((block) => block.keyframes);
-    const before = frames.filter((frame) => frame.timestamp_ms <= at);
-    const latest = before.sort((a, b) => b.timestamp_ms - a.timestamp_ms)[0];
-    return (latest ?? frames.sort((a, b) => a.timestamp_ms - b.timestamp_ms)[0])?.window ?? null;
+    return index.windowAt(at);
   }
 
   /** Loads what a window needs to be drawn at a time: its last full snapshot and everything since. */
   async #loadFor(window: string, at: number): Promise<{ events: EventRecord[]; until: number }> {
-    const frame = this.#loader.keyframe(window, at) ?? at;
-    const until = Math.max(at, frame + 1);
-    // What follows the position proves that everything up to it has arrived, also within a block.
-    const enough = () => this.#loader.events(window, until, until + 60_000).length > 0;
-    await this.#loader.load(frame - 1, until, window, enough);
-    const events = this.#loader.events(window, frame - 5000, until);
-    const base = events.findLastIndex((event) => event.type === 2);
-    if (base < 0) return { events: [], until };
-    const before = events.slice(0, base).findLastIndex((event) => event.type === 4 || event.type === 2);
-    const start = before >= 0 && events[before]?.type === 4 ? before : base;
-    return { events: events.slice(start), until };
+    const { index } = this.#loader;
+    let frame = index.keyframe(window, at) ?? at;
+    let until = Math.max(at, frame + 1);
+    for (;;) {
+      // What follows the position proves that everything up to it has arrived, also within a block.
+      const enough = () => this.#loader.events(window, until, until + 60_000).length > 0;
+      await this.#loader.load(frame - 1, until, window, enough);
+      const events = fromSnapshot(this.#loader.events(window, frame - 5000, until));
+      if (events.length > 0) return { events, until };
+      // The snapshot is in a damaged block: the one before it shows at least how the page was.
+      const earlier = index.keyframe(window, frame - 1);
+      if (earlier === null || earlier >= frame || !this.#isBroken(frame)) return { events, until };
+      frame = earlier;
+      until = Math.max(at, frame + 1);
+    }
+  }
+
+  #isBroken(at: number): boolean {
+    return this.#timeline.broken.some((span) => span.from <= at && at <= span.to);
+  }
+
+  #showNothing(window: string, at: number): void {
+    const frame = this.#loader.index.keyframe(window, at);
+    if (frame === null || !this.#isBroken(frame)) {
+      this.#set({ kind: 'empty', reason: 'no-snapshot' });
+      return;
+    }
+    const { lines } = this.#loader.index;
+    const frames = lines.flatMap((block) => block.keyframes.map(({ timestamp_ms }) => timestamp_ms));
+    const next = frames.filter((time) => time > at && !this.#isBroken(time)).sort((a, b) => a - b)[0];
+    this.#set({ kind: 'damaged', next: next === undefined ? null : next - this.#timeline.from });
   }
 
   #resume(): void {
@@ -303,7 +337,7 @@ export class Player {
     const end = this.#timeline.to;
     const at = Math.min(this.#clock.at, end);
     if (!this.#loader.has(this.#fedUntil, at)) return void this.#fetch(at);
-    this.#prefetch(at);
+    this.#loadAhead(at);
     if (this.#followWindow(at)) return;
     this.#feed(this.#window, at);
     if (at >= end) {
@@ -315,8 +349,9 @@ export class Player {
         this.#set({ kind: 'ended' });
         return;
       }
+      this.#isAtEdge = true;
     }
-    this.#skip(at);
+    this.#pace(at);
     this.#emit();
   }
 
@@ -340,11 +375,13 @@ export class Player {
 
   #followWindow(at: number): boolean {
     const now = performance.now();
-    if (this.#pinned !== null || now - this.#windowChecked < 250) return false;
+    if (this.#pinned !== null || now - this.#windowChecked < WINDOW_CHECK_MS) return false;
     this.#windowChecked = now;
     const wanted = this.#windowFor(at);
     if (wanted === null || wanted === this.#window) return false;
+    const wasAtEdge = this.#isAtEdge;
     void this.seek(at - this.#timeline.from);
+    this.#isAtEdge = wasAtEdge;
     return true;
   }
 
@@ -361,31 +398,29 @@ export class Player {
     }
   }
 
-  #prefetch(at: number): void {
-    const until = Math.min(at + 10_000 * Math.max(1, this.#clock.rate), this.#timeline.to);
-    if (this.#fetching || this.#loader.has(at, until)) return;
-    this.#fetching = true;
+  #loadAhead(at: number): void {
+    const until = Math.min(at + AHEAD_MS * Math.max(1, this.#clock.rate), this.#timeline.to);
+    if (this.#isLoadingAhead || this.#loader.has(at, until)) return;
+    this.#isLoadingAhead = true;
     this.#loader
-      .load(at, until, null)
-      .catch(() => {})
+      .loadAhead(at, until, AHEAD_BYTES_MAX)
+      .catch(() => pause(1000))
       .finally(() => {
-        this.#fetching = false;
+        this.#isLoadingAhead = false;
       });
   }
 
-  #skip(at: number): void {
-    if (!this.#skipsIdle) {
-      this.#clock.setRate(this.#speed);
+  /** Sets the clock's rate: the viewer's, or more to cross an idle stretch or to catch up with a live recording. */
+  #pace(at: number): void {
+    if (this.#isAtEdge) {
+      const lag = this.#timeline.to - at;
+      this.#skipping = null;
+      this.#clock.setRate(Math.max(1, lag / LIVE_LAG_MS));
       return;
     }
-    if (this.#idleVersion !== this.#timelineVersion) {
-      this.#idle = this.#timeline.idle();
-      this.#idleVersion = this.#timelineVersion;
-    }
-    const isOpenEnd = (span: Span) => this.#loader.isLive && span.to >= this.#timeline.to;
-    const span = this.#idle.find((item) => item.from + 1000 < at && at < item.to - 800 && !isOpenEnd(item));
-    this.#skipping = span ?? null;
-    if (span === undefined) {
+    const span = this.#skipsIdle ? this.#idleAt(at) : null;
+    this.#skipping = span;
+    if (span === null) {
       this.#clock.setRate(this.#speed);
       return;
     }
@@ -395,41 +430,53 @@ export class Player {
     else void this.seek(span.to - 800 - this.#timeline.from);
   }
 
-  /** Reads the rest in the background, for the marks; a very long recording is read as it plays. */
-  async #readAll(): Promise<void> {
-    let bytes = 0;
-    for (const block of this.#loader.blocks) {
-      bytes += block.plain_bytes;
-      if (this.#isClosed || bytes > BACKGROUND_BYTES_MAX) return;
-      if (this.#loader.wasRead(block)) continue;
-      try {
-        await this.#loader.load(block.start_ms, block.end_ms, null);
-      } catch {
-        return;
-      }
-      this.#emit();
+  #idleAt(at: number): Span | null {
+    if (this.#idleVersion !== this.#timelineVersion) {
+      this.#idle = this.#timeline.idle();
+      this.#idleVersion = this.#timelineVersion;
     }
+    const isOpenEnd = (span: Span) => this.#loader.isLive && span.to >= this.#timeline.to;
+    return this.#idle.find((item) => item.from + 1000 < at && at < item.to - 800 && !isOpenEnd(item)) ?? null;
   }
 
+  /** Takes in what is being recorded until it ends. */
   async #follow(): Promise<void> {
     this.#isFollowing = true;
     while (!this.#isClosed && this.#loader.isLive) {
       try {
         const asked = performance.now();
-        const changed = await this.#loader.refresh(LIVE_WAIT_MS);
+        const changed = this.#loader.take(await this.#source.list(this.#loader.version, LIVE_WAIT_MS));
+        if (changed) await this.#takeNews();
         // A server that does not wait must not be asked without end.
-        if (performance.now() - asked < 500) await new Promise((done) => setTimeout(done, 1000));
-        if (!changed) continue;
-        const isFirst = this.#timeline.from === 0;
-        this.#measure();
-        await this.#readAll();
-        if (this.#status.kind === 'empty' || isFirst) await this.seek(this.#offset());
-      } catch {
-        await new Promise((done) => setTimeout(done, 3000));
+        if (!changed && performance.now() - asked < 500) await pause(1000);
+      } catch (reason) {
+        if (reason instanceof LoadError && reason.kind === 'access') return this.#fail(reason);
+        await pause(3000);
       }
-      this.#emit();
     }
     this.#isFollowing = false;
+    if (this.#isClosed) return;
+    this.#hasEnded = true;
+    this.#isAtEdge = false;
+    this.#emit();
+  }
+
+  async #takeNews(): Promise<void> {
+    const { index } = this.#loader;
+    const known = this.#timeline.to;
+    const isFirst = this.#timeline.from === 0 || this.#status.kind === 'empty';
+    // Loaded before the end moves, so that the position never has to wait for it.
+    if (this.#isAtEdge) await this.#loader.load(known, index.to, null);
+    const isLate = (block: BlockInfo) =>
+      block.end_ms > known && block.start_ms < this.#fedUntil && block.windows.includes(this.#window ?? '');
+    const missed = this.#isAtEdge && index.overlapping(known, index.to).some(isLate);
+    this.#measure();
+    this.#scan.run();
+    if (isFirst) await this.seek(this.#offset());
+    else if (missed) {
+      await this.seek(known - this.#timeline.from, true);
+      this.#isAtEdge = true;
+    }
     this.#emit();
   }
 
@@ -445,27 +492,48 @@ export class Player {
     this.#emit();
   }
 
+  #timelineChanged(): void {
+    if (this.#timelineTimer !== null || this.#isClosed) return;
+    this.#timelineTimer = setTimeout(() => {
+      this.#timelineTimer = null;
+      this.#timelineVersion++;
+      this.#emit();
+    }, TIMELINE_PAUSE_MS);
+  }
+
   #emit(): void {
     if (this.#isClosed) return;
     const { from, to } = this.#timeline;
-    const windows = new Set(
-      this.#loader.blocks.flatMap((block) => block.keyframes.map((frame) => frame.window)),
-    );
+    const shift = (span: Span) => ({ from: span.from - from, to: span.to - from });
+    const here = this.#clock.at;
+    const gap = this.#timeline.broken.find((span) => span.from <= here && here <= span.to);
     this.#options.onPicture({
       status: this.#status,
-      at: Math.max(0, Math.min(this.#clock.at, to) - from),
+      at: Math.max(0, Math.min(here, to) - from),
       duration: Math.max(0, to - from),
+      progress: this.#isBusy ? this.#loader.progress : null,
       speed: this.#speed,
       skipsIdle: this.#skipsIdle,
-      skipping:
-        this.#skipping === null ? null : { from: this.#skipping.from - from, to: this.#skipping.to - from },
+      skipping: this.#skipping === null ? null : shift(this.#skipping),
+      gap: gap === undefined ? null : shift(gap),
+      trouble: this.#trouble,
       isLive: this.#loader.isLive,
-      windows: [...windows],
+      isAtEdge: this.#isAtEdge,
+      hasEnded: this.#hasEnded,
+      windows: this.#loader.index.windows,
       window: this.#window,
       isPinned: this.#pinned !== null,
-      damaged: this.#damaged,
       leftOut: this.#link?.leftOut ?? [],
       timelineVersion: this.#timelineVersion,
     });
   }
+}
+
+/** The events from the last full snapshot on, with the Meta event that belongs to it. */
+function fromSnapshot(events: EventRecord[]): EventRecord[] {
+  const base = events.findLastIndex((event) => event.type === 2);
+  if (base < 0) return [];
+  const before = events.slice(0, base).findLastIndex((event) => event.type === 4 || event.type === 2);
+  const start = before >= 0 && events[before]?.type === 4 ? before : base;
+  return events.slice(start);
 }

@@ -1,12 +1,3 @@
-/** What stands on the timeline. Labels are text from a recording: show them as text, never as HTML. */
-export type Mark = {
-  readonly kind: 'page' | 'click' | 'input' | 'error' | 'warning' | 'custom';
-  /** Milliseconds since 1970, on the recorded browser's clock. */
-  readonly at: number;
-  readonly window: string;
-  readonly label: string;
-};
-
 /**
  * One recorded event as the page holds it. The event itself stays text: a string takes a fifth of the memory of
  * the object, and only the frame ever needs the object.
@@ -23,20 +14,90 @@ export type EventRecord = {
   readonly json: string;
 };
 
-/** What one block's lines turned into. */
-export type ParsedLine = { readonly record: EventRecord; readonly mark: Mark | null };
+/** What can be told of a line without looking into its event. */
+export type LineHead = {
+  readonly window: string;
+  readonly at: number;
+  readonly type: number;
+  /** rrweb's source of an incremental event. */
+  readonly source: number | null;
+  /** Where the event's JSON begins in the line; it ends one character before the line. */
+  readonly jsonStart: number;
+};
 
-const LABEL_MAX = 160;
+export type Json = Readonly<Record<string, unknown>>;
 
-type Json = Readonly<Record<string, unknown>>;
+const ACTIVE = new Set<number | null>([1, 2, 3, 4, 5, 6, 7, 12]);
+const MOVES = new Set<number | null>([1, 6, 12]);
+/** How recorders write an event: type first, time last. Both ends tell enough to leave the middle unparsed. */
+const USUAL_START = /^\["([^"\\]*)",\{"type":(\d),"data":\{(?:"source":(\d{1,2})[,}])?/;
+const USUAL_END = /,"timestamp":(\d{1,16}(?:\.\d+)?)\}\]$/;
+const END_CHARACTERS = 48;
 
-function asObject(value: unknown): Json | null {
+export function asObject(value: unknown): Json | null {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : null;
 }
 
-function short(text: string): string {
-  const flat = text.replace(/\s+/g, ' ').trim();
-  return flat.length > LABEL_MAX ? `${flat.slice(0, LABEL_MAX - 1)}…` : flat;
+/** Whether a person did something. */
+export function isActive(head: LineHead): boolean {
+  return head.type === 3 && ACTIVE.has(head.source);
+}
+
+/** Reads the head of a line `["window",{event}]`. A line that is not one gives null: it costs itself only. */
+export function readHead(line: string): LineHead | null {
+  const start = USUAL_START.exec(line);
+  const end = start === null ? null : USUAL_END.exec(line.slice(-END_CHARACTERS));
+  if (start === null || end === null) return readOddHead(line);
+  const [, window = '', type, source] = start;
+  if (type === '3' && source === undefined) return readOddHead(line);
+  return {
+    window,
+    at: Number(end[1]),
+    type: Number(type),
+    source: source === undefined ? null : Number(source),
+    jsonStart: window.length + 4,
+  };
+}
+
+/** The event of a line, or null where it is no JSON object. */
+export function readEventOf(line: string, head: LineHead): Json | null {
+  try {
+    return asObject(JSON.parse(line.slice(head.jsonStart, -1)));
+  } catch {
+    return null;
+  }
+}
+
+/** Reads one line for the replay. */
+export function readRecord(line: string): EventRecord | null {
+  const head = readHead(line);
+  if (head === null) return null;
+  return {
+    window: head.window,
+    at: head.at,
+    type: head.type,
+    active: isActive(head),
+    moves: head.type === 3 && MOVES.has(head.source),
+    json: line.slice(head.jsonStart, -1),
+  };
+}
+
+function readOddHead(line: string): LineHead | null {
+  if (!line.startsWith('["') || !line.endsWith(']')) return null;
+  const quote = endOfString(line, 1);
+  if (quote < 0 || line[quote + 1] !== ',') return null;
+  const jsonStart = quote + 2;
+  try {
+    const window: unknown = JSON.parse(line.slice(1, quote + 1));
+    const event = asObject(JSON.parse(line.slice(jsonStart, -1)));
+    if (typeof window !== 'string' || event === null) return null;
+    const { type, timestamp: at } = event;
+    if (typeof type !== 'number' || typeof at !== 'number' || !Number.isFinite(at)) return null;
+    const source = type === 3 ? asObject(event['data'])?.['source'] : null;
+    return { window, at, type, source: typeof source === 'number' ? source : null, jsonStart };
+  } catch {
+    return null;
+  }
 }
 
 /** The end of the JSON string that starts at `start`, or -1. */
@@ -47,88 +108,4 @@ function endOfString(line: string, start: number): number {
     else if (c === 34) return i;
   }
   return -1;
-}
-
-/** Reads one line `["window",{event}]`. A line that is not one gives null: a damaged line costs itself only. */
-export function parseLine(line: string): ParsedLine | null {
-  if (!line.startsWith('["') || !line.endsWith(']')) return null;
-  const quote = endOfString(line, 1);
-  if (quote < 0 || line[quote + 1] !== ',') return null;
-  const json = line.slice(quote + 2, -1);
-  let window: unknown;
-  let event: Json | null;
-  try {
-    window = JSON.parse(line.slice(1, quote + 1));
-    event = asObject(JSON.parse(json));
-  } catch {
-    return null;
-  }
-  if (typeof window !== 'string' || event === null) return null;
-  const type = event['type'];
-  const at = event['timestamp'];
-  if (typeof type !== 'number' || typeof at !== 'number' || !Number.isFinite(at)) return null;
-  const data = asObject(event['data']);
-  const source = type === 3 && data !== null ? data['source'] : undefined;
-  const active = typeof source === 'number' && [1, 2, 3, 4, 5, 6, 7, 12].includes(source);
-  const moves = source === 1 || source === 6 || source === 12;
-  const record = { window, at, type, active, moves, json };
-  return { record, mark: data === null ? null : markOf(type, at, window, data) };
-}
-
-function markOf(type: number, at: number, window: string, data: Json): Mark | null {
-  switch (type) {
-    case 4:
-      return { kind: 'page', at, window, label: short(String(data['href'] ?? 'page')) };
-    case 3:
-      if (data['source'] === 2) return clickMark(at, window, data);
-      if (data['source'] !== 5) return null;
-      return { kind: 'input', at, window, label: short(inputLabel(data)) };
-    case 5: {
-      const tag = data['tag'];
-      // An SDK's own housekeeping starts with `$`; only what the page's author sent is worth a mark.
-      if (typeof tag !== 'string' || (tag.startsWith('$') && tag !== '$pageview')) return null;
-      const href = asObject(data['payload'])?.['href'];
-      if (tag === '$pageview') return { kind: 'page', at, window, label: short(String(href ?? tag)) };
-      return { kind: 'custom', at, window, label: short(tag) };
-    }
-    case 6:
-      return consoleMark(at, window, data);
-    default:
-      return null;
-  }
-}
-
-function clickMark(at: number, window: string, data: Json): Mark | null {
-  if (data['type'] !== 2 && data['type'] !== 4) return null;
-  const x = data['x'];
-  const y = data['y'];
-  const place =
-    typeof x === 'number' && typeof y === 'number' ? ` at ${Math.round(x)}, ${Math.round(y)}` : '';
-  return { kind: 'click', at, window, label: (data['type'] === 4 ? 'Double click' : 'Click') + place };
-}
-
-function inputLabel(data: Json): string {
-  const text = data['text'];
-  if (typeof text === 'string' && text !== '' && text !== 'on') return text;
-  return data['isChecked'] === true ? 'checked' : 'changed';
-}
-
-function consoleMark(at: number, window: string, data: Json): Mark | null {
-  const payload = asObject(data['payload']);
-  if (payload === null || !String(data['plugin']).startsWith('rrweb/console@')) return null;
-  const level = payload['level'];
-  if (level !== 'error' && level !== 'assert' && level !== 'warn') return null;
-  const items = Array.isArray(payload['payload']) ? payload['payload'] : [];
-  const label = items.map(unquote).join(' ');
-  return { kind: level === 'warn' ? 'warning' : 'error', at, window, label: short(label || String(level)) };
-}
-
-function unquote(item: unknown): string {
-  if (typeof item !== 'string') return String(item);
-  try {
-    const value: unknown = JSON.parse(item);
-    return typeof value === 'string' ? value : item;
-  } catch {
-    return item;
-  }
 }

@@ -1,4 +1,5 @@
-import type { Mark, ParsedLine } from './record.ts';
+import type { Mark } from './mark.ts';
+import { joinMoment, type Moment, type Piece } from './reading.ts';
 
 /** A stretch of time, in milliseconds since 1970. */
 export type Span = { readonly from: number; readonly to: number };
@@ -7,19 +8,24 @@ export type Span = { readonly from: number; readonly to: number };
 export const IDLE_MS = 10_000;
 const MARKS_MAX = 50_000;
 const BUCKETS = 240;
+/** Letters of one word come as one input each, and an SDK repeats a page's address beside each snapshot. */
+const JOIN_MS = 1_500;
 
 /**
- * What the timeline shows, grown as blocks arrive and in whatever order they do. It outlives the events: a block
- * may leave memory, its marks stay.
+ * What the timeline shows, grown as blocks are read and in whatever order they are. It outlives the events: a block
+ * leaves memory, its marks stay.
  */
 export class Timeline {
   #from: number;
   #to: number;
-  #marks: Mark[] = [];
-  #unsorted = false;
+  #all: Mark[] = [];
+  #marks: readonly Mark[] | null = null;
   /** Seconds in which somebody did something: enough to find idle stretches, and bounded by the length. */
-  readonly #activeSeconds = new Map<number, { at: number; last: number; count: number; window: string }>();
+  readonly #moments = new Map<number, Moment>();
   #read: Span[] = [];
+  #broken: Span[] = [];
+  /** Lines that could not be read. */
+  damaged = 0;
 
   constructor(from: number, to: number) {
     this.#from = from;
@@ -40,28 +46,13 @@ export class Timeline {
     this.#to = Math.max(this.#to, to);
   }
 
-  /** Takes the lines of a block. */
-  add(lines: readonly ParsedLine[]): void {
-    for (const { record, mark } of lines) {
-      if (mark !== null && this.#marks.length < MARKS_MAX) {
-        const last = this.#marks.at(-1);
-        if (last !== undefined && last.at > mark.at) this.#unsorted = true;
-        this.#marks.push(mark);
-      }
-      if (!record.active) continue;
-      const second = Math.floor(record.at / 1000);
-      const entry = this.#activeSeconds.get(second);
-      if (entry === undefined) {
-        this.#activeSeconds.set(second, { at: record.at, last: record.at, count: 1, window: record.window });
-      } else {
-        entry.count++;
-        entry.at = Math.min(entry.at, record.at);
-        if (record.at >= entry.last) {
-          entry.last = record.at;
-          entry.window = record.window;
-        }
-      }
-    }
+  /** Takes what was read of a block. */
+  add({ marks, moments, damaged }: Piece): void {
+    this.damaged += damaged;
+    for (const moment of moments) joinMoment(this.#moments, moment);
+    if (marks.length === 0) return;
+    for (const mark of marks.slice(0, MARKS_MAX - this.#all.length)) this.#all.push(mark);
+    this.#marks = null;
   }
 
   /** Says that everything in this stretch has been read; only there silence means idleness. */
@@ -69,38 +60,42 @@ export class Timeline {
     this.#read = mergeSpans([...this.#read, span]);
   }
 
+  /** Says that a stretch cannot be read. */
+  markBroken(span: Span): void {
+    this.#broken = mergeSpans([...this.#broken, span]);
+  }
+
+  /** Forgets all that was read. */
+  clear(): void {
+    this.#all = [];
+    this.#marks = null;
+    this.#moments.clear();
+    this.#read = [];
+    this.#broken = [];
+    this.damaged = 0;
+  }
+
   get read(): readonly Span[] {
     return this.#read;
   }
 
+  get broken(): readonly Span[] {
+    return this.#broken;
+  }
+
   /** All marks in order of time; typing in one field is one mark. */
   get marks(): readonly Mark[] {
-    if (this.#unsorted) {
-      this.#marks.sort((a, b) => a.at - b.at);
-      this.#unsorted = false;
-    }
-    const out: Mark[] = [];
-    for (const mark of this.#marks) {
-      const last = out.at(-1);
-      const joins =
-        last !== undefined &&
-        last.window === mark.window &&
-        last.kind === mark.kind &&
-        mark.at - last.at < 1500;
-      // Letters of one word come as one input each, and an SDK repeats a page's address beside each snapshot.
-      if (joins && (mark.kind === 'input' || (mark.kind === 'page' && mark.label === last.label))) {
-        out[out.length - 1] = mark.kind === 'input' ? { ...mark, at: last.at } : last;
-      } else out.push(mark);
-    }
-    return out;
+    this.#marks ??= joined(this.#all.sort((a, b) => a.at - b.at));
+    return this.#marks;
   }
 
   /** How much went on, from start to end, each value from 0 to 1. */
   activity(): number[] {
     const buckets = new Array<number>(BUCKETS).fill(0);
     const length = Math.max(1, this.#to - this.#from);
-    for (const { at, count } of this.#activeSeconds.values()) {
-      const index = Math.min(BUCKETS - 1, Math.max(0, Math.floor(((at - this.#from) / length) * BUCKETS)));
+    for (const { first, count } of this.#moments.values()) {
+      const place = Math.floor(((first - this.#from) / length) * BUCKETS);
+      const index = Math.min(BUCKETS - 1, Math.max(0, place));
       buckets[index] = (buckets[index] ?? 0) + count;
     }
     const max = Math.max(1, ...buckets);
@@ -109,28 +104,54 @@ export class Timeline {
 
   /** The stretches without anybody's action that are longer than ten seconds, as far as the blocks are read. */
   idle(): Span[] {
-    const moments = [...this.#activeSeconds.values()].sort((a, b) => a.at - b.at);
+    const moments = [...this.#moments.values()].sort((a, b) => a.first - b.first);
     const spans: Span[] = [];
     let quietSince = this.#from;
     const close = (until: number) => {
       if (until - quietSince > IDLE_MS) spans.push({ from: quietSince, to: until });
     };
-    for (const { at, last } of moments) {
-      close(at);
+    for (const { first, last } of moments) {
+      close(first);
       quietSince = Math.max(quietSince, last);
     }
     close(this.#to);
     return spans.filter((span) => this.#read.some((read) => read.from <= span.from && read.to >= span.to));
   }
 
-  /** The window a viewer most likely wants to see at a time: where somebody last did something. */
-  windowAt(at: number): string | null {
-    let best: { last: number; window: string } | null = null;
-    for (const entry of this.#activeSeconds.values()) {
-      if (entry.at <= at && (best === null || entry.last > best.last)) best = entry;
+  /** What somebody last did before a time, and where: the window a viewer most likely wants to see. */
+  lastMoment(at: number): Moment | null {
+    const second = Math.floor(at / 1000);
+    let best: Moment | null = null;
+    for (let back = 0; back < 60 && best === null; back++) best = this.#moments.get(second - back) ?? null;
+    if (best !== null && best.first <= at) return best;
+    for (const moment of this.#moments.values()) {
+      if (moment.first <= at && (best === null || best.first > at || moment.last > best.last)) best = moment;
     }
-    return best?.window ?? null;
+    return best !== null && best.first <= at ? best : null;
   }
+}
+
+function joined(marks: readonly Mark[]): Mark[] {
+  const out: Mark[] = [];
+  /** The last mark of each window and kind: where it is in `out`, and when it was last heard of. */
+  const lasts = new Map<string, { place: number; at: number }>();
+  for (const mark of marks) {
+    const key = `${mark.kind} ${mark.window}`;
+    const last = lasts.get(key);
+    const before = last === undefined ? undefined : out[last.place];
+    if (last !== undefined && before !== undefined && mark.at - last.at < JOIN_MS) {
+      const isSameField = mark.kind === 'input' && before.target === mark.target;
+      const isSamePage = mark.kind === 'page' && before.label === mark.label;
+      if (isSameField) out[last.place] = { ...mark, at: before.at };
+      if (isSameField || isSamePage) {
+        last.at = mark.at;
+        continue;
+      }
+    }
+    lasts.set(key, { place: out.length, at: mark.at });
+    out.push(mark);
+  }
+  return out;
 }
 
 /** Joins stretches that touch or overlap. */

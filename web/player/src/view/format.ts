@@ -1,4 +1,4 @@
-import type { Mark } from '../core/record.ts';
+import type { Mark } from '../core/mark.ts';
 import { type LeftOut, LIMITS } from '../limits.ts';
 
 /** A position as a clock shows it: 0:07, 12:30, 1:02:03. */
@@ -27,7 +27,14 @@ export const KIND_NAMES: Readonly<Record<Mark['kind'], string>> = {
   error: 'Error',
   warning: 'Warning',
   custom: 'Event',
+  event: 'Event',
+  system: 'Event',
 };
+
+/** What a mark says, short enough for a line. */
+export function textOf(mark: Mark): string {
+  return mark.kind === 'page' ? shortAddress(mark.label) : mark.label;
+}
 
 /** An address without what every page of a site shares. */
 export function shortAddress(href: string): string {

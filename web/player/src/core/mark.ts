@@ -1,0 +1,132 @@
+import { NodeNames } from './names.ts';
+import { asObject, type Json, type LineHead, readEventOf, readHead } from './record.ts';
+
+/** What stands on the timeline. Labels are text from a recording: show them as text, never as HTML. */
+export type Mark = {
+  /**
+   * `event` is what the page's author sent as an analytics event, `system` what the SDK sent by itself: too many
+   * to stand among what people did.
+   */
+  readonly kind: 'page' | 'click' | 'input' | 'error' | 'warning' | 'custom' | 'event' | 'system';
+  /** Milliseconds since 1970, on the recorded browser's clock. */
+  readonly at: number;
+  readonly window: string;
+  readonly label: string;
+  /** Number of the node that was typed into. */
+  readonly target?: number;
+};
+
+const LABEL_MAX = 160;
+
+/** Reads the marks of one recording's blocks. Names of nodes are carried from line to line, so order matters. */
+export class MarkReader {
+  readonly #names = new Map<string, NodeNames>();
+
+  /** To be called where the next line does not follow the last one: nodes may have other numbers there. */
+  forget(): void {
+    this.#names.clear();
+  }
+
+  /** The mark of a line, or null. `damaged` where the line is none. */
+  read(line: string): { readonly head: LineHead; readonly mark: Mark | null } | 'damaged' {
+    const head = readHead(line);
+    if (head === null) return 'damaged';
+    if (!isWorthParsing(head, line)) return { head, mark: null };
+    const event = readEventOf(line, head);
+    if (event === null) return 'damaged';
+    const data = asObject(event['data']);
+    if (data === null) return { head, mark: null };
+    this.#learn(head, data);
+    return { head, mark: this.#markOf(head, data) };
+  }
+
+  #learn({ type, source, window }: LineHead, data: Json): void {
+    if (type === 2) {
+      const names = this.#names.get(window) ?? new NodeNames();
+      this.#names.set(window, names);
+      names.reset(data['node']);
+    } else if (type === 3 && source === 0) this.#names.get(window)?.add(data['adds']);
+  }
+
+  #markOf({ type, source, at, window }: LineHead, data: Json): Mark | null {
+    switch (type) {
+      case 4:
+        return { kind: 'page', at, window, label: short(String(data['href'] ?? 'page')) };
+      case 3: {
+        const id = data['id'];
+        const name = typeof id === 'number' ? (this.#names.get(window)?.nameOf(id) ?? null) : null;
+        if (source === 2) return clickMark(at, window, data, name);
+        if (source !== 5) return null;
+        return { kind: 'input', at, window, label: short(inputLabel(data, name)), target: Number(id) };
+      }
+      case 5:
+        return customMark(at, window, data);
+      case 6:
+        return consoleMark(at, window, data);
+      default:
+        return null;
+    }
+  }
+}
+
+/** Most bytes of a recording are mutations, and most of those say nothing that a mark would need. */
+function isWorthParsing({ type, source }: LineHead, line: string): boolean {
+  if (type === 3 && source === 0) return line.includes('"tagName":') || line.includes('"textContent":');
+  if (type === 3) return source === 2 || source === 5;
+  if (type === 6) return line.includes('"rrweb/console@');
+  return type === 2 || type === 4 || type === 5;
+}
+
+export function short(text: string): string {
+  const flat = text
+    .slice(0, 4 * LABEL_MAX)
+    .replace(/\s+/g, ' ')
+    .trim();
+  return flat.length > LABEL_MAX ? `${flat.slice(0, LABEL_MAX - 1)}…` : flat;
+}
+
+function customMark(at: number, window: string, data: Json): Mark | null {
+  const tag = data['tag'];
+  // An SDK's own housekeeping starts with `$`; only what the page's author sent is worth a mark.
+  if (typeof tag !== 'string' || (tag.startsWith('$') && tag !== '$pageview')) return null;
+  const href = asObject(data['payload'])?.['href'];
+  if (tag === '$pageview') return { kind: 'page', at, window, label: short(String(href ?? tag)) };
+  return { kind: 'custom', at, window, label: short(tag) };
+}
+
+function clickMark(at: number, window: string, data: Json, name: string | null): Mark | null {
+  const { type, x, y } = data;
+  if (type !== 2 && type !== 4) return null;
+  const what = type === 4 ? 'Double click' : 'Click';
+  if (name !== null) return { kind: 'click', at, window, label: short(`${what} on ${name}`) };
+  const place =
+    typeof x === 'number' && typeof y === 'number' ? ` at ${Math.round(x)}, ${Math.round(y)}` : '';
+  return { kind: 'click', at, window, label: what + place };
+}
+
+function inputLabel(data: Json, name: string | null): string {
+  const { text, isChecked } = data;
+  const where = name === null ? '' : ` in ${name}`;
+  if (typeof text === 'string' && text !== '' && text !== 'on') return `${text}${where}`;
+  return `${isChecked === true ? 'Checked' : 'Changed'}${where}`;
+}
+
+function consoleMark(at: number, window: string, data: Json): Mark | null {
+  const payload = asObject(data['payload']);
+  if (payload === null || !String(data['plugin']).startsWith('rrweb/console@')) return null;
+  const level = payload['level'];
+  if (level !== 'error' && level !== 'assert' && level !== 'warn') return null;
+  const items = Array.isArray(payload['payload']) ? payload['payload'] : [];
+  const label = items.map(unquote).join(' ');
+  return { kind: level === 'warn' ? 'warning' : 'error', at, window, label: short(label || String(level)) };
+}
+
+function unquote(item: unknown): string {
+  if (typeof item !== 'string') return String(item);
+  try {
+    const value: unknown = JSON.parse(item);
+    return typeof value === 'string' ? value : item;
+  } catch {
+    return item;
+  }
+}

@@ -1,0 +1,119 @@
+import type { BlockIndex, BlockInfo } from './blocks.ts';
+import type { Parser } from './parser.ts';
+import type { Piece } from './reading.ts';
+import { LoadError, type Source } from './source.ts';
+import type { Timeline } from './timeline.ts';
+
+export type ScanOptions = {
+  readonly source: Source;
+  readonly parser: Parser;
+  readonly timeline: () => Timeline;
+  readonly index: () => BlockIndex;
+  /** Where the viewer is: what lies ahead is read first. */
+  readonly at: () => number;
+  /** Resolves when playback needs neither the network nor the processor. */
+  readonly quiet: () => Promise<void>;
+  readonly onChange: () => void;
+  readonly onBroken: (block: BlockInfo) => void;
+  /** A block is no longer listed: asks for the list again. */
+  readonly refresh: () => Promise<void>;
+};
+
+/**
+ * Reads the whole recording once for the timeline, block by block behind the playback, and keeps nothing of it but
+ * marks and active seconds. A recording of any length costs one block of memory at a time.
+ */
+export class Scan {
+  readonly #options: ScanOptions;
+  readonly #read = new Set<string>();
+  #last: BlockInfo | null = null;
+  #isRunning = false;
+  #isClosed = false;
+
+  constructor(options: ScanOptions) {
+    this.#options = options;
+  }
+
+  /** Whether all there is has been read. */
+  get isComplete(): boolean {
+    const index = this.#options.index();
+    return index.urls.size > 0 && [...index.urls].every((url) => this.#read.has(url));
+  }
+
+  /** Starts, or goes on after new blocks have come. */
+  run(): void {
+    if (this.#isRunning || this.#isClosed) return;
+    this.#isRunning = true;
+    void this.#run().finally(() => {
+      this.#isRunning = false;
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#options.parser.close();
+  }
+
+  async #run(): Promise<void> {
+    for (;;) {
+      await this.#options.quiet();
+      const block = this.#next();
+      if (block === null || this.#isClosed) return;
+      try {
+        await this.#readBlock(block);
+      } catch (reason) {
+        const kind = reason instanceof LoadError ? reason.kind : 'server';
+        if (kind === 'missing' && (await this.#isReplaced(block))) continue;
+        if (kind !== 'broken') return;
+        this.#options.onBroken(block);
+      }
+      this.#read.add(block.url);
+      this.#last = block;
+      this.#options.onChange();
+    }
+  }
+
+  async #readBlock(block: BlockInfo): Promise<void> {
+    const { source, parser, index } = this.#options;
+    const timeline = this.#options.timeline();
+    const isNext = this.#last !== null && following(index(), this.#last) === block;
+    const purpose = block.kind === 'events' ? 'analytics' : isNext ? 'marks' : 'marks-elsewhere';
+    // Pieces count once the block is whole: a second try must not double the first one's marks.
+    let pieces: Piece[] = [];
+    const begin = () => {
+      pieces = [];
+    };
+    await source.read(block, parser, purpose, begin, (piece) => {
+      pieces.push(piece);
+    });
+    for (const piece of pieces) timeline.add(piece);
+    if (block.kind === 'lines') timeline.markRead(index().stretchOf(block));
+  }
+
+  async #isReplaced(block: BlockInfo): Promise<boolean> {
+    await this.#options.refresh().catch(() => {});
+    return !this.#options.index().urls.has(block.url);
+  }
+
+  #next(): BlockInfo | null {
+    const index = this.#options.index();
+    this.#forgetReplaced(index);
+    const isNew = (block: BlockInfo) => !this.#read.has(block.url);
+    const at = this.#options.at();
+    const ahead = index.lines.find((block) => block.end_ms >= at && isNew(block));
+    return index.analytics.find(isNew) ?? ahead ?? index.lines.find(isNew) ?? null;
+  }
+
+  /** Where blocks were merged into others, what they gave would come twice: it is read anew. */
+  #forgetReplaced(index: BlockIndex): void {
+    if ([...this.#read].every((url) => index.urls.has(url))) return;
+    this.#read.clear();
+    this.#last = null;
+    this.#options.timeline().clear();
+  }
+}
+
+function following(index: BlockIndex, block: BlockInfo): BlockInfo | null {
+  const at = index.lines.indexOf(block);
+  return at < 0 ? null : (index.lines[at + 1] ?? null);
+}

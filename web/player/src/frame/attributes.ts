@@ -1,4 +1,5 @@
 import { LIMITS } from '../limits.ts';
+import { withoutAddresses } from './css.ts';
 import { type Attributes, isObject } from './model.ts';
 
 /**
@@ -116,13 +117,26 @@ function mediaValue(name: string, value: unknown): unknown {
   return value;
 }
 
+/** Attributes that hold a piece of a style sheet. */
+const STYLES = new Set(
+  'style clip-path color-profile cursor fill filter marker marker-end marker-mid marker-start mask stroke _csstext'.split(
+    ' ',
+  ),
+);
+
+/** A style sheet or a piece of one, with as much in it as may be loaded. */
+export function cleanCss(css: string, assets: Assets): string {
+  return assets === 'remote' ? css : withoutAddresses(css);
+}
+
 /** A style given as an object: property to text, or to text and priority. */
-function cleanStyle(value: Record<string, unknown>): Record<string, unknown> {
+function cleanStyle(value: Record<string, unknown>, assets: Assets): Record<string, unknown> {
   const isPart = (part: unknown) => typeof part === 'string' || part === false;
+  const clean = (part: unknown) => (typeof part === 'string' ? cleanCss(part, assets) : part);
   return Object.fromEntries(
-    Object.entries(value).filter(
-      ([, part]) => isPart(part) || (Array.isArray(part) && part.length <= 2 && part.every(isPart)),
-    ),
+    Object.entries(value)
+      .filter(([, part]) => isPart(part) || (Array.isArray(part) && part.length <= 2 && part.every(isPart)))
+      .map(([property, part]) => [property, Array.isArray(part) ? part.map(clean) : clean(part)]),
   );
 }
 
@@ -145,7 +159,9 @@ export function cleanAttributes(
       cut?.();
       break;
     }
-    out[name] = isObject(value) ? cleanStyle(value) : mediaValue(name, value);
+    if (isObject(value)) out[name] = cleanStyle(value, assets);
+    else if (typeof value !== 'string') out[name] = mediaValue(name, value);
+    else out[name] = STYLES.has(name.toLowerCase()) ? cleanCss(value, assets) : value;
   }
   return out;
 }

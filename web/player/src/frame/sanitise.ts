@@ -1,6 +1,6 @@
 import { LIMITS } from '../limits.ts';
-import { type Assets, cleanAttributes, mayLoad } from './attributes.ts';
-import { isObject, objects, type WireEvent, type WireNode } from './model.ts';
+import { type Assets, cleanAttributes, cleanCss, mayLoad } from './attributes.ts';
+import { eachNode, isObject, objects, type WireEvent, type WireNode } from './model.ts';
 import type { Known, Page } from './page.ts';
 
 /**
@@ -75,7 +75,7 @@ function documentChildren(children: readonly Record<string, unknown>[]): Record<
 function childrenOf(node: WireNode, known: Known, page: Page): WireNode[] {
   if (known.tag.startsWith('rc-')) return [];
   const children = objects(node.childNodes).filter(({ type }) => isNodeType(type) && type !== 0);
-  const fitting = node.type === 0 ? documentChildren(children) : children;
+  const fitting = node.type === 0 ? documentChildren(children) : children.filter(({ type }) => type !== 1);
   const kept: WireNode[] = [];
   for (const child of fitting) {
     if (!page.hasRoom(known)) break;
@@ -92,6 +92,8 @@ function isNodeType(type: unknown): boolean {
 function cleanNode(node: WireNode, parent: Known | null, assets: Assets, page: Page): Known | null {
   if (!page.hasRoom(parent)) return null;
   let tag = node.type === 2 ? tagFor(node) : '';
+  // Inside a page the replayer takes it for the root of one that is not there yet.
+  if (tag === 'html' && parent !== null && parent.type !== 0) tag = 'div';
   if (tag === 'iframe' && !page.takesFrame()) tag = 'div';
   if (tag === 'use' && !page.takesUse(parent)) return null;
   if (node.type === 2) cleanElement(node, tag, assets, page);
@@ -115,7 +117,7 @@ function cleanNode(node: WireNode, parent: Known | null, assets: Assets, page: P
     case 5:
       // An HTML document has no CDATA sections and throws where one is to be made.
       if (node.type === 4) node.type = 3;
-      node.textContent = cleanText(node.textContent, known, node['isStyle'] === true, page);
+      node.textContent = cleanText(node.textContent, known, node['isStyle'] === true, assets, page);
       break;
   }
   return known;
@@ -127,9 +129,10 @@ function cleanSheet(node: WireNode, known: Known, page: Page): void {
   if (typeof css === 'string') attributes['_cssText'] = page.style(known, css);
 }
 
-function cleanText(value: unknown, known: Known, isStyle: boolean, page: Page): string {
+function cleanText(value: unknown, known: Known, isStyle: boolean, assets: Assets, page: Page): string {
   const text = typeof value === 'string' ? value : '';
-  return isStyle || known.parent?.tag === 'style' ? page.style(known, text) : page.text(known, text);
+  if (!isStyle && known.parent?.tag !== 'style') return page.text(known, text);
+  return cleanCss(page.style(known, text), assets);
 }
 
 /** Cleans a serialised tree in place, without recursion. False where not even its root can stand. */
@@ -188,18 +191,18 @@ export function cleanEvent(event: WireEvent, assets: Assets, page: Page): boolea
     case 7:
       return cleanMedia(data, page);
     case 8:
-      return cleanRules(data, page);
+      return cleanRules(data, assets, page);
     case 9:
       return true;
     case 10:
       return cleanFont(data, assets, page);
     case 13:
-      return cleanDeclaration(data);
+      return cleanDeclaration(data, assets);
     case 14:
       data['ranges'] = objects(data['ranges']);
       return true;
     case 15:
-      return cleanAdopted(data, page);
+      return cleanAdopted(data, assets, page);
     default:
       return false;
   }
@@ -244,7 +247,8 @@ function cleanMutation(data: Record<string, unknown>, assets: Assets, page: Page
     const known = page.get(change['id']);
     if (known?.type === 0 || known?.type === 2) return false;
     const { value } = change;
-    if (known !== null && typeof value === 'string') change['value'] = cleanText(value, known, false, page);
+    if (known !== null && typeof value === 'string')
+      change['value'] = cleanText(value, known, false, assets, page);
     return value === null || typeof value === 'string';
   });
   data['attributes'] = objects(data['attributes']).filter((change) => {
@@ -271,7 +275,9 @@ function cleanAdd(add: Record<string, unknown>, assets: Assets, page: Page): boo
     if (old !== null && old.parent !== parent) return false;
     if (parent !== null && parent.tag !== 'iframe') return false;
     for (const former of [...(parent?.children ?? [])]) page.leave(former);
-    return cleanTree(node, assets, page, parent);
+    const stands = cleanTree(node, assets, page, parent);
+    eachNode(node, holdMedia);
+    return stands;
   }
   if (parent !== null && !mayHold(parent, node)) return false;
   if (old !== null && (old.type !== node.type || !page.mayMove(old, parent))) return false;
@@ -280,12 +286,20 @@ function cleanAdd(add: Record<string, unknown>, assets: Assets, page: Page): boo
   node.childNodes = [];
   const known = cleanNode(node, parent, assets, page);
   if (known !== null) page.inherit(known, children);
+  holdMedia(node);
   return known !== null;
+}
+
+/** Where the replayer runs ahead it has no films, and throws where it is to play one that comes into the page. */
+function holdMedia(node: WireNode): void {
+  if (isObject(node.attributes) && node.attributes['rr_mediaState'] === 'played') {
+    delete node.attributes['rr_mediaState'];
+  }
 }
 
 function mayHold(parent: Known, node: WireNode): boolean {
   if (parent.type === 0) return documentChildren([node]).length === 1;
-  return parent.type === 2 && parent.tag !== 'iframe' && !parent.tag.startsWith('rc-');
+  return parent.type === 2 && node.type !== 1 && parent.tag !== 'iframe' && !parent.tag.startsWith('rc-');
 }
 
 function cleanInput(data: Record<string, unknown>): boolean {
@@ -315,41 +329,43 @@ const isPath = (value: unknown): value is number[] =>
   Array.isArray(value) && value.length > 0 && value.every(isIndex);
 
 /** Rules as a sheet takes them one by one. */
-function cleanRuleList(value: unknown, page: Page): Record<string, unknown>[] {
+function cleanRuleList(value: unknown, assets: Assets, page: Page): Record<string, unknown>[] {
   let chars = 0;
-  return objects(value).filter(({ rule, index }) => {
+  return objects(value).filter((add) => {
+    const { rule, index } = add;
     if (typeof rule !== 'string' || !(index === undefined || isIndex(index) || isPath(index))) return false;
     chars += rule.length;
+    add['rule'] = cleanCss(rule, assets);
     return chars <= LIMITS.sheetChars || page.refuse('styles');
   });
 }
 
-function cleanRules(data: Record<string, unknown>, page: Page): boolean {
-  data['adds'] = cleanRuleList(data['adds'], page);
+function cleanRules(data: Record<string, unknown>, assets: Assets, page: Page): boolean {
+  data['adds'] = cleanRuleList(data['adds'], assets, page);
   data['removes'] = objects(data['removes']).filter(({ index }) => isIndex(index) || isPath(index));
   for (const name of ['replace', 'replaceSync']) {
     const text = data[name];
-    if (typeof text === 'string' && text.length > LIMITS.sheetChars) {
-      page.refuse('styles');
-      delete data[name];
-    }
+    if (typeof text !== 'string') continue;
+    if (text.length > LIMITS.sheetChars) page.refuse('styles');
+    data[name] = text.length > LIMITS.sheetChars ? '' : cleanCss(text, assets);
   }
   return true;
 }
 
-function cleanDeclaration(data: Record<string, unknown>): boolean {
+function cleanDeclaration(data: Record<string, unknown>, assets: Assets): boolean {
   const { set, remove } = data;
   if (!isPath(data['index'])) return false;
   if (!isObject(set) || typeof set['property'] !== 'string') delete data['set'];
+  else if (typeof set['value'] === 'string') set['value'] = cleanCss(set['value'], assets);
   if (!isObject(remove) || typeof remove['property'] !== 'string') delete data['remove'];
   return true;
 }
 
-function cleanAdopted(data: Record<string, unknown>, page: Page): boolean {
+function cleanAdopted(data: Record<string, unknown>, assets: Assets, page: Page): boolean {
   const ids = data['styleIds'];
   data['styleIds'] = Array.isArray(ids) ? ids.filter(isIndex).slice(0, LIMITS.attributes) : [];
   data['styles'] = objects(data['styles']).filter((style) => {
-    style['rules'] = cleanRuleList(style['rules'], page);
+    style['rules'] = cleanRuleList(style['rules'], assets, page);
     return isIndex(style['styleId']);
   });
   return true;

@@ -66,14 +66,17 @@ export class Stage {
     box.className = 'scene';
     this.#root.append(box);
     const list = withoutLooseMetas([head ?? meta, ...events]);
-    const inner = this.#build(list, box);
     const old = this.#scene;
-    this.#scene = { inner, box };
+    this.#scene = { inner: this.#build(list, box, true), box };
     try {
-      inner.pause(last.timestamp - (list[0]?.timestamp ?? 0) + 1);
+      this.#scene.inner.pause(last.timestamp - (list[0]?.timestamp ?? 0) + 1);
     } catch {
-      // One bad event must not cost the page: apply the rest one at a time.
+      // One bad event must not cost the page: apply all of them one at a time, to a page without the half-made tree
+      // that the replayer keeps while it runs ahead.
       this.problems++;
+      this.#scene.inner.destroy();
+      box.replaceChildren();
+      this.#scene = { inner: this.#build(list.slice(0, 2), box, false), box };
       for (const event of list) this.#cast(event);
     }
     if (old !== null) {
@@ -130,8 +133,9 @@ export class Stage {
     style.height = `${height}px`;
   }
 
-  #build(events: WireEvent[], box: HTMLElement): Inner {
-    const config = { root: box, mouseTail: false, showWarning: false, showDebug: false, triggerFocus: false };
+  #build(events: WireEvent[], box: HTMLElement, useVirtualDom: boolean): Inner {
+    const quiet = { mouseTail: false, showWarning: false, showDebug: false, triggerFocus: false };
+    const config = { root: box, useVirtualDom, ...quiet };
     const list = events as unknown as ConstructorParameters<typeof Replayer>[0];
     // The base and one more are needed to build a replayer at all; a second base does no harm.
     const base = list[0];

@@ -46,6 +46,7 @@ enum Command {
         json: bool,
     },
     /// Show one recording and its figures, as JSON.
+    #[command(after_help = "Example:\n  reelcase show ID --data ./data | jq .click_count")]
     Show {
         /// The recording's id.
         id: String,
@@ -82,12 +83,16 @@ enum Command {
         files: Vec<PathBuf>,
     },
     /// Rebuild the catalog of a store from its objects.
+    #[command(after_help = "Example:\n  reelcase rebuild --data ./data")]
     Rebuild {
         /// The data directory; no server may hold it.
         #[arg(long)]
         data: PathBuf,
     },
-    /// Ask a running server what works and what does not.
+    /// Ask a running server what works and what does not. Exits with 1 where something does not.
+    #[command(
+        after_help = "Example:\n  REELCASE_TOKEN=$(cat data/secret) reelcase doctor --server http://127.0.0.1:8787"
+    )]
     Doctor {
         /// Where it runs.
         #[arg(long, default_value = "http://127.0.0.1:8787")]

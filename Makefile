@@ -3,10 +3,11 @@
 CARGO ?= cargo
 DATA ?= data
 LISTEN ?= 127.0.0.1:8787
+FUZZ_SECONDS ?= 30
 WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/index.html -type f 2>/dev/null)
 POSTHOG := crates/server/posthog-js
 
-.PHONY: run build web test test-deps test-rust test-web lint clean
+.PHONY: run build web test test-deps test-rust test-web fuzz lint clean
 
 ## Build everything and serve on the embedded store; prints the URL.
 run: build
@@ -33,7 +34,7 @@ $(POSTHOG)/dist/array.js.gz: $(POSTHOG)/version $(POSTHOG)/integrity $(POSTHOG)/
 	sh $(POSTHOG)/fetch.sh
 
 ## Install what the tests need, then run all of them.
-test: test-deps lint test-rust test-web
+test: test-deps lint test-rust test-web fuzz
 
 test-deps: web $(POSTHOG)/dist/array.js.gz
 	node web/e2e/clients.mjs
@@ -50,6 +51,10 @@ test-rust: web $(POSTHOG)/dist/array.js.gz
 test-web: web
 	cd web && npm test
 	node --test --test-concurrency=1 $$(find web/e2e -name '*.test.mjs')
+
+## Bytes that nobody thought of, for all that reads bytes of strangers; FUZZ_SECONDS for each target.
+fuzz:
+	fuzz/run.sh $(FUZZ_SECONDS)
 
 clean:
 	$(CARGO) clean

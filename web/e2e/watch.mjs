@@ -40,9 +40,10 @@ export async function startOf(request, server, id) {
   return Math.min(...blocks.filter(({ kind }) => kind === 'lines').map(({ start_ms }) => start_ms));
 }
 
-/** Makes the players of a page stop as soon as their first frame stands, as no person is quick enough to. */
-export function stopAtFirstFrame(page) {
-  return page.addInitScript(() => {
+/** A page in which players stop as soon as their first frame stands, as no person is quick enough to. */
+export async function openViewer(context) {
+  const page = await context.newPage();
+  await page.addInitScript(() => {
     const look = () => {
       const pause = document.querySelector('button[aria-label="Pause"]:enabled');
       if (pause === null) requestAnimationFrame(look);
@@ -50,9 +51,10 @@ export function stopAtFirstFrame(page) {
     };
     requestAnimationFrame(look);
   });
+  return page;
 }
 
-/** Opens the player at a time and waits until it has stopped there. */
+/** Opens the player at a time, in a page of `openViewer`, and waits until it has stopped there. */
 export async function openAt(page, server, id, offsetMs) {
   await page.goto(`${server.url}/recordings/${id}?t=${offsetMs / 1000}`);
   await page.waitForSelector('.player [aria-busy=false]');
@@ -61,10 +63,9 @@ export async function openAt(page, server, id, offsetMs) {
 
 /** Checks that the player shows at each moment what the page showed then. */
 export async function assertReplays(context, server, id, moments, prefix) {
-  const page = await context.newPage();
+  const page = await openViewer(context);
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
-  await stopAtFirstFrame(page);
   const start = await startOf(context.request, server, id);
   for (const { name, at, text } of moments) {
     await openAt(page, server, id, at - start);

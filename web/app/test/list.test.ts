@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { recordingFrom } from '../src/lib/decode';
 import { filtersFrom, listParams, NO_FILTERS, queryOf } from '../src/lib/filters';
 import { ago, bytes, duration, durationSpoken, pageOf, personName } from '../src/lib/format';
-import { appendPage, mergeFirstPage, newOnTop } from '../src/lib/merge';
+import { mergeFirstPage, newOnTop, pageAt } from '../src/lib/merge';
 import { npmSnippet, scriptSnippet } from '../src/lib/snippets';
 
 const row = (id: string, start_ms: number, click_count = 0) =>
@@ -40,14 +40,24 @@ describe('refreshing the list', () => {
     expect(ids(mergeFirstPage(loaded, { recordings: [], next: null }))).toBe('');
   });
 
-  test('a row on both pages is kept once', () => {
-    expect(ids(appendPage(loaded, { recordings: [row('a', 10), row('0', 5)], next: null }))).toBe(
-      'd c b a 0',
-    );
+  test('every row has its place on a page, whether the page is held or not', () => {
+    const pages = [
+      { cursor: null, rows: [], count: 2 },
+      { cursor: 'b', rows: null, count: 3 },
+    ];
+    expect([0, 1, 2, 4, 5].map((index) => pageAt(pages, index))).toEqual([
+      { page: 0, row: 0 },
+      { page: 0, row: 1 },
+      { page: 1, row: 0 },
+      { page: 1, row: 2 },
+      null,
+    ]);
   });
 
   test('only rows above the first known one are new', () => {
-    expect(newOnTop(loaded, { recordings: [row('f', 60), row('e', 50), row('d', 40)], next: null })).toBe(2);
+    expect(
+      newOnTop(loaded.recordings, { recordings: [row('f', 60), row('e', 50), row('d', 40)], next: null }),
+    ).toBe(2);
   });
 });
 

@@ -1,9 +1,17 @@
 import type { Recording, RecordingPage } from './types';
 
-/** The part of the list that is loaded, newest first, and where the rest goes on. */
+/** The part of the list that is laid under a fresh first page, newest first, and where the rest goes on. */
 export interface Loaded {
   readonly recordings: readonly Recording[];
   readonly next: string | null;
+}
+
+/** A page of the list. Its rows may have been let go; its place and length stay known. */
+export interface Page {
+  /** What to ask the server for it; null for the first page. */
+  readonly cursor: string | null;
+  readonly rows: readonly Recording[] | null;
+  readonly count: number;
 }
 
 /**
@@ -22,22 +30,26 @@ export function mergeFirstPage(loaded: Loaded, fresh: RecordingPage): Loaded {
   return { recordings: [...fresh.recordings, ...older], next: loaded.next };
 }
 
-/** Puts the following page below. A row that moved between the pages is kept once. */
-export function appendPage(loaded: Loaded, page: RecordingPage): Loaded {
-  const known = new Set(loaded.recordings.map(keyOf));
-  const added = page.recordings.filter((row) => !known.has(keyOf(row)));
-  return { recordings: [...loaded.recordings, ...added], next: page.next };
+/** The rows of the first page. */
+export function firstOf(pages: readonly Page[]): readonly Recording[] {
+  return pages[0]?.rows ?? [];
 }
 
-/** How many rows of `fresh` are newer than everything loaded. */
-export function newOnTop(loaded: Loaded, fresh: RecordingPage): number {
-  const known = new Set(loaded.recordings.map(keyOf));
-  let added = 0;
-  for (const row of fresh.recordings) {
-    if (known.has(keyOf(row))) break;
-    added += 1;
+/** On which page a row of the list is, and where on it. */
+export function pageAt(pages: readonly Page[], index: number): { page: number; row: number } | null {
+  let left = index;
+  for (const [page, { count }] of pages.entries()) {
+    if (left < count) return { page, row: left };
+    left -= count;
   }
-  return added;
+  return null;
+}
+
+/** How many rows of `fresh` are newer than everything known. */
+export function newOnTop(known: readonly Recording[], fresh: RecordingPage): number {
+  const keys = new Set(known.map(keyOf));
+  const at = fresh.recordings.findIndex((row) => keys.has(keyOf(row)));
+  return at === -1 ? fresh.recordings.length : at;
 }
 
 /** Two projects may hold a recording of the same id. */

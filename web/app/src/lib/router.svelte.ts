@@ -8,6 +8,8 @@ export type Route =
   | { readonly kind: 'unknown' };
 
 let current = $state.raw(readLocation());
+/** Whether the reader came here by Back, and so expects the page as it was left. */
+let cameBack = false;
 
 /** The page the address names. */
 export function route(): Route {
@@ -17,6 +19,11 @@ export function route(): Route {
 /** The address's query. Changes with every navigation. */
 export function query(): URLSearchParams {
   return new URLSearchParams(current.query);
+}
+
+/** Whether the page that is shown was gone back to. */
+export function isReturn(): boolean {
+  return cameBack;
 }
 
 /** Reads a path. A trailing slash makes no difference. */
@@ -37,6 +44,7 @@ export function routeOf(path: string): Route {
 /** Goes to a path of the app. With `replace`, Back skips where we are now. */
 export function navigate(to: string, how: 'push' | 'replace' = 'push'): void {
   if (to === location.pathname + location.search) return;
+  if (how === 'push') cameBack = false;
   if (how === 'push') history.pushState(null, '', to);
   else history.replaceState(null, '', to);
   current = readLocation();
@@ -44,7 +52,10 @@ export function navigate(to: string, how: 'push' | 'replace' = 'push'): void {
 
 /** Follows the browser's Back and Forward and turns plain clicks on the app's own links into navigation. */
 export function startRouter(): () => void {
+  // The list knows better than the browser where it was: its rows are not all there when the browser looks.
+  history.scrollRestoration = 'manual';
   const onPop = () => {
+    cameBack = true;
     current = readLocation();
   };
   addEventListener('popstate', onPop);
@@ -63,6 +74,7 @@ function onClick(event: MouseEvent): void {
   if (link.hash !== '' || routeOf(link.pathname).kind === 'unknown') return;
   event.preventDefault();
   navigate(link.pathname + link.search);
+  cameBack = link.dataset['return'] !== undefined;
   scrollTo(0, 0);
 }
 

@@ -86,17 +86,15 @@ export class Loader {
     return this.#index.overlapping(from, to).every((block) => this.#entries.get(block.url)?.done === true);
   }
 
-  /** Loads the blocks of a stretch. `enough` is asked after each piece and may end the waiting early. */
-  async load(
-    from: number,
-    to: number,
-    window: string | null,
-    enough: () => boolean = () => false,
-  ): Promise<void> {
+  /**
+   * Loads the blocks of a stretch, of one window or of all. Resolves once everything up to `to` is there: of a block
+   * that goes on beyond it, the rest keeps coming.
+   */
+  async load(from: number, to: number, window: string | null): Promise<void> {
     for (;;) {
       const wanted = this.#wantedOf(from, to, window);
       try {
-        return await this.#loadAll(wanted, enough);
+        return await this.#loadAll(wanted, to);
       } catch (reason) {
         if (!(reason instanceof LoadError) || reason.kind !== 'missing') throw reason;
         // Blocks are merged into larger ones once a recording has ended: the new list has what the old one had.
@@ -163,7 +161,7 @@ export class Loader {
     );
   }
 
-  async #loadAll(wanted: readonly BlockInfo[], enough: () => boolean): Promise<void> {
+  async #loadAll(wanted: readonly BlockInfo[], to: number): Promise<void> {
     let ready = () => {};
     const early = new Promise<void>((done) => {
       ready = done;
@@ -173,9 +171,7 @@ export class Loader {
     const queue = [...wanted];
     const onPiece = () => {
       this.#options.onProgress();
-      if (!enough()) return;
-      queue.length = 0;
-      ready();
+      if (wanted.every((block) => this.#holdsUntil(block, to))) ready();
     };
     const lane = async () => {
       for (let block = queue.shift(); block !== undefined; block = queue.shift()) {
@@ -187,6 +183,13 @@ export class Loader {
     // What goes on loading after an early end reports its failure when it is asked for again.
     lanes.catch(() => {});
     this.#evict(wanted);
+  }
+
+  /** Lines of a block are in order of time, so one after `to` proves that none before it is missing. */
+  #holdsUntil(block: BlockInfo, to: number): boolean {
+    const entry = this.#entries.get(block.url);
+    if (entry === undefined) return false;
+    return entry.done || (entry.sorted && (entry.records.at(-1)?.at ?? 0) > to);
   }
 
   async #loadBlock(block: BlockInfo, onPiece: () => void): Promise<void> {

@@ -293,9 +293,7 @@ export class Player {
     let frame = index.keyframe(window, at) ?? at;
     let until = Math.max(at, frame + 1);
     for (;;) {
-      // What follows the position proves that everything up to it has arrived, also within a block.
-      const enough = () => this.#loader.events(window, until, until + 60_000).length > 0;
-      await this.#loader.load(frame - 1, until, window, enough);
+      await this.#loader.load(frame - 1, until, window);
       const events = fromSnapshot(this.#loader.events(window, frame - 5000, until));
       if (events.length > 0) return { events, until };
       // The snapshot is in a damaged block: the one before it shows at least how the page was.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -79,10 +80,13 @@ pub(crate) async fn export(data: &Path, id: &str, format: Format, path: &Path) -
 }
 
 /// `reelcase rebuild`.
-pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<()> {
-    let objects = Store::rebuild(data, "reelcase rebuild").await?;
-    eprintln!("rebuilt the catalog from {objects} objects");
-    Ok(())
+pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
+    let rebuilt = Store::rebuild(data, "reelcase rebuild").await?;
+    eprintln!("rebuilt the catalog from {} objects", rebuilt.entered);
+    for object in &rebuilt.set_aside {
+        eprintln!("damaged: object {object} cannot be read and is set aside as *.damaged");
+    }
+    Ok(if rebuilt.set_aside.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints a recording as JSON, or as a row that a person reads.

@@ -171,7 +171,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         },
         Command::Convert(args) => return convert::convert(args),
         Command::Verify { files } => return file::verify(&files),
-        Command::Rebuild { data } => local::rebuild(&data).await?,
+        Command::Rebuild { data } => return local::rebuild(&data).await,
         Command::Doctor { server, token } => {
             return remote::Remote::new(Some(server), Some(token))?.doctor().await;
         }

@@ -9,9 +9,13 @@ use anyhow::Context;
 use clap::Args;
 use reelcase_server::{BoundServer, Secret, ServerOptions};
 use reelcase_store::{Store, StoreOptions, SystemClock};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::convert;
+
+/// Exit code after a second signal. Nothing is lost: no step of this program relies on being finished.
+const STOPPED_TWICE: i32 = 130;
 
 /// `reelcase serve`.
 #[derive(Debug, Args)]
@@ -62,9 +66,13 @@ pub(crate) struct OpenArgs {
 /// Serves a store until told to stop, then seals what waits.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     start_logging(args.log_json);
+    // The address comes first: a browser whose connection waits until the store is open loses nothing, and one that is
+    // refused gives up after some twenty seconds.
+    let listener = TcpListener::bind(args.listen).await;
     let options = StoreOptions { command: "reelcase serve".to_owned(), ..StoreOptions::new(&args.data) };
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", args.data.display()))?;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
     let options = ServerOptions {
         listen: args.listen,
         secret: secret(&args)?,
@@ -75,7 +83,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         keep_all_events: args.keep_all_events,
         ..ServerOptions::default()
     };
-    run(options, store).await
+    run(options, listener, store).await
 }
 
 /// Serves files from a store that lasts as long as the command.
@@ -92,22 +100,32 @@ pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
     }
     let options = StoreOptions { command: "reelcase open".to_owned(), ..StoreOptions::new(dir.path()) };
     let store = Store::open(options, Arc::new(SystemClock)).await?;
-    run(ServerOptions { listen: args.listen, ..ServerOptions::default() }, store).await
+    let listener = TcpListener::bind(args.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+    run(ServerOptions { listen: args.listen, ..ServerOptions::default() }, listener, store).await
 }
 
-async fn run(options: ServerOptions, store: Arc<Store>) -> anyhow::Result<()> {
-    let server = BoundServer::bind(options, Arc::clone(&store)).await?;
+async fn run(options: ServerOptions, listener: TcpListener, store: Arc<Store>) -> anyhow::Result<()> {
+    let server = BoundServer::on(listener, options, Arc::clone(&store))?;
     println!("Reelcase is ready: {}", server.login_url());
     std::io::stdout().flush()?;
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let told_to_stop = async move {
+    let mut told_to_stop = async move || {
         tokio::select! {
             _ = interrupted.recv() => {}
             _ = terminated.recv() => {}
         }
     };
-    server.serve(told_to_stop).await;
-    store.close().await?;
+    let (stop, stopping) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        told_to_stop().await;
+        let _ = stop.send(());
+        told_to_stop().await;
+        tracing::warn!("told to stop twice: what waits stays in the inbox and is sealed after the next start");
+        std::process::exit(STOPPED_TWICE);
+    });
+    server.serve(async { drop(stopping.await) }).await;
+    store.close().await.context("cannot seal what waits; it stays in the inbox until the next start")?;
     Ok(())
 }
 
@@ -129,14 +147,26 @@ fn secret(args: &ServeArgs) -> anyhow::Result<Option<Secret>> {
 fn kept_secret(path: &Path) -> anyhow::Result<Secret> {
     use std::os::unix::fs::OpenOptionsExt;
 
-    if let Ok(text) = std::fs::read_to_string(path) {
-        return Ok(Secret::new(&text)?);
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        kept => {
+            let kept = kept.map_err(anyhow::Error::from).and_then(|text| Ok(Secret::new(&text)?));
+            let hint = "hint: delete the file and another secret is made up";
+            return kept.with_context(|| format!("cannot use the secret in {}\n{hint}", path.display()));
+        }
     }
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes for a secret: {error}"))?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| writeln!(file, "{text}")).with_context(|| format!("cannot write {}", path.display()))?;
+    // Renamed when it is whole: a start that was cut short must not leave an empty secret to the next one.
+    let unfinished = path.with_extension("new");
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
+    let written = file.and_then(|mut file| {
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, path)
+    });
+    written.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Secret::new(&text)?)
 }
 

@@ -120,6 +120,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         ("reelcase_inbox_bytes_waiting", "Bytes in the inbox that wait to be sealed.", inbox.bytes_waiting),
         ("reelcase_inbox_disk_bytes", "Bytes the inbox takes on disk.", inbox.disk_bytes),
         ("reelcase_inbox_failing", "Whether the inbox cannot write.", u64::from(inbox.failing.is_some())),
+        ("reelcase_sealing_failing", "Whether uploads cannot be sealed.", u64::from(app.store.trouble().is_some())),
         ("reelcase_items_waiting", "Events that wait to be sealed.", items_waiting as u64),
         ("reelcase_body_bytes_left", "Bytes of bodies that may still come in.", app.budget.bytes_left() as u64),
     ]);

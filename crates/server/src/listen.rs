@@ -66,14 +66,18 @@ pub async fn serve(
 }
 
 impl BoundServer {
-    /// Checks the options and takes the address.
+    /// Takes the address and checks the options.
     pub async fn bind(options: ServerOptions, store: Arc<Store>) -> Result<Self, ServeError> {
+        let address = options.listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })?;
+        Self::on(listener, options, store)
+    }
+
+    /// Serves on an address that was taken already, for whoever opens the store while connections wait.
+    pub fn on(listener: TcpListener, options: ServerOptions, store: Arc<Store>) -> Result<Self, ServeError> {
         let listen = options.listen;
-        // The options are checked before the address is taken, so a refusal leaves nothing behind.
         let mut app = App::new(options, store, Arc::new(SystemClock))?;
-        let failed = |error| ServeError::Listen { address: listen, error };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        let address = listener.local_addr().map_err(|error| ServeError::Listen { address: listen, error })?;
         app.options.listen = address;
         Ok(Self { listener, address, app: Arc::new(app) })
     }

@@ -16,6 +16,7 @@
 //! the value itself.
 
 mod commit;
+mod damage;
 mod dump;
 mod persons;
 mod query;
@@ -116,7 +117,7 @@ pub trait Catalog: Send + Sync + 'static {
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The file is no database, or not a whole one. The recordings are safe in their objects.
-    #[error("the catalog is damaged: {reason}: {path}\nhint: stop the server and run `reelcase rebuild`")]
+    #[error("the catalog is damaged: {reason}: {path}\nhint: restart the server; it makes a new one from the objects")]
     Damaged {
         /// The database file.
         path: String,

@@ -239,6 +239,8 @@ pub struct InboxStats {
     pub batch_count: u64,
     /// Segments given up after a failed write or sync since the start.
     pub abandoned_count: u64,
+    /// Reads since the start that met a record which is not what was written.
+    pub corrupt_records: u64,
     /// Why the latest batch failed. `None` when it did not.
     pub failing: Option<InboxError>,
 }

@@ -5,6 +5,8 @@
 //! catalog only follows.** Every object names the uploads its blocks hold, so whatever is replayed after a crash is
 //! recognised and dropped. The modules are declared in the order an upload travels.
 
+pub mod abort;
+mod adopt;
 pub mod catalog;
 pub mod clock;
 pub mod export;
@@ -18,6 +20,7 @@ pub mod record;
 mod seal;
 pub mod store;
 
+pub use adopt::Adopted;
 pub use clock::{Clock, SystemClock};
 pub use record::{Accepted, ItemKind, ItemRef};
 pub use store::{AcceptError, Receipt, Store, StoreError, StoreOptions};

@@ -31,9 +31,9 @@ impl StoreLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder)?;
-                return Err(LockError::Held { holder: holder.trim().to_owned() });
+                let mut holder = Vec::new();
+                file.read_to_end(&mut holder)?;
+                return Err(LockError::Held { holder: String::from_utf8_lossy(&holder).trim().to_owned() });
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }

@@ -1,9 +1,13 @@
 //! The object store: where objects are, and when one counts as written.
 //!
 //! An object's id is `<store>/<sequence number>`; its path follows from that, so a listing of the bucket is enough to
-//! find everything. A local object is written under a temporary name, renamed, and then synced with its directories;
-//! the inbox keeps the uploads until that is done, so an object torn by a power cut is set aside and made again.
+//! find everything. An object is written once and never replaced: a write whose outcome is unknown may have been done,
+//! or may still be done later, and what it holds must not be lost to the next one. A local object is written and synced
+//! under a temporary name, renamed, and its directories are synced; the inbox keeps the uploads until all of that is
+//! done.
 
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,8 +15,11 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use reelcase_format::block::BlockHash;
 use reelcase_format::reel::{Index, IndexReader, ReelError, ReelLimits, Step};
+
+use crate::abort_point;
 
 /// How many sequence numbers share a directory, as a power of two.
 const DIRECTORY_BITS: u32 = 12;
@@ -30,6 +37,15 @@ pub enum ObjectError {
         /// What the store says.
         #[source]
         source: object_store::Error,
+    },
+    /// The disk refused. Trying again may help.
+    #[error("cannot write object {object}")]
+    Write {
+        /// The object's id.
+        object: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
     },
     /// The object's bytes are not what was written.
     #[error("object {object} is damaged")]
@@ -72,7 +88,7 @@ pub(crate) fn object_id(store_id: &str, seq: u64) -> String {
 impl Objects {
     /// Opens the objects below a local directory, creating it.
     pub(crate) fn local(dir: &Path) -> Result<Self, ObjectError> {
-        std::fs::create_dir_all(dir)?;
+        fs::create_dir_all(dir)?;
         let store = LocalFileSystem::new_with_prefix(dir).map_err(|source| ObjectError::Store {
             operation: "open",
             object: dir.display().to_string(),
@@ -81,30 +97,45 @@ impl Objects {
         Ok(Self { store: Arc::new(store), local_dir: Some(dir.to_owned()) })
     }
 
-    /// Writes an object. When this returns it is on stable storage.
+    /// Keeps objects in `store`, whose word that one is written is enough.
+    pub(crate) fn remote(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, local_dir: None }
+    }
+
+    /// Writes a new object. When this returns it is on stable storage. An error says nothing of whether it is there.
     pub(crate) async fn put(&self, id: &str, bytes: Vec<u8>) -> Result<(), ObjectError> {
         let path = path_of(id)?;
-        let put = self.store.put(&path, PutPayload::from(bytes)).await;
-        put.map_err(|source| ObjectError::Store { operation: "write", object: id.to_owned(), source })?;
+        let failed = |source| ObjectError::Store { operation: "write", object: id.to_owned(), source };
+        let Some(dir) = self.local_dir.clone() else {
+            let put = self.store.put_opts(&path, PutPayload::from(bytes), PutMode::Create.into()).await;
+            return put.map(drop).map_err(failed);
+        };
+        let written = tokio::task::spawn_blocking(move || write_durably(&dir, path.as_ref(), &bytes)).await;
+        written.map_err(io::Error::other)?.map_err(|source| ObjectError::Write { object: id.to_owned(), source })
+    }
+
+    /// Makes sure that the name of an object outlasts a power cut, where an earlier process may not have come to that.
+    pub(crate) async fn sync_name(&self, id: &str) -> Result<(), ObjectError> {
         let Some(dir) = self.local_dir.clone() else { return Ok(()) };
-        let synced = tokio::task::spawn_blocking(move || sync_file_and_directories(&dir, path.as_ref())).await;
-        synced.map_err(std::io::Error::other)??;
-        Ok(())
+        let path = path_of(id)?;
+        let synced = tokio::task::spawn_blocking(move || {
+            let file = dir.join(path.as_ref());
+            File::open(&file)?.sync_all()?;
+            sync_directories(&dir, &file)
+        });
+        Ok(synced.await.map_err(io::Error::other)??)
     }
 
     /// Reads `len` bytes of an object.
     pub(crate) async fn read(&self, id: &str, offset: u64, len: u64) -> Result<Bytes, ObjectError> {
-        let read = self.store.get_range(&path_of(id)?, offset..offset + len).await;
-        read.map_err(|source| ObjectError::Store { operation: "read", object: id.to_owned(), source })
-    }
-
-    /// Length of an object, `None` where there is none.
-    pub(crate) async fn stored_bytes(&self, id: &str) -> Result<Option<u64>, ObjectError> {
-        match self.store.head(&path_of(id)?).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(ObjectError::Store { operation: "find", object: id.to_owned(), source }),
+        let failed = |source| ObjectError::Store { operation: "read", object: id.to_owned(), source };
+        let bytes = self.store.get_range(&path_of(id)?, offset..offset + len).await.map_err(failed)?;
+        if bytes.len() as u64 != len {
+            // Cut on the way: that says nothing of the object.
+            let source = format!("{} of {len} bytes came", bytes.len()).into();
+            return Err(failed(object_store::Error::Generic { store: "object store", source }));
         }
+        Ok(bytes)
     }
 
     /// Reads an object's index.
@@ -122,6 +153,17 @@ impl Objects {
         }
     }
 
+    /// Whether every block that the index names has the bytes that were written.
+    pub(crate) async fn is_whole(&self, id: &str, index: &Index) -> Result<bool, ObjectError> {
+        for entry in &index.blocks {
+            let frame = self.read(id, entry.offset, entry.head.stored_bytes).await?;
+            if BlockHash::of(&frame) != entry.head.hash {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Sets a damaged object aside, under a name that no listing takes for an object.
     pub(crate) async fn set_aside(&self, id: &str) -> Result<(), ObjectError> {
         let path = path_of(id)?;
@@ -132,8 +174,27 @@ impl Objects {
 
     /// All objects, by sequence number.
     pub(crate) async fn list(&self) -> Result<Vec<Listed>, ObjectError> {
+        self.list_below(None).await
+    }
+
+    /// The objects of a store from a sequence number on. Costs the directories that may hold them, not the store.
+    pub(crate) async fn list_from(&self, store_id: &str, seq: u64) -> Result<Vec<Listed>, ObjectError> {
+        let failed = |source| ObjectError::Store { operation: "list", object: store_id.to_owned(), source };
+        let store_dir = ObjectPath::from(store_id);
+        let directories = self.store.list_with_delimiter(Some(&store_dir)).await.map_err(failed)?.common_prefixes;
+        let first = format!("{:013x}", seq >> DIRECTORY_BITS);
+        let mut listed = Vec::new();
+        for directory in directories.iter().filter(|path| path.filename().is_some_and(|name| name >= first.as_str())) {
+            listed.extend(self.list_below(Some(directory)).await?);
+        }
+        listed.retain(|object| object.seq >= seq);
+        listed.sort();
+        Ok(listed)
+    }
+
+    async fn list_below(&self, directory: Option<&ObjectPath>) -> Result<Vec<Listed>, ObjectError> {
         let failed = |source| ObjectError::Store { operation: "list", object: "objects".to_owned(), source };
-        let metas: Vec<_> = self.store.list(None).try_collect().await.map_err(failed)?;
+        let metas: Vec<_> = self.store.list(directory).try_collect().await.map_err(failed)?;
         let mut listed: Vec<_> = metas
             .iter()
             .filter_map(|meta| {
@@ -164,11 +225,40 @@ fn id_of(path: &str) -> Option<(u64, String)> {
     Some((seq, object_id(store_id, seq)))
 }
 
-fn sync_file_and_directories(dir: &Path, path: &str) -> std::io::Result<()> {
+/// Writes a new file so that its name stands for all of its bytes, whenever the power goes.
+fn write_durably(dir: &Path, path: &str, bytes: &[u8]) -> io::Result<()> {
     let file = dir.join(path);
-    std::fs::File::open(&file)?.sync_all()?;
-    let below = file.ancestors().skip(1).take_while(|directory| directory.starts_with(dir));
-    below.into_iter().try_for_each(|directory| std::fs::File::open(directory)?.sync_all())
+    if file.try_exists()? {
+        // An earlier write that was said to have failed. What it holds is entered before this one is made again.
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let unfinished = file.with_extension("new");
+    if let Err(error) = write_and_sync(&unfinished, bytes) {
+        // A full disk gets the room back; after a failed sync nothing can be said of these bytes anyway.
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    abort_point!("object.written");
+    fs::rename(&unfinished, &file)?;
+    abort_point!("object.renamed");
+    sync_directories(dir, &file)?;
+    abort_point!("object.synced");
+    Ok(())
+}
+
+fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Syncs the directories from that of `file` up to `dir`.
+fn sync_directories(dir: &Path, file: &Path) -> io::Result<()> {
+    let mut above = file.ancestors().skip(1).take_while(|directory| directory.starts_with(dir));
+    above.try_for_each(|directory| File::open(directory)?.sync_all())
 }
 
 #[cfg(test)]

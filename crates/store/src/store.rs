@@ -5,26 +5,26 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reelcase_format::block::{BlockHead, BlockKind, BlockLimits, decode_block};
+use object_store::ObjectStore;
+use reelcase_format::block::{BlockHead, BlockLimits, decode_block};
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::limits::Limits;
-use reelcase_format::line::lines;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use crate::catalog::{
-    BlockRow, Catalog, CatalogCommit, CatalogError, DropCount, ObjectKind, ObjectRow, PersonChange, SqliteCatalog,
-};
+use crate::abort_point;
+use crate::adopt::{self, Adopted};
+use crate::catalog::{BlockRow, Catalog, CatalogError, DropCount, ObjectKind, ObjectRow, SqliteCatalog};
 use crate::clock::Clock;
-use crate::inbox::{DiskFiles, Inbox, InboxError, InboxOptions, Position};
+use crate::inbox::{DiskFiles, Files, Inbox, InboxError, InboxOptions, Position};
 use crate::lock::{LockError, StoreLock};
-use crate::objects::{Listed, ObjectError, Objects, object_id};
+use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{DueRule, Group, GroupKey, PendingIndex, Room};
-use crate::persons;
 use crate::record::{self, Accepted};
 use crate::seal::{self, Gathered};
 
@@ -32,6 +32,9 @@ use crate::seal::{self, Gathered};
 const SEAL_INFLATED_BYTES_MAX: u64 = 48 << 20;
 /// How often the sealer looks for what is due.
 const SEAL_TICK: Duration = Duration::from_millis(250);
+/// Objects that are entered before the store opens. With more, as after the loss of the catalog, it opens at once and
+/// enters them while it takes uploads.
+const ADOPT_BEFORE_OPENING_MAX: usize = 256;
 /// How long the sealer rests after the object store or the catalog refused.
 const SEAL_RETRY: Duration = Duration::from_secs(1);
 
@@ -150,8 +153,13 @@ pub struct Store {
     catalog: Arc<dyn Catalog>,
     objects: Objects,
     pending: Mutex<PendingIndex>,
-    /// Held while an object is made: there is one at a time. Holds its sequence number.
-    next_seq: tokio::sync::Mutex<u64>,
+    /// Held while an object is made: there is one at a time. Holds its sequence number; `None` when it is not known
+    /// whether the last one was written, or what an earlier process left is not entered yet.
+    next_seq: tokio::sync::Mutex<Option<u64>>,
+    /// Why nothing can be sealed. `None` while it can.
+    trouble: Mutex<Option<String>>,
+    /// The catalog does not know all objects yet.
+    is_catching_up: AtomicBool,
     watchers: Mutex<HashMap<GroupKey, Arc<Notify>>>,
     stopping: watch::Sender<bool>,
     sealer: Mutex<Option<JoinHandle<()>>>,
@@ -160,40 +168,96 @@ pub struct Store {
 
 impl Store {
     /// Opens a store, creating it where there is none. Takes what an earlier process left: objects the catalog does
-    /// not know are entered, uploads in the inbox wait to be sealed.
+    /// not know are entered, uploads in the inbox wait to be sealed. A damaged catalog is set aside and made anew.
     pub async fn open(options: StoreOptions, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StoreError> {
         let dir = options.dir.clone();
-        let unusable = |path: &Path| {
-            let path = path.display().to_string();
-            move |source| StoreError::Directory { path, source }
-        };
         std::fs::create_dir_all(&dir).map_err(unusable(&dir))?;
+        // Before anything is made or looked at, because another process may be at it.
         let lock = StoreLock::take(&dir.join("lock"), &options.command)?;
-        let store_id = read_or_make_id(&dir.join("store-id")).map_err(unusable(&dir.join("store-id")))?;
-        let catalog: Arc<dyn Catalog> = Arc::new(SqliteCatalog::open(dir.join("catalog.sqlite"))?);
         let objects = Objects::local(&dir.join("objects"))?;
-        let next_seq = adopt(&objects, catalog.as_ref(), &store_id).await?;
+        let inbox_dir = dir.join("inbox");
+        let files = DiskFiles::open(&inbox_dir).map_err(unusable(&inbox_dir))?;
+        Self::open_held(options, clock, lock, Arc::new(files), objects).await
+    }
+
+    /// Opens a store whose inbox and objects are not in its directory. Everything else is as in [`Store::open`].
+    pub async fn open_with(
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+        inbox: Arc<dyn Files>,
+        objects: Arc<dyn ObjectStore>,
+    ) -> Result<Arc<Self>, StoreError> {
+        std::fs::create_dir_all(&options.dir).map_err(unusable(&options.dir))?;
+        let lock = StoreLock::take(&options.dir.join("lock"), &options.command)?;
+        Self::open_held(options, clock, lock, inbox, Objects::remote(objects)).await
+    }
+
+    async fn open_held(
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+        lock: StoreLock,
+        files: Arc<dyn Files>,
+        objects: Objects,
+    ) -> Result<Arc<Self>, StoreError> {
+        let dir = options.dir.clone();
+        let store_id = adopt::store_id(&dir).map_err(unusable(&dir.join("store-id")))?;
+        let (catalog, replaced) = SqliteCatalog::open_or_replace(&dir.join("catalog.sqlite"))?;
+        if let Some(replaced) = replaced {
+            let (aside, reason) = (replaced.aside.display().to_string(), replaced.reason.clone());
+            tracing::error!(aside, reason, "the catalog was damaged; a new one is made from the objects");
+            replaced.carry_over(&catalog).await?;
+        }
         let mut pending = PendingIndex::default();
-        let now_ms = clock.now_ms();
-        let inbox = open_inbox(&dir.join("inbox"), options.inbox.clone(), &mut pending, now_ms)?;
+        let inbox = open_inbox(files, options.inbox.clone(), &mut pending, clock.now_ms())?;
         sync_names(&dir).map_err(unusable(&dir))?;
         let store = Arc::new(Self {
             options,
             clock,
             store_id,
             inbox: Arc::new(inbox),
-            catalog,
+            catalog: Arc::new(catalog),
             objects,
             pending: Mutex::new(pending),
-            next_seq: tokio::sync::Mutex::new(next_seq),
+            next_seq: tokio::sync::Mutex::new(None),
+            trouble: Mutex::default(),
+            is_catching_up: AtomicBool::new(false),
             watchers: Mutex::default(),
             stopping: watch::channel(false).0,
             sealer: Mutex::new(None),
             _lock: lock,
         });
+        store.take_over().await?;
         let task = tokio::spawn(run_sealer(Arc::clone(&store), store.stopping.subscribe()));
         *locked(&store.sealer) = Some(task);
         Ok(store)
+    }
+
+    /// Enters what an earlier process left, or leaves that to the sealer where it is much, or cannot be done now.
+    async fn take_over(&self) -> Result<(), StoreError> {
+        let mut next_seq = self.next_seq.lock().await;
+        let from = self.catalog.next_object_seq().await?;
+        match self.objects.list_from(&self.store_id, from).await {
+            Ok(left) if left.len() <= ADOPT_BEFORE_OPENING_MAX => *next_seq = Some(self.adopt().await?),
+            Ok(left) => {
+                self.is_catching_up.store(true, Ordering::Relaxed);
+                tracing::warn!(objects = left.len(), "the catalog is behind; it catches up while uploads are taken");
+            }
+            Err(error) => {
+                self.is_catching_up.store(true, Ordering::Relaxed);
+                tracing::warn!(error = &error as &dyn std::error::Error, "the objects cannot be listed yet");
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters the objects that the catalog does not know, and returns the next sequence number.
+    async fn adopt(&self) -> Result<u64, StoreError> {
+        let from = self.catalog.next_object_seq().await?;
+        let left = self.objects.list_from(&self.store_id, from).await?;
+        let is_waiting = |project: &ProjectKey, upload: &UploadId| self.pending().holds(project, upload);
+        adopt::enter_all(&self.objects, self.catalog.as_ref(), &left, &is_waiting).await?;
+        self.is_catching_up.store(false, Ordering::Relaxed);
+        Ok(left.last().map_or(from, |newest| newest.seq + 1))
     }
 
     /// Makes an upload durable. When this returns a receipt, what the client sent is on stable storage.
@@ -225,36 +289,38 @@ impl Store {
     }
 
     /// Seals what waits of one recording, so that its blocks are all there is.
-    pub async fn seal_recording(&self, project: &ProjectKey, id: &RecordingId) -> Result<(), StoreError> {
+    pub async fn seal_recording(self: &Arc<Self>, project: &ProjectKey, id: &RecordingId) -> Result<(), StoreError> {
         let key = GroupKey { project: project.clone(), recording: Some(id.clone()) };
         self.seal_picked(|_| vec![key]).await
     }
 
     /// Seals what waits of the recordings with this id, in whatever project.
-    pub async fn seal_id(&self, id: &RecordingId) -> Result<(), StoreError> {
-        let is_wanted = |key: &GroupKey| key.recording.as_ref() == Some(id);
+    pub async fn seal_id(self: &Arc<Self>, id: &RecordingId) -> Result<(), StoreError> {
+        let id = id.clone();
+        let is_wanted = move |key: &GroupKey| key.recording.as_ref() == Some(&id);
         self.seal_picked(|pending| pending.keys().into_iter().filter(is_wanted).collect()).await
     }
 
     /// Seals everything that waits.
-    pub async fn seal_all(&self) -> Result<(), StoreError> {
+    pub async fn seal_all(self: &Arc<Self>) -> Result<(), StoreError> {
         self.seal_picked(|pending| pending.keys()).await
     }
 
     /// Seals everything and ends the store's tasks. Later uploads fail.
-    pub async fn close(&self) -> Result<(), StoreError> {
+    pub async fn close(self: &Arc<Self>) -> Result<(), StoreError> {
         self.stopping.send_replace(true);
         let task = locked(&self.sealer).take();
         if let Some(task) = task {
             task.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?;
         }
-        self.seal_all().await?;
+        // What cannot be sealed stays in the inbox, which is to be closed all the same.
+        let sealed = self.seal_all().await;
         let inbox = Arc::clone(&self.inbox);
         tokio::task::spawn_blocking(move || inbox.close())
             .await
             .map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?;
         self.catalog.close().await?;
-        Ok(())
+        sealed
     }
 
     /// What exists and who is in it.
@@ -277,8 +343,18 @@ impl Store {
         (self.inbox.stats(), self.pending().item_count())
     }
 
+    /// Why nothing can be sealed at the moment. Uploads stay in the inbox meanwhile.
+    pub fn trouble(&self) -> Option<String> {
+        locked(&self.trouble).clone()
+    }
+
+    /// Whether the catalog does not know all objects yet: what it does not list may exist.
+    pub fn is_catching_up(&self) -> bool {
+        self.is_catching_up.load(Ordering::Relaxed)
+    }
+
     /// The blocks of a recording, nothing left waiting.
-    pub async fn blocks(&self, project: &ProjectKey, id: &RecordingId) -> Result<Vec<BlockRow>, StoreError> {
+    pub async fn blocks(self: &Arc<Self>, project: &ProjectKey, id: &RecordingId) -> Result<Vec<BlockRow>, StoreError> {
         self.seal_recording(project, id).await?;
         Ok(self.catalog.blocks(project, id).await?)
     }
@@ -307,27 +383,28 @@ impl Store {
         Arc::clone(watchers.entry(key).or_default())
     }
 
-    /// Enters every object of a store into an empty catalog. The store must not be open.
-    pub async fn rebuild(dir: &Path, command: &str) -> Result<u64, StoreError> {
+    /// Makes the catalog anew from the objects. The store must not be open.
+    pub async fn rebuild(dir: &Path, command: &str) -> Result<Adopted, StoreError> {
         let _lock = StoreLock::take(&dir.join("lock"), command)?;
         let path = dir.join("catalog.sqlite");
-        SqliteCatalog::delete(&path)
-            .map_err(|source| StoreError::Directory { path: path.display().to_string(), source })?;
-        let catalog = SqliteCatalog::open(path)?;
+        let (catalog, replaced) = SqliteCatalog::open_anew(&path)?;
+        let aside = replaced.aside.clone();
+        replaced.carry_over(&catalog).await?;
         let objects = Objects::local(&dir.join("objects"))?;
         let listed = objects.list().await?;
-        for object in &listed {
-            enter(&objects, &catalog, object).await?;
-        }
+        // Whether the newest was finished is for the next start to say, which knows what waits in the inbox.
+        let adopted = adopt::enter_all(&objects, &catalog, &listed, &|_, _| false).await?;
         catalog.close().await?;
-        Ok(listed.len() as u64)
+        SqliteCatalog::delete(&aside)
+            .map_err(|source| StoreError::Directory { path: aside.display().to_string(), source })?;
+        Ok(adopted)
     }
 
     /// Lays a `.reel` file into a new store's directory, to be entered when the store is opened. `number` counts the
     /// files from 0, and is the order in which they are entered.
     pub async fn place_object(dir: &Path, file: &Path, number: u64) -> Result<(), StoreError> {
         let unusable = |source| StoreError::Directory { path: file.display().to_string(), source };
-        let store_id = read_or_make_id(&dir.join("store-id")).map_err(unusable)?;
+        let store_id = adopt::store_id(dir).map_err(unusable)?;
         let bytes = tokio::fs::read(file).await.map_err(unusable)?;
         let objects = Objects::local(&dir.join("objects"))?;
         let id = object_id(&store_id, number);
@@ -354,42 +431,70 @@ impl Store {
         }
     }
 
-    async fn seal_due(&self) -> Result<(), StoreError> {
+    async fn seal_due(self: &Arc<Self>) -> Result<(), StoreError> {
         let rule = DueRule {
             age_first_ms: self.options.seal_age_first_ms,
             age_ms: self.options.seal_age_ms,
             record_bytes_max: self.options.seal_bytes,
             remember_ms: self.options.seal_age_ms * 4,
         };
-        self.seal_picked(|pending| pending.due(self.clock.now_ms(), &rule)).await
+        let clock = Arc::clone(&self.clock);
+        self.seal_picked(move |pending| pending.due(clock.now_ms(), &rule)).await
     }
 
     /// Seals the groups that `pick` names, in as many objects as their bytes need.
-    ///
+    async fn seal_picked(
+        self: &Arc<Self>,
+        pick: impl FnOnce(&mut PendingIndex) -> Vec<GroupKey> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let store = Arc::clone(self);
+        // A task of its own, because a reader that goes away must not take along what it made the store seal.
+        let sealing = tokio::spawn(async move {
+            let sealed = store.seal_each(pick).await;
+            *locked(&store.trouble) = sealed.as_ref().err().map(describe);
+            sealed
+        });
+        sealing.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?
+    }
+
     /// The lock is taken even when nothing waits: what another caller is sealing counts as waiting until it is done.
-    async fn seal_picked(&self, pick: impl FnOnce(&mut PendingIndex) -> Vec<GroupKey>) -> Result<(), StoreError> {
+    async fn seal_each(&self, pick: impl FnOnce(&mut PendingIndex) -> Vec<GroupKey>) -> Result<(), StoreError> {
         let mut next_seq = self.next_seq.lock().await;
-        let mut keys = VecDeque::from(pick(&mut self.pending()));
-        loop {
-            let taken = self.take_for_one_object(&mut keys);
+        if next_seq.is_none() {
+            *next_seq = Some(self.adopt().await?);
+        }
+        // One queue to begin with. Groups that failed together are tried again one by one, in queues of their own.
+        let mut queues = VecDeque::from([VecDeque::from(pick(&mut self.pending()))]);
+        let mut failed = None;
+        while let Some(keys) = queues.front_mut() {
+            let taken = self.take_for_one_object(keys);
             if taken.is_empty() {
-                return Ok(());
+                queues.pop_front();
+                continue;
             }
-            match self.seal_taken(&taken, *next_seq).await {
-                Ok(made) => {
-                    *next_seq += u64::from(made);
-                    self.release(taken);
-                }
+            match self.seal_taken(&taken, &mut next_seq).await {
+                Ok(()) => self.release(taken),
                 Err(error) => {
-                    let mut pending = self.pending();
-                    taken.into_iter().for_each(|(key, group)| pending.put_back(key, group));
-                    return Err(error);
+                    let tried: Vec<_> = taken.iter().map(|(key, _)| key.clone()).collect();
+                    self.put_back(taken);
+                    // An upload that cannot be read must not hold up those that can. Other errors are everybody's.
+                    let StoreError::Inbox(error) = error else { return Err(error) };
+                    keys.retain(|key| !tried.contains(key));
+                    if tried.len() > 1 {
+                        tried.into_iter().rev().for_each(|key| queues.push_front(VecDeque::from([key])));
+                    } else {
+                        failed = Some(StoreError::Inbox(error));
+                    }
                 }
             }
             // Readers that want one recording get their turn between two objects.
             drop(next_seq);
             next_seq = self.next_seq.lock().await;
+            if next_seq.is_none() {
+                *next_seq = Some(self.adopt().await?);
+            }
         }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Takes out groups, or the first part of a large one, until an object is full. Those that found no room stay in
@@ -408,12 +513,10 @@ impl Store {
         taken
     }
 
-    /// Makes, writes and enters one object. Returns false when everything in the groups was sealed before.
-    async fn seal_taken(&self, taken: &[(GroupKey, Group)], seq: u64) -> Result<bool, StoreError> {
+    /// Makes, writes and enters one object, unless everything in the groups was sealed before.
+    async fn seal_taken(&self, taken: &[(GroupKey, Group)], next_seq: &mut Option<u64>) -> Result<(), StoreError> {
         let fresh = self.without_sealed(taken).await?;
-        if fresh.is_empty() {
-            return Ok(false);
-        }
+        let Some(seq) = next_seq.filter(|_| !fresh.is_empty()) else { return Ok(()) };
         let (inbox, limits, now_ms) = (Arc::clone(&self.inbox), self.options.limits.clone(), self.clock.now_ms());
         let object = ObjectRow {
             seq,
@@ -428,8 +531,14 @@ impl Store {
             Ok::<_, StoreError>(seal::seal(gathered, object, &limits, now_ms)?)
         });
         let sealed = sealed.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))??;
+        abort_point!("seal.decoded");
+        // From here on an error does not say what was done. Whoever is next looks before it takes a number.
+        *next_seq = None;
         self.objects.put(&key, sealed.bytes).await?;
+        abort_point!("catalog.before_commit");
         self.catalog.commit(sealed.commit).await?;
+        abort_point!("catalog.committed");
+        *next_seq = Some(seq + 1);
         if !sealed.drops.is_empty() {
             let drops: Vec<_> = sealed
                 .drops
@@ -438,7 +547,7 @@ impl Store {
                 .collect();
             self.catalog.add_drops(&drops).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The groups without the uploads that an object holds already: retries, and what a crash left in the inbox.
@@ -457,12 +566,19 @@ impl Store {
         Ok(fresh)
     }
 
+    fn put_back(&self, taken: Vec<(GroupKey, Group)>) {
+        let mut pending = self.pending();
+        taken.into_iter().for_each(|(key, group)| pending.put_back(key, group));
+    }
+
     fn release(&self, taken: Vec<(GroupKey, Group)>) {
+        abort_point!("inbox.before_release");
         let now_ms = self.clock.now_ms();
         for (key, group) in taken {
             let done = self.pending().sealed(&key, &group.items, now_ms);
             done.into_iter().for_each(|position| self.inbox.release(position));
         }
+        abort_point!("inbox.released");
     }
 }
 
@@ -525,11 +641,14 @@ fn gather(inbox: &Inbox, groups: Vec<(GroupKey, Group)>) -> Result<Gathered, Inb
     Ok(gathered)
 }
 
-fn open_inbox(dir: &Path, options: InboxOptions, pending: &mut PendingIndex, now_ms: i64) -> Result<Inbox, StoreError> {
-    let files =
-        DiskFiles::open(dir).map_err(|source| StoreError::Directory { path: dir.display().to_string(), source })?;
+fn open_inbox(
+    files: Arc<dyn Files>,
+    options: InboxOptions,
+    pending: &mut PendingIndex,
+    now_ms: i64,
+) -> Result<Inbox, StoreError> {
     let mut useless = Vec::new();
-    let (inbox, recovery) = Inbox::open(Arc::new(files), options, |position, record| match record::decode(&record) {
+    let (inbox, recovery) = Inbox::open(files, options, |position, record| match record::decode(&record) {
         Ok((head, _)) if pending.insert(&head, position, now_ms) => {}
         Ok(_) => useless.push(position),
         Err(error) => {
@@ -541,54 +660,6 @@ fn open_inbox(dir: &Path, options: InboxOptions, pending: &mut PendingIndex, now
         tracing::warn!(?damage, "the inbox is damaged; what is readable is kept");
     }
     Ok(inbox)
-}
-
-/// Enters the objects that were written but not entered before the last process ended.
-async fn adopt(objects: &Objects, catalog: &dyn Catalog, store_id: &str) -> Result<u64, StoreError> {
-    let mut seq = catalog.next_object_seq().await?;
-    loop {
-        let id = object_id(store_id, seq);
-        let Some(stored_bytes) = objects.stored_bytes(&id).await? else { return Ok(seq) };
-        match enter(objects, catalog, &Listed { seq, id: id.clone(), stored_bytes }).await {
-            Ok(()) => seq += 1,
-            Err(StoreError::Object(ObjectError::Damaged { source, .. })) => {
-                // Torn by a power cut. Its uploads are still in the inbox, so it will be made again.
-                tracing::warn!(
-                    object = id,
-                    error = &source as &dyn std::error::Error,
-                    "an unfinished object is set aside"
-                );
-                objects.set_aside(&id).await?;
-                return Ok(seq);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Enters one object into the catalog, from its own bytes.
-async fn enter(objects: &Objects, catalog: &dyn Catalog, object: &Listed) -> Result<(), StoreError> {
-    let index = objects.index(&object.id, object.stored_bytes).await?;
-    let mut changes: Vec<PersonChange> = Vec::new();
-    for (ordinal, entry) in (0u32..).zip(&index.blocks) {
-        if entry.head.kind != BlockKind::Events {
-            continue;
-        }
-        let frame = objects.read(&object.id, entry.offset, entry.head.stored_bytes).await?;
-        let plain = decode_block(&frame, &entry.head, &BlockLimits::default());
-        let plain = plain.map_err(|source| StoreError::Block { object: object.id.clone(), block: ordinal, source })?;
-        changes.extend(lines(&plain).filter_map(|line| persons::change(&entry.head.project, line)));
-    }
-    let row = ObjectRow {
-        seq: object.seq,
-        key: object.id.clone(),
-        kind: ObjectKind::Batch,
-        stored_bytes: object.stored_bytes,
-        recording_count: 0,
-    };
-    let commit: CatalogCommit = seal::commit_of_index(&index, row, changes);
-    catalog.commit(commit).await?;
-    Ok(())
 }
 
 /// A block's head, as far as decoding needs it.
@@ -617,17 +688,13 @@ fn sync_names(dir: &Path) -> std::io::Result<()> {
     dir.parent().map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 
-fn read_or_make_id(path: &Path) -> std::io::Result<String> {
-    match std::fs::read_to_string(path) {
-        Ok(id) => Ok(id.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = uuid::Uuid::new_v4().simple().to_string();
-            let unfinished = path.with_extension("new");
-            std::fs::write(&unfinished, &id)?;
-            std::fs::File::open(&unfinished)?.sync_all()?;
-            std::fs::rename(&unfinished, path)?;
-            Ok(id)
-        }
-        Err(error) => Err(error),
-    }
+fn unusable(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.display().to_string();
+    move |source| StoreError::Directory { path, source }
+}
+
+/// An error with its causes, in one line.
+fn describe(error: &StoreError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -390,7 +390,7 @@ fn assert_damaged(path: &Path) {
     let error = SqliteCatalog::open(path).unwrap_err();
     assert!(matches!(error, CatalogError::Damaged { .. }), "{error}");
     let message = error.to_string();
-    assert!(message.contains("reelcase rebuild") && message.contains("catalog.sqlite"), "{message}");
+    assert!(message.contains("hint: restart the server") && message.contains("catalog.sqlite"), "{message}");
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, 
         scripts_check(&app).await,
         web_check(),
         inbox_check(&app),
+        sealing_check(&app),
         uploads_check(&app),
         drops_check(&app),
         catalog_check(&app).await,
@@ -84,7 +85,31 @@ fn inbox_check(app: &App) -> Check {
             message: format!("the inbox cannot write: {error}"),
             hint: Some("check the disk; clients keep their uploads and come back meanwhile".to_owned()),
         },
+        None if inbox.corrupt_records > 0 => Check {
+            name: "inbox",
+            state: CheckState::Fail,
+            message: format!("{} uploads in the inbox are not what was written, and lost", inbox.corrupt_records),
+            hint: Some("check the disk; the segments are kept as inbox/*.damaged".to_owned()),
+        },
         None => fine("inbox", format!("{items_waiting} events in {} bytes wait to be sealed", inbox.bytes_waiting)),
+    }
+}
+
+fn sealing_check(app: &App) -> Check {
+    match app.store.trouble() {
+        Some(trouble) => Check {
+            name: "sealing",
+            state: CheckState::Fail,
+            message: format!("uploads cannot be sealed: {trouble}"),
+            hint: Some("nothing is lost: they stay in the inbox until it works again".to_owned()),
+        },
+        None if app.store.is_catching_up() => Check {
+            name: "sealing",
+            state: CheckState::Warn,
+            message: "the catalog does not list all recordings yet".to_owned(),
+            hint: Some("it is made anew from the objects; wait, uploads are taken meanwhile".to_owned()),
+        },
+        None => fine("sealing", "what is due is sealed".to_owned()),
     }
 }
 
@@ -126,7 +151,7 @@ async fn catalog_check(app: &App) -> Check {
             name: "recordings",
             state: CheckState::Fail,
             message: format!("the catalog cannot be read: {error}"),
-            hint: Some("stop the server and run `reelcase rebuild`".to_owned()),
+            hint: Some("restart the server; it makes a new one from the objects".to_owned()),
         },
         Ok(None) => Check {
             name: "recordings",

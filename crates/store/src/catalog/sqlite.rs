@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     BlockRow, Catalog, CatalogCommit, CatalogError, Committed, DropCount, ListQuery, ObjectRow, Page, Person, Project,
-    RecordingRow, commit, dump, persons, query, rows,
+    RecordingRow, commit, damage, dump, persons, query, rows,
 };
 
 /// Each migration makes a file of its index's version one of the next.
@@ -128,7 +128,7 @@ impl SqliteCatalog {
         }));
         self.writer.send(job).await.map_err(|_| CatalogError::Closed)?;
         let changed = outcome.await.map_err(|_| CatalogError::Closed)?;
-        changed.map_err(|failure| explain(&self.path, failure))
+        changed.map_err(|failure| self.explain(failure))
     }
 
     /// Runs one transaction on a reader; all its statements see the same state.
@@ -149,9 +149,18 @@ impl SqliteCatalog {
             };
             let seen = in_transaction(&mut connection, TransactionBehavior::Deferred, look);
             readers.put(connection);
-            seen.map_err(|failure| explain(&path, failure))
+            Ok(seen)
         });
-        seen.await.map_err(|_| CatalogError::Closed)?
+        seen.await.map_err(|_| CatalogError::Closed)??.map_err(|failure| self.explain(failure))
+    }
+
+    /// Names the file; damage is remembered for the next start.
+    fn explain(&self, failure: Failure) -> CatalogError {
+        let error = explain(&self.path, failure);
+        if matches!(error, CatalogError::Damaged { .. }) {
+            damage::suspect(&self.path);
+        }
+        error
     }
 }
 

@@ -101,6 +101,11 @@ impl DiskFiles {
 
 impl Files for DiskFiles {
     fn create(&self, name: &str, file_bytes: u64) -> io::Result<Box<dyn FileHandle>> {
+        // Sealing is what makes room again, so the inbox stops taking it first: as much as it asks for stays free.
+        let room = rustix::fs::statvfs(&self.dir)?;
+        if room.f_bavail.saturating_mul(room.f_frsize) < file_bytes.saturating_mul(2) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(name))?;
         let zeroes = vec![0; ZERO_FILL_BYTES.min(usize::try_from(file_bytes).unwrap_or(ZERO_FILL_BYTES))];
         let mut offset = 0;

@@ -74,7 +74,7 @@ fn adopt_log(tracked: Tracked, shelf: &mut Shelf) {
         shelf.count_waiting(Position { segment: sequence, offset: *offset, len: *len });
     }
     if tracked.waiting.is_empty() {
-        let fate = if tracked.stage == Stage::Damaged { Fate::SetAside } else { Fate::Recycle };
+        let fate = if tracked.is_damaged { Fate::SetAside } else { Fate::Recycle };
         shelf.retired.push(Retired { sequence, role: Role::Log, file_bytes, fate });
     } else {
         shelf.segments.insert(sequence, tracked);
@@ -103,8 +103,8 @@ fn recover_segment(
     recovery.segment_count += u64::from(!waiting.is_empty() || !damage.is_empty());
     let is_damaged = damage.iter().any(|damage| damage.kind != DamageKind::Torn);
     recovery.damage.extend(damage);
-    let stage = if is_damaged { Stage::Damaged } else { Stage::Full };
-    Ok(Tracked { segment: Arc::new(Segment { sequence, segment_bytes, handle }), stage, waiting })
+    let segment = Arc::new(Segment { sequence, segment_bytes, handle });
+    Ok(Tracked { segment, stage: Stage::Full, waiting, is_damaged })
 }
 
 /// A stretch without a valid record, until it is known why.

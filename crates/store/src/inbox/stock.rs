@@ -16,6 +16,7 @@ use super::{
     record::{HEAD_BYTES, Head, Kind, Parsed},
     segment::{Role, Segment},
 };
+use crate::abort_point;
 
 /// How long after a failure the disk is tried again.
 const RETRY_MS: u64 = 250;
@@ -29,8 +30,6 @@ pub(super) enum Stage {
     Full,
     /// A write or sync failed. To be removed when nothing waits in it.
     Abandoned,
-    /// Found damaged at the start. To be set aside when nothing waits in it.
-    Damaged,
 }
 
 /// A segment with records, and where those lie that somebody waits for.
@@ -38,6 +37,8 @@ pub(super) struct Tracked {
     pub(super) segment: Arc<Segment>,
     pub(super) stage: Stage,
     pub(super) waiting: HashMap<u64, u32>,
+    /// What was written to it is not what it holds. To be set aside when nothing waits in it.
+    pub(super) is_damaged: bool,
 }
 
 /// What is to become of a file.
@@ -134,7 +135,12 @@ impl Stock {
         let mut has_tried = self.is_in_background;
         loop {
             if let Some(segment) = shelf.ready.take() {
-                let tracked = Tracked { segment: Arc::clone(&segment), stage: Stage::Open, waiting: HashMap::new() };
+                let tracked = Tracked {
+                    segment: Arc::clone(&segment),
+                    stage: Stage::Open,
+                    waiting: HashMap::new(),
+                    is_damaged: false,
+                };
                 shelf.segments.insert(segment.sequence, tracked);
                 self.changed.notify_all();
                 return Ok(segment);
@@ -209,7 +215,14 @@ impl Stock {
             {
                 Ok(body)
             }
-            _ => Err(InboxError::Corrupt { segment, offset }),
+            _ => {
+                let mut shelf = lock(&self.shelf);
+                if let Some(tracked) = shelf.segments.get_mut(&segment) {
+                    tracked.is_damaged = true;
+                }
+                shelf.totals.corrupt_records += 1;
+                Err(InboxError::Corrupt { segment, offset })
+            }
         }
     }
 
@@ -273,9 +286,9 @@ impl Stock {
         let fate = match tracked.stage {
             Stage::Open => return,
             _ if !tracked.waiting.is_empty() => return,
+            _ if tracked.is_damaged => Fate::SetAside,
             Stage::Full => Fate::Recycle,
             Stage::Abandoned => Fate::Remove,
-            Stage::Damaged => Fate::SetAside,
         };
         let file_bytes = tracked.segment.segment_bytes;
         shelf.segments.remove(&sequence);
@@ -298,6 +311,7 @@ impl Stock {
                 removed => removed,
             },
         };
+        abort_point!("inbox.recycled");
         let mut shelf = lock(&self.shelf);
         match done {
             Ok(()) if fate == Fate::Recycle && is_wanted => shelf.spares.push(sequence),

@@ -12,6 +12,7 @@ use super::{
     segment::Segment,
     stock::{Stage, Stock},
 };
+use crate::abort_point;
 
 /// Records are gathered into writes of about this size: large enough for the disk, small beside the queue.
 const STEP_BYTES: usize = 1 << 20;
@@ -167,9 +168,12 @@ impl Committer {
         let positions = open.layout(batch);
         let written = self.write(&open, batch, &positions);
         let sequence = open.segment.sequence;
+        abort_point!("inbox.written");
         match written.and_then(|()| open.segment.handle.sync_data().map_err(InboxError::disk("sync a segment"))) {
             Ok(()) => {
+                abort_point!("inbox.synced");
                 self.stock.register(sequence, &positions);
+                abort_point!("inbox.registered");
                 let end = positions.last().map_or(open.synced_bytes, |last| last.offset + span_bytes(last.len));
                 self.open = Some(Open { synced_bytes: end, ..open });
                 Ok(positions)
@@ -211,6 +215,7 @@ impl Committer {
         let marked = write_all(handle, open.synced_bytes, &bytes).and_then(|()| handle.sync_data());
         let stage = if marked.is_ok() { Stage::Full } else { Stage::Abandoned };
         self.stock.finish(open.segment.sequence, stage);
+        abort_point!("inbox.rolled");
     }
 }
 

@@ -162,7 +162,7 @@ pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<()
     if app.store.catalog().project(key).await?.is_none() {
         if app.store.is_catching_up() && !app.options.accepts_any_key() {
             // Its project may be one of those that are not entered yet, and a refusal would be for good.
-            return Err(Failure::Busy { retry_after_s: 5 });
+            return Err(Failure::Busy { what: "the catalog is being made anew", retry_after_s: 5 });
         }
         let made = is_known().map_or(0, |(_, count)| count);
         if !app.options.accepts_any_key() || made >= PROJECTS_MADE_MAX {

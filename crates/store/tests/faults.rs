@@ -12,7 +12,7 @@ use std::time::Duration;
 use reelcase_store::inbox::sim::{Chance, Fault, Operation, SimFiles, Trouble};
 use reelcase_store::{AcceptError, Store};
 use world::objects::FaultyObjects;
-use world::{Ledger, for_seeds, killed, open, options, size};
+use world::{Ledger, directory, for_seeds, killed, open, options, size};
 
 const LIVES_PER_SEED: usize = 3;
 const STEPS_PER_LIFE: usize = 14;
@@ -56,7 +56,7 @@ async fn settle(store: &Arc<Store>, ledger: &Ledger, seed: u64) {
 #[test]
 fn failing_object_store_loses_and_doubles_nothing() {
     for_seeds(size("REELCASE_OBJECT_FAULT_SEEDS", 200), |seed| {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         let (mut chance, mut ledger) = (Chance::new(seed), Ledger::default());
         let (files, objects) = (SimFiles::new(seed), FaultyObjects::new(seed));
         for _ in 0..LIVES_PER_SEED {
@@ -78,7 +78,7 @@ fn failing_object_store_loses_and_doubles_nothing() {
 #[test]
 fn power_cuts_lose_and_double_nothing() {
     for_seeds(size("REELCASE_POWER_CUT_SEEDS", 200), |seed| {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         let (mut chance, mut ledger) = (Chance::new(seed), Ledger::default());
         let (mut files, objects) = (SimFiles::new(seed), FaultyObjects::new(seed));
         for life in 0..LIVES_PER_SEED {
@@ -135,7 +135,7 @@ fn bring_catalog_back(dir: &Path, life: usize) {
 
 #[tokio::test]
 async fn backlog_is_bounded_while_the_object_store_is_away_and_gone_when_it_is_back() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     let (files, objects) = (SimFiles::new(1), FaultyObjects::new(1));
     let (mut ledger, mut chance) = (Ledger::default(), Chance::new(1));
     let store = open(dir.path(), &files, &objects).await;
@@ -161,7 +161,7 @@ async fn backlog_is_bounded_while_the_object_store_is_away_and_gone_when_it_is_b
 
 #[tokio::test]
 async fn upload_that_the_disk_will_not_give_back_holds_up_no_other() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = directory();
     let (files, objects) = (SimFiles::new(1), FaultyObjects::new(1));
     let (mut ledger, mut chance) = (Ledger::default(), Chance::new(1));
     let store = open(dir.path(), &files, &objects).await;

@@ -14,7 +14,7 @@ const ADDRESS = new RegExp(`\\s*(?:(${STRING})|((?:[^)"'\\s\\\\]|\\\\[\\s\\S])*)
 const WORTH_A_LOOK = /url|src|image|@|\\/i;
 const NOTHING = 'data:,';
 
-function unescape(text: string): string {
+function unescaped(text: string): string {
   return text.replace(/\\(?:([0-9a-fA-F]{1,6})\s?|([\s\S]))/g, (_all, hex?: string, char?: string) => {
     const code = Number.parseInt(hex ?? '', 16);
     return hex === undefined ? (char ?? '') : code <= 0x10ffff ? String.fromCodePoint(code) : '\ufffd';
@@ -44,23 +44,23 @@ export function withoutAddresses(css: string): string {
     const start = match.index;
     const first = token[0] ?? '';
     if (first === '"' || first === "'") {
-      if (depth >= texts && !isLocal(unescape(token.slice(1, -1))))
+      if (depth >= texts && !isLocal(unescaped(token.slice(1, -1))))
         replace(start, TOKEN.lastIndex, `"${NOTHING}"`);
     } else if (first === ')') {
       if (--depth < texts) texts = Number.POSITIVE_INFINITY;
     } else if (first === '@') {
-      if (unescape(token).toLowerCase() !== '@import') continue;
+      if (unescaped(token).toLowerCase() !== '@import') continue;
       const end = endOfImport(css, TOKEN.lastIndex);
       replace(start, end, '');
       TOKEN.lastIndex = end;
     } else if (token.endsWith('(')) {
-      const name = unescape(token.slice(0, -1)).toLowerCase();
+      const name = unescaped(token.slice(0, -1)).toLowerCase();
       if (name === 'url') {
         ADDRESS.lastIndex = TOKEN.lastIndex;
         const [all, quoted, bare] = ADDRESS.exec(css) ?? [''];
         const end = TOKEN.lastIndex + all.length;
         const address = quoted === undefined ? (bare ?? '') : quoted.slice(1, -1);
-        if (!isLocal(unescape(address))) replace(start, end, `url("${NOTHING}")`);
+        if (!isLocal(unescaped(address))) replace(start, end, `url("${NOTHING}")`);
         TOKEN.lastIndex = Math.max(end, TOKEN.lastIndex);
         continue;
       }

@@ -1,0 +1,43 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { build } from 'vite';
+
+const web = join(dirname(fileURLToPath(import.meta.url)), '..');
+const gzipKb = (path) => gzipSync(readFileSync(path), { level: 9 }).length / 1000;
+const isCode = (name) => /\.(js|css)$/.test(name);
+
+/** Everything a page loads to play a recording, the frame's document included. */
+export async function playerKb() {
+  const dir = mkdtempSync(join(tmpdir(), 'reelcase-size-'));
+  const page = join(dir, 'page');
+  const frame = join(dir, 'frame');
+  await build({
+    root: join(web, 'e2e/player/page'),
+    configFile: false,
+    logLevel: 'error',
+    plugins: [svelte({ configFile: join(web, 'svelte.config.js') })],
+    build: { outDir: page, emptyOutDir: true, modulePreload: { polyfill: false }, target: 'es2022' },
+  });
+  await build({
+    configFile: join(web, 'player/vite.config.ts'),
+    logLevel: 'error',
+    build: { outDir: frame },
+  });
+  const assets = readdirSync(join(page, 'assets')).filter(isCode);
+  const kb = assets.reduce(
+    (sum, name) => sum + gzipKb(join(page, 'assets', name)),
+    gzipKb(join(frame, 'frame.html')),
+  );
+  rmSync(dir, { recursive: true, force: true });
+  return kb;
+}
+
+/** The same of rrweb-player. */
+export function rrwebPlayerKb() {
+  const dist = join(web, 'node_modules/rrweb-player/dist');
+  return gzipKb(join(dist, 'rrweb-player.umd.min.cjs')) + gzipKb(join(dist, 'style.min.css'));
+}

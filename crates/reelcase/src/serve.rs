@@ -7,12 +7,17 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use reelcase_format::id::ProjectKey;
 use reelcase_server::{BoundServer, Secret, ServerOptions};
 use reelcase_store::{Store, StoreOptions, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::convert;
+
+mod limits;
+
+use limits::LimitArgs;
 
 /// Exit code after a second signal. Nothing is lost: no step of this program relies on being finished.
 const STOPPED_TWICE: i32 = 130;
@@ -29,6 +34,9 @@ pub(crate) struct ServeArgs {
     /// Let any well-formed project key record, creating its project. On by default on loopback only.
     #[arg(long, env = "REELCASE_ACCEPT_ANY_KEY")]
     accept_any_key: bool,
+    /// Create a project with this key, if there is none. May be given several times; in the environment, with commas.
+    #[arg(long = "project", env = "REELCASE_PROJECTS", value_name = "KEY", value_delimiter = ',')]
+    projects: Vec<ProjectKey>,
     /// What opens the recordings to people. Made up on loopback, and kept in DIR/secret.
     #[arg(long, env = "REELCASE_SECRET", hide_env_values = true, conflicts_with = "secret_file")]
     secret: Option<String>,
@@ -41,15 +49,17 @@ pub(crate) struct ServeArgs {
     /// Address under which browsers reach the server, where it differs from --listen.
     #[arg(long, env = "REELCASE_PUBLIC_URL")]
     public_url: Option<String>,
-    /// Folder of further posthog-js releases: FOLDER/VERSION/dist/*.js.
+    /// Folder of further posthog-js releases, one folder each: the npm package, its dist/, or the scripts themselves.
     #[arg(long, env = "REELCASE_STATIC_DIR")]
     static_dir: Option<PathBuf>,
-    /// Keep analytics events that belong to no recording, too.
+    /// Keep analytics events that belong to no recording, too. They are stored in the objects, as lines of their own.
     #[arg(long, env = "REELCASE_KEEP_ALL_EVENTS")]
     keep_all_events: bool,
     /// Log as JSON, one object a line.
     #[arg(long, env = "REELCASE_LOG_JSON")]
     log_json: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// `reelcase open`.
@@ -69,20 +79,23 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     // The address comes first: a browser whose connection waits until the store is open loses nothing, and one that is
     // refused gives up after some twenty seconds.
     let listener = TcpListener::bind(args.listen).await;
-    let options = StoreOptions { command: "reelcase serve".to_owned(), ..StoreOptions::new(&args.data) };
+    let mut options = StoreOptions { command: "reelcase serve".to_owned(), ..StoreOptions::new(&args.data) };
+    args.limits.apply_to_store(&mut options)?;
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", args.data.display()))?;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
-    let options = ServerOptions {
+    let mut options = ServerOptions {
         listen: args.listen,
         secret: secret(&args)?,
         accept_any_key: args.accept_any_key.then_some(true),
+        projects: args.projects,
         path_prefix: args.path_prefix,
         public_url: args.public_url,
         static_dir: args.static_dir,
         keep_all_events: args.keep_all_events,
         ..ServerOptions::default()
     };
+    args.limits.apply_to_server(&mut options);
     run(options, listener, store).await
 }
 

@@ -2,8 +2,10 @@
 //!
 //! The cookie holds a value derived from the secret, never the secret. Comparisons are between hashes and take the
 //! same time wherever they differ. A request that changes something and leans on the cookie must come from our own
-//! pages, because browsers attach cookies to anybody's forms.
+//! pages, because browsers attach cookies to anybody's forms. On loopback, a request that leans on the cookie must name
+//! this machine as its host, because anybody's domain can be made to point here.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -20,20 +22,27 @@ use crate::state::App;
 /// Name of the cookie that stands for the secret.
 pub(crate) const COOKIE_NAME: &str = "reelcase_session";
 
+/// How much of a host that is not ours is told.
+const HOST_CHARACTERS_SHOWN: usize = 80;
+
 const COOKIE_AGE_S: u32 = 30 * 24 * 3_600;
 
 /// Checks requests against the secret without keeping it in comparable form.
 pub(crate) struct Access {
+    /// Whether only names of this machine are hosts of ours.
+    is_local: bool,
     secret_hash: blake3::Hash,
     cookie_hash: blake3::Hash,
     cookie: String,
 }
 
 impl Access {
-    pub(crate) fn new(secret: &Secret) -> Self {
+    /// `is_local` where the server is reached by no other name than loopback's.
+    pub(crate) fn new(secret: &Secret, is_local: bool) -> Self {
         let cookie = blake3::derive_key("reelcase 2026 session cookie", secret.expose().as_bytes());
         let cookie = blake3::Hash::from_bytes(cookie).to_hex().to_string();
         Self {
+            is_local,
             secret_hash: blake3::hash(secret.expose().as_bytes()),
             cookie_hash: blake3::hash(cookie.as_bytes()),
             cookie,
@@ -46,10 +55,11 @@ impl Access {
     }
 
     /// The `Set-Cookie` value that opens the API for this browser.
-    pub(crate) fn set_cookie(&self, is_https: bool) -> String {
+    pub(crate) fn set_cookie(&self, path_prefix: &str, is_https: bool) -> String {
         let secure = if is_https { "; Secure" } else { "" };
+        let path = if path_prefix.is_empty() { "/" } else { path_prefix };
         let Self { cookie, .. } = self;
-        format!("{COOKIE_NAME}={cookie}; Path=/; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Lax{secure}")
+        format!("{COOKIE_NAME}={cookie}; Path={path}; Max-Age={COOKIE_AGE_S}; HttpOnly; SameSite=Lax{secure}")
     }
 
     /// Lets a request through, or says why not.
@@ -60,8 +70,31 @@ impl Access {
         if !cookies(headers).any(|cookie| same(&self.cookie_hash, cookie)) {
             return Err(Failure::NoAccess);
         }
+        self.check_host(headers)?;
         if method.is_safe() || is_same_origin(headers) { Ok(()) } else { Err(Failure::CrossSite) }
     }
+}
+
+impl Access {
+    fn check_host(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if self.is_local && !is_loopback_name(host) {
+            return Err(Failure::WrongHost(host.chars().take(HOST_CHARACTERS_SHOWN).collect()));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a `Host` header, port or none, names this machine and nothing else.
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.to_ascii_lowercase().ends_with(".localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Middleware in front of the read API.
@@ -105,7 +138,7 @@ mod tests {
     use super::*;
 
     fn access() -> Access {
-        Access::new(&Secret::new("a-long-secret").unwrap())
+        Access::new(&Secret::new("a-long-secret").unwrap(), false)
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -113,7 +146,7 @@ mod tests {
     }
 
     fn cookie_of(access: &Access) -> String {
-        access.set_cookie(false).split(';').next().unwrap().to_owned()
+        access.set_cookie("", false).split(';').next().unwrap().to_owned()
     }
 
     #[test]
@@ -131,10 +164,26 @@ mod tests {
         let access = access();
         let cookie = cookie_of(&access);
         assert!(!cookie.contains("a-long-secret"));
-        assert!(access.set_cookie(true).ends_with("HttpOnly; SameSite=Lax; Secure"));
+        assert!(access.set_cookie("", true).ends_with("; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure"));
         let among_others = format!("theme=dark; {cookie}; x=y");
         assert!(access.check(&Method::GET, &headers(&[("cookie", &among_others)])).is_ok());
         assert!(access.check(&Method::GET, &headers(&[("cookie", "reelcase_session=a-long-secret")])).is_err());
+    }
+
+    #[test]
+    fn loopback_has_no_other_names() {
+        for ours in ["localhost:8787", "LOCALHOST", "app.localhost:1", "127.0.0.1:8787", "127.8.8.8", "[::1]:8787"] {
+            assert!(is_loopback_name(ours), "{ours}");
+        }
+        for other in ["", "evil.example:8787", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::2]"]
+        {
+            assert!(!is_loopback_name(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn below_a_prefix_the_cookie_is_for_the_prefix() {
+        assert!(access().set_cookie("/replay", false).contains("; Path=/replay;"));
     }
 
     #[test]

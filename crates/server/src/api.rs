@@ -10,7 +10,7 @@ mod recordings;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -87,10 +87,11 @@ pub(crate) async fn openapi_document() -> Response {
     ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }
 
-/// Keeps answers out of shared caches, unless the handler knows better.
+/// Keeps answers out of shared caches, unless the handler knows better, and from being taken for anything else.
 async fn unshared(request: Request, next: Next) -> Response {
     let mut reply = next.run(request).await;
     reply.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply
 }
 
@@ -114,17 +115,22 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
 
 /// Counts for Prometheus.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
-async fn metrics(State(app): State<Arc<App>>) -> Response {
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    let totals = app.drops.totals(app.store.catalog()).await?;
     let (inbox, items_waiting) = app.store.waiting();
-    let text = app.metrics.render(&[
-        ("reelcase_inbox_bytes_waiting", "Bytes in the inbox that wait to be sealed.", inbox.bytes_waiting),
-        ("reelcase_inbox_disk_bytes", "Bytes the inbox takes on disk.", inbox.disk_bytes),
-        ("reelcase_inbox_failing", "Whether the inbox cannot write.", u64::from(inbox.failing.is_some())),
-        ("reelcase_sealing_failing", "Whether uploads cannot be sealed.", u64::from(app.store.trouble().is_some())),
-        ("reelcase_items_waiting", "Events that wait to be sealed.", items_waiting as u64),
-        ("reelcase_body_bytes_left", "Bytes of bodies that may still come in.", app.budget.bytes_left() as u64),
-    ]);
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    let text = app.metrics.render(
+        totals,
+        &[
+            ("reelcase_inbox_bytes_waiting", "Bytes in the inbox that wait to be sealed.", inbox.bytes_waiting),
+            ("reelcase_inbox_disk_bytes", "Bytes the inbox takes on disk.", inbox.disk_bytes),
+            ("reelcase_inbox_failing", "Whether the inbox cannot write.", u64::from(inbox.failing.is_some())),
+            ("reelcase_sealing_failing", "Whether uploads cannot be sealed.", u64::from(app.store.trouble().is_some())),
+            ("reelcase_items_waiting", "Events that wait to be sealed.", items_waiting as u64),
+            ("reelcase_body_bytes_left", "Bytes of bodies that may still come in.", app.budget.bytes_left() as u64),
+            ("reelcase_inflated_bytes_left", "Bytes large uploads may inflate to.", app.inflating.bytes_left() as u64),
+        ],
+    );
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
 /// Finds a recording by id, whatever waits of it sealed first. Where two projects chose the same id, `project` says

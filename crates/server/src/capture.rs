@@ -17,7 +17,7 @@ use axum::http::header::{CONTENT_TYPE, USER_AGENT};
 use axum::response::{IntoResponse, Response};
 use reelcase_format::id::ProjectKey;
 use reelcase_format::upload::{DecodeError, INFLATED_BYTES};
-use reelcase_store::catalog::Project;
+use reelcase_store::catalog::{CatalogError, Project};
 use reelcase_store::{Accepted, ItemKind};
 use serde::Serialize;
 
@@ -72,6 +72,9 @@ pub(crate) async fn capture(app: &Arc<App>, request: Request) -> Result<Response
         }
         Err(failure) => {
             app.metrics.count_answer(failure.status().as_u16());
+            if failure.status().is_client_error() {
+                app.drops.count_upload(failure.code());
+            }
             tracing::debug!(%failure, "upload refused");
             Err(failure)
         }
@@ -168,8 +171,7 @@ pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<()
         if !app.options.accepts_any_key() || made >= PROJECTS_MADE_MAX {
             return Err(Failure::UnknownKey(key.clone()));
         }
-        let project = Project { key: key.clone(), name: key.to_string(), created_at_ms: now_ms };
-        app.store.catalog().create_project(project).await?;
+        create_project(app, key, now_ms).await?;
         tracing::info!("a new project key arrived and got its project");
     }
     if let Ok(mut keys) = app.known_keys.write() {
@@ -178,9 +180,15 @@ pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<()
     Ok(())
 }
 
+/// Makes the project of a key, if there is none.
+pub(crate) async fn create_project(app: &App, key: &ProjectKey, now_ms: i64) -> Result<(), CatalogError> {
+    let project = Project { key: key.clone(), name: key.to_string(), created_at_ms: now_ms };
+    app.store.catalog().create_project(project).await.map(drop)
+}
+
 fn count(app: &App, sorted: &Sorted, now_ms: i64) {
     for reason in &sorted.drops {
-        app.metrics.count_drop(reason);
+        app.drops.count_item(reason);
     }
     for item in sorted.by_project.values().flatten() {
         let kept = match item.kind {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use reelcase_format::id::ProjectKey;
 use reelcase_format::limits::Limits;
 
 use crate::capture::body;
@@ -25,6 +26,8 @@ pub struct ServerOptions {
     pub secret: Option<Secret>,
     /// Whether an unknown project key creates its project. `None` means: on loopback only.
     pub accept_any_key: Option<bool>,
+    /// Projects to create at the start, where there are none with these keys.
+    pub projects: Vec<ProjectKey>,
     /// Path below which a reverse proxy mounts the server, such as `/replay`; empty for none.
     pub path_prefix: String,
     /// Address under which browsers reach the server, where it differs from `listen`.
@@ -36,7 +39,7 @@ pub struct ServerOptions {
     /// Bytes that large uploads may inflate to at once, at least `limits.inflated_bytes_max`. Past it, they wait a
     /// little and are then asked to come back.
     pub inflated_bytes_in_flight_max: usize,
-    /// Folder of further posthog-js releases, `<folder>/<version>/dist/*.js`.
+    /// Folder of further posthog-js releases, each in `<folder>/<version>/` as the npm package, its `dist/`, or bare.
     pub static_dir: Option<PathBuf>,
     /// Whether analytics events that belong to no recording are kept too.
     pub keep_all_events: bool,
@@ -98,6 +101,7 @@ impl Default for ServerOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 8787)),
             secret: None,
             accept_any_key: None,
+            projects: Vec::new(),
             path_prefix: String::new(),
             public_url: None,
             limits: Limits::default(),

@@ -24,7 +24,11 @@ pub(crate) enum Failure {
     NoKey,
     #[error(transparent)]
     BadKey(IdError),
-    #[error("no project has the key {}", key_hint(.0))]
+    #[error(
+        "no project has the key {}; a key looks like phc_… and is created by `reelcase serve --project KEY`, or by its \
+         first upload with --accept-any-key",
+        key_hint(.0)
+    )]
     UnknownKey(ProjectKey),
     #[error("the characters of a project key here are letters, digits, _ and -")]
     BadKeyCharacters,
@@ -52,6 +56,8 @@ pub(crate) enum Failure {
     NoAccess,
     #[error("changes must come from this server's own pages")]
     CrossSite,
+    #[error("this server is not {0:?}: open it by its own address, or start it with --public-url")]
+    WrongHost(String),
     #[error("there is no such {0}")]
     NotFound(&'static str),
     #[error("{0}")]
@@ -78,6 +84,11 @@ impl Failure {
     /// A parameter of the API that is not what it should be.
     pub(crate) fn bad_parameter(error: impl std::fmt::Display) -> Self {
         Self::BadParameter(error.to_string())
+    }
+
+    /// Stable name of this failure.
+    pub(crate) fn code(&self) -> &'static str {
+        self.answer().1
     }
 
     /// The status of this failure.
@@ -108,6 +119,7 @@ impl Failure {
             Self::Catalog(error) => catalog_answer(error),
             Self::NoAccess => (S::UNAUTHORIZED, "no_access", None),
             Self::CrossSite => (S::FORBIDDEN, "cross_site", None),
+            Self::WrongHost(_) => (S::FORBIDDEN, "wrong_host", None),
             Self::NotFound(_) => (S::NOT_FOUND, "not_found", None),
             Self::BadParameter(_) => (S::BAD_REQUEST, "bad_parameter", None),
         }

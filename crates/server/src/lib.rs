@@ -9,6 +9,7 @@ pub mod api;
 mod capture;
 pub mod config;
 mod cors;
+mod drops;
 mod error;
 pub mod listen;
 mod metrics;

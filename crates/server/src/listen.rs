@@ -15,13 +15,16 @@ use axum::body::Body;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use reelcase_store::catalog::CatalogError;
 use reelcase_store::{Store, SystemClock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::Service;
 
+use crate::capture::create_project;
 use crate::config::{ConfigError, ServerOptions};
+use crate::drops::SAVE_EVERY;
 use crate::router::router;
 use crate::state::App;
 
@@ -37,6 +40,9 @@ pub enum ServeError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The projects that were asked for cannot be created.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -79,6 +85,9 @@ impl BoundServer {
         let mut app = App::new(options, store, Arc::new(SystemClock))?;
         let address = listener.local_addr().map_err(|error| ServeError::Listen { address: listen, error })?;
         app.options.listen = address;
+        for key in &app.options.projects {
+            create_project(&app, key, app.clock.now_ms()).await?;
+        }
         Ok(Self { listener, address, app: Arc::new(app) })
     }
 
@@ -100,6 +109,7 @@ impl BoundServer {
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(app.options.connections_max));
         let router = router(app.clone());
+        let saver = tokio::spawn(save_drops(app.clone()));
         loop {
             let accepted = tokio::select! {
                 () = &mut shutdown => break,
@@ -123,6 +133,20 @@ impl BoundServer {
             tracing::warn!(open = connections.len(), "closing connections that did not finish in time");
         }
         connections.shutdown().await;
+        if let Err(error) = saver.await {
+            tracing::warn!(%error, "cannot save the counts of what was dropped");
+        }
+    }
+}
+
+/// Saves what was dropped now and then, and once more at the end.
+async fn save_drops(app: Arc<App>) {
+    let mut is_over = false;
+    while !is_over {
+        is_over = tokio::time::timeout(SAVE_EVERY, app.stopped()).await.is_ok();
+        if let Err(error) = app.drops.save(app.store.catalog()).await {
+            tracing::warn!(%error, "cannot save the counts of what was dropped");
+        }
     }
 }
 

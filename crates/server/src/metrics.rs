@@ -3,18 +3,16 @@
 //! The sets of labels are closed: kinds, reasons and statuses are words of this program, so nothing a client sends can
 //! make a new series.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::drops::Totals;
 
 /// Everything counted, since the process started.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     /// Uploads by the first digit that matters: 200, 400, 401, 413, 503.
     answers: [AtomicU64; ANSWERS.len()],
-    /// Events not kept, by reason.
-    drops: Mutex<BTreeMap<&'static str, u64>>,
     pub(crate) body_bytes: AtomicU64,
     pub(crate) snapshots_kept: AtomicU64,
     pub(crate) events_kept: AtomicU64,
@@ -35,32 +33,22 @@ impl Metrics {
         self.answers[at].fetch_add(1, Relaxed);
     }
 
-    /// Counts one event that was not kept.
-    pub(crate) fn count_drop(&self, reason: &'static str) {
-        if let Ok(mut drops) = self.drops.lock() {
-            *drops.entry(reason).or_default() += 1;
-        }
-    }
-
-    /// Events that were not kept, by reason.
-    pub(crate) fn drops(&self) -> BTreeMap<&'static str, u64> {
-        self.drops.lock().map(|drops| drops.clone()).unwrap_or_default()
-    }
-
     /// Uploads answered with `status`.
     pub(crate) fn answers(&self, status: u16) -> u64 {
         let at = ANSWERS.iter().position(|known| *known == status);
         at.map_or(0, |at| self.answers[at].load(Relaxed))
     }
 
-    /// Every count as Prometheus text; `gauges` are further values that others know.
-    pub(crate) fn render(&self, gauges: &[(&str, &str, u64)]) -> String {
+    /// Every count as Prometheus text; `totals` and `gauges` are further values that others know.
+    pub(crate) fn render(&self, totals: Totals, gauges: &[(&str, &str, u64)]) -> String {
         let mut text = String::with_capacity(2_048);
         let answers =
             ANSWERS.iter().zip(&self.answers).map(|(status, count)| (status.to_string(), count.load(Relaxed)));
         family(&mut text, "reelcase_uploads_total", "Uploads by answer.", "status", answers);
-        let drops = self.drops().into_iter().map(|(reason, count)| (reason.to_owned(), count));
-        family(&mut text, "reelcase_items_dropped_total", "Events not kept, by reason.", "reason", drops);
+        let Totals { items, uploads } = totals;
+        let (refused, dropped) = ("Uploads refused for good, by reason.", "Events not kept, by reason.");
+        family(&mut text, "reelcase_uploads_refused_total", refused, "reason", uploads.into_iter());
+        family(&mut text, "reelcase_items_dropped_total", dropped, "reason", items.into_iter());
         let kept = [("snapshot", &self.snapshots_kept), ("event", &self.events_kept), ("person", &self.persons_kept)];
         let kept = kept.into_iter().map(|(kind, count)| (kind.to_owned(), count.load(Relaxed)));
         family(&mut text, "reelcase_items_kept_total", "Events kept, by kind.", "kind", kept);
@@ -97,14 +85,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_drop_reason_has_its_own_series() {
-        let metrics = Metrics::default();
-        metrics.count_drop("session_id_invalid");
-        metrics.count_drop("no_recording");
-        metrics.count_drop("no_recording");
-        assert_eq!(metrics.drops()["no_recording"], 2);
-        let text = metrics.render(&[("reelcase_inbox_bytes", "Bytes waiting.", 7)]);
+    fn every_reason_has_its_own_series() {
+        let items = [("session_id_invalid".to_owned(), 1), ("no_recording".to_owned(), 2)].into();
+        let totals = Totals { items, uploads: [("unknown_key".to_owned(), 3)].into() };
+        let text = Metrics::default().render(totals, &[("reelcase_inbox_bytes", "Bytes waiting.", 7)]);
         assert!(text.contains("reelcase_items_dropped_total{reason=\"session_id_invalid\"} 1"), "{text}");
+        assert!(text.contains("reelcase_uploads_refused_total{reason=\"unknown_key\"} 3"), "{text}");
         assert!(text.ends_with("reelcase_inbox_bytes 7\n"));
     }
 

@@ -74,7 +74,7 @@ async fn start(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Respon
     }
     let is_https = app.options.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
     let mut reply = redirect(&format!("{}/", app.options.path_prefix));
-    if let Ok(cookie) = HeaderValue::from_str(&app.access.set_cookie(is_https)) {
+    if let Ok(cookie) = HeaderValue::from_str(&app.access.set_cookie(&app.options.path_prefix, is_https)) {
         reply.headers_mut().insert(SET_COOKIE, cookie);
     }
     reply
@@ -122,6 +122,9 @@ async fn root_file(uri: Uri) -> Response {
 }
 
 fn file(path: &str, is_hashed: bool) -> Option<Response> {
+    if path.split(['/', '\\']).any(|part| part == "..") {
+        return None;
+    }
     let embedded = Web::get(path)?;
     let mut reply = bytes_of(embedded.data).into_response();
     let headers = reply.headers_mut();

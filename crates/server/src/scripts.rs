@@ -3,9 +3,14 @@
 //! Core and recorder of different releases may not fit together, so a versioned path is answered with that version or
 //! not at all. The client then asks again without the version, and gets the pinned release. What is not there is a real
 //! 404: a page in place of a script would count as loaded, and recording would silently not start.
+//!
+//! The folder has one folder for each release, `1.215.0` for instance, in which the scripts are looked for as npm packs
+//! them (`package/dist`), as the package has them (`dist`), and bare.
 
-use std::io::Read;
+use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Mutex;
 
 use axum::body::Bytes;
 use axum::http::header::{
@@ -13,7 +18,9 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use flate2::Compression;
 use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use rust_embed::RustEmbed;
 
 use crate::capture::query_value;
@@ -26,6 +33,15 @@ pub(crate) const PINNED_VERSION: &str = include_str!("../posthog-js/version").tr
 /// Longest script that is read from the folder of further releases.
 const SCRIPT_BYTES_MAX: u64 = 8 << 20;
 
+/// Where in the folder of a release its scripts may be.
+const PLACES: [&str; 3] = ["", "dist", "package/dist"];
+
+/// Scripts kept gzipped in memory, so that each is compressed once. More than this many start over.
+const PACKED_SCRIPTS_MAX: usize = 256;
+
+/// Scripts of the folder as they were packed: by release and file, with the hash of what was packed.
+pub(crate) type PackedScripts = Mutex<HashMap<(String, String), (blake3::Hash, Bytes)>>;
+
 /// The scripts of the pinned release, each as `<name>.gz`.
 #[derive(RustEmbed)]
 #[folder = "posthog-js/dist"]
@@ -36,7 +52,8 @@ struct Pinned;
 struct Found {
     bytes: Bytes,
     is_gzip: bool,
-    version: String,
+    /// Changes with the content.
+    tag: String,
 }
 
 /// Answers `/static/<file>` and `/static/<version>/<file>`.
@@ -60,6 +77,7 @@ pub(crate) async fn script(
         (None, None) => pinned(file),
     };
     let found = found.ok_or(Failure::NotFound("script"))?;
+    let found = if accepts(headers, "gzip") { packed(app, version, file, found).await } else { found };
     Ok(reply(found, version.is_some(), headers))
 }
 
@@ -97,7 +115,8 @@ fn pinned(file: &str) -> Option<Found> {
         std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
     };
-    Some(Found { bytes, is_gzip: true, version: PINNED_VERSION.to_owned() })
+    let tag = embedded.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Some(Found { bytes, is_gzip: true, tag })
 }
 
 async fn release(app: &App, version: &str, file: &str) -> Option<Found> {
@@ -106,9 +125,45 @@ async fn release(app: &App, version: &str, file: &str) -> Option<Found> {
     {
         return Some(found);
     }
-    let path = app.options.static_dir.as_ref()?.join(version).join("dist").join(file);
-    let bytes = read(&path).await?;
-    Some(Found { bytes, is_gzip: false, version: version.to_owned() })
+    let folder = app.options.static_dir.as_ref()?.join(version);
+    for place in PLACES {
+        if let Some(bytes) = read(&folder.join(place).join(file)).await {
+            let tag = blake3::hash(&bytes).to_hex().chars().take(16).collect();
+            return Some(Found { bytes, is_gzip: false, tag });
+        }
+    }
+    None
+}
+
+/// The script gzipped, for clients that take it so.
+async fn packed(app: &App, version: Option<&str>, file: &str, found: Found) -> Found {
+    if found.is_gzip {
+        return found;
+    }
+    let key = (version.unwrap_or_default().to_owned(), file.to_owned());
+    let hash = blake3::hash(&found.bytes);
+    let known = |packed: &HashMap<_, (blake3::Hash, Bytes)>| {
+        packed.get(&key).filter(|(of, _)| *of == hash).map(|(_, bytes)| bytes.clone())
+    };
+    let tag = found.tag.clone();
+    if let Some(bytes) = app.packed_scripts.lock().ok().and_then(|packed| known(&packed)) {
+        return Found { bytes, is_gzip: true, tag };
+    }
+    let plain = found.bytes.clone();
+    let Ok(Ok(bytes)) = app.heavy_work(move || gzip(&plain)).await else { return found };
+    if let Ok(mut packed) = app.packed_scripts.lock() {
+        if packed.len() >= PACKED_SCRIPTS_MAX {
+            packed.clear();
+        }
+        packed.insert(key, (hash, bytes.clone()));
+    }
+    Found { bytes, is_gzip: true, tag }
+}
+
+fn gzip(plain: &[u8]) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 3), Compression::default());
+    encoder.write_all(plain)?;
+    encoder.finish().map(Bytes::from)
 }
 
 /// The pinned release in place of one that is not there. Newer recorders mostly work with older cores.
@@ -128,7 +183,7 @@ async fn read(path: &Path) -> Option<Bytes> {
 }
 
 fn reply(found: Found, is_versioned: bool, request: &HeaderMap) -> Response {
-    let tag = format!("W/\"posthog-js-{}\"", found.version);
+    let tag = format!("W/\"{}\"", found.tag);
     let is_same = request.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let takes_gzip = accepts(request, "gzip");
     let mut reply = match (is_same, found.is_gzip, takes_gzip) {

@@ -11,8 +11,10 @@ use tokio::sync::{Semaphore, watch};
 use crate::access::Access;
 use crate::capture::Budget;
 use crate::config::{ConfigError, Secret, ServerOptions};
+use crate::drops::Drops;
 use crate::error::Failure;
 use crate::metrics::Metrics;
+use crate::scripts::PackedScripts;
 
 /// The running server, shared by all requests.
 pub struct App {
@@ -22,6 +24,7 @@ pub struct App {
     pub(crate) secret: Secret,
     pub(crate) access: Access,
     pub(crate) metrics: Metrics,
+    pub(crate) drops: Drops,
     /// Bytes of bodies that may still come into memory.
     pub(crate) budget: Budget,
     /// Bytes that large uploads may still inflate to, all together.
@@ -30,6 +33,8 @@ pub struct App {
     pub(crate) heavy: Semaphore,
     /// Projects seen to exist, so that an upload costs no catalog read. Projects are never deleted.
     pub(crate) known_keys: RwLock<HashSet<ProjectKey>>,
+    /// Scripts that were compressed before.
+    pub(crate) packed_scripts: PackedScripts,
     stopping: watch::Sender<bool>,
 }
 
@@ -39,12 +44,14 @@ impl App {
         let secret = options.settle()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
-            access: Access::new(&secret),
+            access: Access::new(&secret, options.listen.ip().is_loopback() && options.public_url.is_none()),
             budget: Budget::new(options.body_bytes_in_flight_max),
             inflating: Budget::new(options.inflated_bytes_in_flight_max),
             heavy: Semaphore::new(threads),
             known_keys: RwLock::default(),
+            packed_scripts: PackedScripts::default(),
             metrics: Metrics::default(),
+            drops: Drops::default(),
             stopping: watch::Sender::new(false),
             options,
             store,

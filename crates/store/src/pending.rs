@@ -1,6 +1,6 @@
 //! What waits in the inbox, by recording: where each event of an upload lies, and which uploads are waiting.
 //!
-//! Memory is some 150 bytes an event of the client protocol; [`PendingIndex::is_full`] bounds it.
+//! Memory is some 150 bytes an event of the client protocol; `StoreOptions::pending_items_max` bounds it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,9 +8,6 @@ use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 
 use crate::inbox::Position;
 use crate::record::{ItemKind, RecordHead};
-
-/// Most events of the client protocol that may wait. Beyond it uploads are answered 503.
-pub(crate) const PENDING_ITEMS_MAX: usize = 1_000_000;
 
 /// How much an upload inflates, where nobody counted.
 const GUESSED_RATIO: u64 = 8;
@@ -82,11 +79,6 @@ pub(crate) struct PendingIndex {
 }
 
 impl PendingIndex {
-    /// Whether no more can be taken in.
-    pub(crate) fn is_full(&self) -> bool {
-        self.item_count >= PENDING_ITEMS_MAX
-    }
-
     /// Whether the upload is durable and waiting.
     pub(crate) fn holds(&self, project: &ProjectKey, upload: &UploadId) -> bool {
         self.uploads.contains(&(project.clone(), *upload))

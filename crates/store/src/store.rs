@@ -42,6 +42,9 @@ pub struct StoreOptions {
     pub limits: Limits,
     /// The inbox.
     pub inbox: InboxOptions,
+    /// Events of the client protocol that may wait to be sealed, each taking some 150 bytes of memory. Beyond it
+    /// uploads are asked to come back.
+    pub pending_items_max: usize,
     /// A recording that is new, or comes back, is sealed this soon, ms.
     pub seal_age_first_ms: i64,
     /// A recording that goes on is sealed this often, ms.
@@ -58,6 +61,7 @@ impl StoreOptions {
             command: "reelcase".to_owned(),
             limits: Limits::default(),
             inbox: InboxOptions::default(),
+            pending_items_max: 1_000_000,
             seal_age_first_ms: 1_000,
             seal_age_ms: 10_000,
             seal_bytes: 4 << 20,
@@ -258,7 +262,7 @@ impl Store {
         let sent_items = upload.items.len();
         {
             let pending = self.pending();
-            if pending.is_full() {
+            if pending.item_count() >= self.options.pending_items_max {
                 return Err(AcceptError::Busy { retry_after_s: 5 });
             }
             let project = upload.project.clone();

@@ -9,6 +9,7 @@ use reelcase_store::catalog::ListQuery;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::drops::hint;
 use crate::error::Failure;
 use crate::state::App;
 use crate::{pages, scripts};
@@ -51,7 +52,7 @@ pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, 
         inbox_check(&app),
         sealing_check(&app),
         uploads_check(&app),
-        drops_check(&app),
+        drops_check(&app).await,
         catalog_check(&app).await,
     ];
     let ok = checks.iter().all(|check| check.state != CheckState::Fail);
@@ -133,15 +134,24 @@ fn uploads_check(app: &App) -> Check {
     Check { name: "uploads", state, message: format!("last upload kept {ago_s} s ago{refused}"), hint }
 }
 
-fn drops_check(app: &App) -> Check {
-    let drops = app.metrics.drops();
-    let listed: Vec<_> = drops.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    if drops.keys().all(|reason| *reason == "no_recording") {
-        let message = listed.first().cloned().unwrap_or_else(|| "none".to_owned());
-        return fine("dropped_events", message);
+async fn drops_check(app: &App) -> Check {
+    let totals = match app.drops.totals(app.store.catalog()).await {
+        Ok(totals) => totals,
+        Err(error) => {
+            let message = format!("the counts cannot be read: {error}");
+            return Check { name: "dropped_events", state: CheckState::Warn, message, hint: None };
+        }
+    };
+    let uploads = totals.uploads.iter().map(|(reason, count)| (reason, *count, "uploads"));
+    let items = totals.items.iter().map(|(reason, count)| (reason, *count, "events"));
+    let mut all: Vec<_> = uploads.chain(items).collect();
+    all.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    let listed: Vec<_> = all.iter().map(|(reason, count, what)| format!("{count} {what}: {reason}")).collect();
+    let message = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
+    match all.iter().find_map(|(reason, ..)| hint(reason)) {
+        None => fine("dropped_events", message),
+        hint => Check { name: "dropped_events", state: CheckState::Warn, message, hint: hint.map(str::to_owned) },
     }
-    let hint = Some("a client sends events that cannot be kept".to_owned());
-    Check { name: "dropped_events", state: CheckState::Warn, message: listed.join(", "), hint }
 }
 
 async fn catalog_check(app: &App) -> Check {

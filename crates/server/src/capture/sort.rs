@@ -11,14 +11,12 @@ use reelcase_format::upload::{Item, Wire, inflate, scan};
 use reelcase_store::{ItemKind, ItemRef};
 
 use crate::config::ServerOptions;
+use crate::drops::NO_RECORDING;
 use crate::error::Failure;
 
-/// Why an analytics event is not kept that belongs to no recording and says nothing of a person. The one reason that
-/// is nobody's mistake.
-const NO_RECORDING: &str = "no_recording";
-
-/// Analytics events that say who somebody is, kept even where they belong to no recording.
-const PERSON_EVENTS: [&str; 5] = ["$identify", "$create_alias", "$merge_dangerously", "$set", "$unset"];
+/// Analytics events that say who somebody is, or which group, kept even where they belong to no recording.
+const PERSON_EVENTS: [&str; 6] =
+    ["$identify", "$create_alias", "$merge_dangerously", "$set", "$unset", "$groupidentify"];
 
 /// What the request says of how its body is coded.
 #[derive(Debug, Clone, Default)]

@@ -1,0 +1,105 @@
+//! How connections begin, wait and end.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::site::{PATIENCE, SESSION, one_snapshot, parse, site, site_with, uuid};
+
+#[tokio::test]
+async fn a_request_whose_head_never_ends_is_cut_off() {
+    let site = site_with(|options| options.timeouts.head = Duration::from_millis(50)).await;
+    let mut stream = site.connect().await;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut reply = Vec::new();
+    // Without the timer this would wait for ever, and fail by the limit of the test.
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut reply)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_answered_503() {
+    let site = site_with(|options| options.timeouts.body_piece = Duration::from_millis(50)).await;
+    let mut stream = site.connect().await;
+    stream.write_all(b"POST /s/ HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[").await.unwrap();
+    let mut reply = Vec::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut reply)).await.unwrap().unwrap();
+    let reply = String::from_utf8(reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 503") && reply.to_lowercase().contains("retry-after"), "{reply}");
+}
+
+#[tokio::test]
+async fn shutdown_ends_idle_connections_and_returns() {
+    let site = site().await;
+    let (address, mut stream) = (site.address, site.connect().await);
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut first = [0; 15];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    site.stop().await;
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// How many slow clients there are. Each is a descriptor on both sides.
+const SLOW_CLIENTS: usize = 1_200;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_clients_that_dribble_keep_nobody_else_out() {
+    let site = site().await;
+    let mut slow = Vec::new();
+    for number in 0..SLOW_CLIENTS {
+        let mut stream = site.connect().await;
+        let head: &[u8] = match number % 3 {
+            0 => b"POST /s/ HTTP/1.1\r\nhost: x\r\nx-slow: ",
+            1 => b"POST /s/ HTTP/1.1\r\nhost: x\r\ncontent-length: 20000000\r\n\r\n[",
+            _ => b"POST /s/ HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n[\r\n",
+        };
+        stream.write_all(head).await.unwrap();
+        slow.push(stream);
+    }
+    for round in 0..3 {
+        for (number, stream) in slow.iter_mut().enumerate() {
+            let drop_of_it: &[u8] = if number % 3 == 2 { b"1\r\n \r\n" } else { b" " };
+            stream.write_all(drop_of_it).await.unwrap();
+        }
+        let upload = one_snapshot().replace(SESSION, &format!("beside-the-slow-{round}"));
+        site.keep(upload.replace(&uuid(1), &uuid(round))).await;
+    }
+    let metrics = site.metrics().await;
+    let open = metrics.lines().find_map(|line| line.strip_prefix("reelcase_connections_open ")).unwrap();
+    assert!(open.parse::<usize>().unwrap() > SLOW_CLIENTS, "{open}");
+    assert_eq!(site.recordings().await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_body_that_goes_on_too_long_is_answered_503() {
+    let site = site_with(|options| options.timeouts.body = Duration::from_millis(200)).await;
+    let mut stream = site.connect().await;
+    stream.write_all(b"POST /s/ HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
+    let (mut reading, mut writing) = stream.into_split();
+    let dribbling = tokio::spawn(async move {
+        while writing.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, reading.read_to_end(&mut answer)).await.unwrap();
+    dribbling.abort();
+    let reply = parse(&answer);
+    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "slow_body"));
+}
+
+#[tokio::test]
+async fn connections_past_the_limit_wait_until_another_one_ends() {
+    let site = site_with(|options| options.connections_max = 2).await;
+    let (first, _second) = (site.connect().await, site.connect().await);
+    let mut third = site.connect().await;
+    third.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let waiting = tokio::time::timeout(Duration::from_millis(200), third.read_to_end(&mut answer)).await;
+    assert!(waiting.is_err(), "it is not served yet");
+    drop(first);
+    tokio::time::timeout(PATIENCE, third.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(parse(&answer).status, StatusCode::OK);
+}

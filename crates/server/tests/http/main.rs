@@ -1,0 +1,19 @@
+//! The server as its clients meet it: a real one, over real sockets. One program, so that it is linked once.
+//!
+//! Where a test is named for something posthog-js does, the body is what that release of it sends; the browser itself
+//! is in `web/e2e`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod site;
+
+mod capture_config;
+mod capture_forms;
+mod capture_traps;
+mod connections;
+mod events_and_persons;
+mod hostile;
+mod limits;
+mod mobile;
+mod reading;
+mod web_surface;

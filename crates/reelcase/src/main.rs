@@ -30,7 +30,7 @@ enum Command {
     #[command(
         after_help = "Examples:\n  reelcase serve --data ./data\n  REELCASE_SECRET=… reelcase serve --data /var/lib/reelcase --listen 0.0.0.0:8787"
     )]
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     /// Watch files in the browser, without a store: .reel, and whatever `convert` reads.
     #[command(after_help = "Examples:\n  reelcase open 01a1fbdb.reel\n  reelcase open rrweb-events.json")]
     Open(serve::OpenArgs),
@@ -155,7 +155,7 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(args) => serve::serve(args).await?,
+        Command::Serve(args) => serve::serve(*args).await?,
         Command::Open(args) => serve::open(args).await?,
         Command::Ls { source, json } => match source.place.data {
             Some(data) => local::ls(&data, json).await?,

@@ -54,6 +54,37 @@ async fn a_recording_is_carried_away_verified_and_found_damaged() {
     assert!(report.contains("damaged: 0 recordings, 1 blocks, 2 events readable"), "{report}");
 }
 
+#[tokio::test]
+async fn limits_and_projects_are_settings_of_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = UPLOAD.len().to_string();
+    let server = Server::start_with(dir.path(), "127.0.0.1:0", &["--body-bytes-max", &bytes, "--project", "phc_mine"]);
+    let send = async |body: String| {
+        reqwest::Client::new().post(format!("{}/s/", server.url)).body(body).send().await.unwrap().status()
+    };
+    assert_eq!(send(UPLOAD.to_owned()).await, 200);
+    assert_eq!(send(format!("{UPLOAD} ")).await, 413);
+    let info = server.api("/api/info").await;
+    assert!(info["projects"].as_array().unwrap().iter().any(|project| project["key"] == "phc_mine"), "{info}");
+}
+
+#[test]
+fn limits_that_cannot_work_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    for (arguments, told) in [
+        (["--body-bytes-max", "1GiB"], "--body-bytes-max can be"),
+        (["--body-bytes-max", "20 elephants"], "unknown unit"),
+        (["--inflated-bytes-in-flight-max", "1MiB"], "inflated-bytes-in-flight-max must be at least"),
+        (["--project", "phx_personal"], "never a personal key"),
+    ] {
+        let mut command = reelcase();
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).arg("--data").arg(dir.path().join("store"));
+        let refused = command.output().unwrap();
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && message.contains(told), "{arguments:?}: {message}");
+    }
+}
+
 #[test]
 fn a_directory_without_a_store_is_named_with_a_hint() {
     let dir = tempfile::tempdir().unwrap();

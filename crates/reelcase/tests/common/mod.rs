@@ -35,7 +35,12 @@ impl Server {
 
     /// Starts on a fixed address.
     pub(crate) fn start_on(data: &Path, listen: &str) -> Self {
-        Self::spawn(reelcase().args(["serve", "--listen", listen, "--data"]).arg(data))
+        Self::start_with(data, listen, &[])
+    }
+
+    /// Starts with further arguments.
+    pub(crate) fn start_with(data: &Path, listen: &str, arguments: &[&str]) -> Self {
+        Self::spawn(reelcase().args(["serve", "--listen", listen, "--data"]).arg(data).args(arguments))
     }
 
     /// Opens files and waits until they are served.

@@ -119,7 +119,7 @@ pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
 }
 
 async fn run(options: ServerOptions, listener: TcpListener, store: Arc<Store>) -> anyhow::Result<()> {
-    let server = BoundServer::on(listener, options, Arc::clone(&store))?;
+    let server = BoundServer::on(listener, options, Arc::clone(&store)).await?;
     println!("Reelcase is ready: {}", server.login_url());
     std::io::stdout().flush()?;
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

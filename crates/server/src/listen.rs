@@ -76,11 +76,11 @@ impl BoundServer {
     pub async fn bind(options: ServerOptions, store: Arc<Store>) -> Result<Self, ServeError> {
         let address = options.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| ServeError::Listen { address, error })?;
-        Self::on(listener, options, store)
+        Self::on(listener, options, store).await
     }
 
     /// Serves on an address that was taken already, for whoever opens the store while connections wait.
-    pub fn on(listener: TcpListener, options: ServerOptions, store: Arc<Store>) -> Result<Self, ServeError> {
+    pub async fn on(listener: TcpListener, options: ServerOptions, store: Arc<Store>) -> Result<Self, ServeError> {
         let listen = options.listen;
         let mut app = App::new(options, store, Arc::new(SystemClock))?;
         let address = listener.local_addr().map_err(|error| ServeError::Listen { address: listen, error })?;

@@ -18,8 +18,12 @@ export const LIMITS = {
   sheetChars: 4 << 20,
   /** Characters of all style sheets together. */
   pageStyleChars: 16 << 20,
-  /** `use` elements that other `use` elements could draw again: a few dozen of these draw billions of shapes. */
-  nestedUses: 200,
+  /** Blocks inside each other in a style sheet. Browsers read them by recursion. */
+  sheetDepth: 100,
+  /** `use` elements that other `use` elements can draw again. Fifty of them can draw a billion shapes. */
+  nestedUses: 24,
+  /** Animations that run at once. */
+  animations: 300,
   fonts: 200,
   fontBytes: 4 << 20,
   /** Either side of the recorded window. */
@@ -33,7 +37,7 @@ export const LIMITS = {
   canvasPathPoints: 50_000,
   /** Characters of one text that is drawn. */
   canvasTextChars: 10_000,
-  /** Pixels of one picture that is drawn on a canvas. */
+  /** Pixels of one picture, in so far as its head tells. */
   picturePixels: 32 << 20,
 } as const;
 
@@ -49,6 +53,8 @@ export const LEFT_OUT = [
   'fonts',
   'viewport',
   'canvases',
+  'pictures',
+  'animations',
 ] as const;
 
 export type LeftOut = (typeof LEFT_OUT)[number];

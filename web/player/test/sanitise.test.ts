@@ -170,18 +170,46 @@ test('scripts are none in any spelling and name space', () => {
   }
 });
 
-test('a page has only so many nodes, levels and characters, and says which', () => {
-  const wide = Array.from({ length: 200_010 }, (_, i) => ({ type: 5, id: i + 10, textContent: '' }));
-  expect(left(snapshot(element(4, 'div', wide))).page.leftOut).toEqual(new Set(['nodes']));
+const levels = (count: number) => {
   let deep = element(100_000, 'div');
-  for (let i = 0; i < 10_000; i++) deep = element(100_001 + i, 'div', [deep]);
-  expect(left(snapshot(deep)).page.leftOut).toEqual(new Set(['depth']));
-  const long = { type: 3, id: 4, textContent: 'x'.repeat(2_000_000) };
-  expect(left(snapshot(long)).page.leftOut).toEqual(new Set(['text']));
-  const attributes = Object.fromEntries(Array.from({ length: 600 }, (_, i) => [`data-${i}`, '']));
-  expect(left(snapshot(element(4, 'div', [], { attributes }))).page.leftOut).toEqual(new Set(['attributes']));
-  const style = element(4, 'style', [], { attributes: { _cssText: 'a{}'.repeat(2_000_000) } });
-  expect(left(snapshot(style)).page.leftOut).toEqual(new Set(['styles']));
+  for (let i = 0; i < count; i++) deep = element(100_001 + i, 'div', [deep]);
+  return deep;
+};
+const comments = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ type: 5, id: i + 10, textContent: '' }));
+const sheet = (css: string) => element(4, 'style', [], { attributes: { _cssText: css } });
+const png = `data:image/png;base64,${btoa('\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\x01\0\0\0\x01\0\0\x01\0\0\0')}`;
+const crowded = Object.fromEntries(comments(600).map(({ id }) => [`d-${id}`, '']));
+const uses = (count: number, attributes: object) => {
+  const use = (id: number) => element(id, 'use', [], { isSVG: true, attributes: { href: '#a' } });
+  const all = Array.from({ length: count }, (_, i) => use(100 + i));
+  return element(4, 'svg', [element(5, 'g', all, { isSVG: true, attributes })], { isSVG: true });
+};
+
+test.each<[string, () => WireNode]>([
+  ['nodes', () => element(4, 'div', comments(200_010))],
+  ['depth', () => levels(1_000)],
+  ['text', () => ({ type: 3, id: 4, textContent: 'x'.repeat(2_000_000) })],
+  ['attributes', () => element(4, 'div', [], { attributes: crowded })],
+  ['styles', () => sheet('a{}'.repeat(2_000_000))],
+  ['styles', () => sheet('a{'.repeat(200))],
+  ['pictures', () => element(4, 'img', [], { attributes: { src: png } })],
+  ['shapes', () => uses(30, { id: 'b' })],
+])('a page has only so much: %s', { timeout: 120_000 }, (what, body) => {
+  expect([...left(snapshot(body())).page.leftOut]).toEqual([what]);
+});
+
+test('a picture that claims too much is none in a style sheet either', () => {
+  const event = snapshot(sheet(`a{background:url(${png})}`));
+  left(event);
+  expect(JSON.stringify(event)).not.toContain('base64');
+});
+
+test('drawings that nothing can draw again may draw others without end', () => {
+  expect(left(snapshot(uses(5_000, {}))).page.leftOut).toEqual(new Set());
+  const event = mutation({ attributes: [{ id: 5, attributes: { id: 'b' } }] });
+  expect(left(snapshot(uses(30, {})), event).page.leftOut).toEqual(new Set(['shapes']));
+  expect(event.data['attributes']).toEqual([{ id: 5, attributes: {} }]);
 });
 
 test('what goes away makes room again', () => {

@@ -1,6 +1,7 @@
-import { LIMITS } from '../limits.ts';
+import { type LeftOut, LIMITS } from '../limits.ts';
 import { withoutAddresses } from './css.ts';
 import { type Attributes, isObject } from './model.ts';
+import { pixelsOf } from './picture.ts';
 
 /**
  * Which attributes may reach the replayed page. Most attributes mean nothing to a browser, and style sheets select by
@@ -140,23 +141,27 @@ function cleanStyle(value: Record<string, unknown>, assets: Assets): Record<stri
   );
 }
 
-/** A copy of attributes without the bad ones. `cut` is called where there are too many. */
+/** A copy of attributes without the bad ones. `refuse` hears of what is too much. */
 export function cleanAttributes(
   tag: string,
   attributes: unknown,
   assets: Assets,
-  cut?: () => void,
+  refuse: (what: LeftOut) => void = () => {},
 ): Attributes {
   const out: Attributes = {};
   if (!isObject(attributes)) return out;
   let count = 0;
   for (const [name, value] of Object.entries(attributes)) {
     const isText = value === null || ['string', 'number', 'boolean'].includes(typeof value);
+    if (typeof value === 'string' && value.startsWith('data:') && pixelsOf(value) > LIMITS.picturePixels) {
+      refuse('pictures');
+      continue;
+    }
     // Lists would pass every test on their text and become it when they are set.
     if (!isText && !(name === 'style' && isObject(value))) continue;
     if (!keeps(tag, name, value, assets)) continue;
     if (++count > LIMITS.attributes) {
-      cut?.();
+      refuse('attributes');
       break;
     }
     if (isObject(value)) out[name] = cleanStyle(value, assets);

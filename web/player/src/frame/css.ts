@@ -4,6 +4,9 @@
  * with a thousand pictures would keep the browser busy for a minute. What is overlooked here is still blocked there.
  */
 
+import { LIMITS } from '../limits.ts';
+import { pixelsOf } from './picture.ts';
+
 const ESCAPE = '\\\\(?:[0-9a-fA-F]{1,6}\\s?|[^\\n0-9a-fA-F])';
 const STRING = `"(?:[^"\\\\\\n]|\\\\[\\s\\S])*(?:"|$)|'(?:[^'\\\\\\n]|\\\\[\\s\\S])*(?:'|$)`;
 const NAME = `@?(?:[-\\w\\u0080-\\uffff]|${ESCAPE})+`;
@@ -23,7 +26,8 @@ function unescaped(text: string): string {
 
 /** Whether nobody has to be asked for what stands there. */
 function isLocal(address: string): boolean {
-  return address === '' || address.startsWith('#') || /^(data|blob):/i.test(address);
+  if (address === '' || address.startsWith('#')) return true;
+  return /^(data|blob):/i.test(address) && pixelsOf(address) <= LIMITS.picturePixels;
 }
 
 /** The style sheet, or a declaration's value, with nothing in it that would be fetched. */

@@ -1,5 +1,5 @@
 import { type LeftOut, LIMITS } from '../limits.ts';
-import type { WireNode } from './model.ts';
+import { isObject, type WireNode } from './model.ts';
 
 /** What is known of a node that the replayer has or will have. */
 export type Known = {
@@ -11,6 +11,11 @@ export type Known = {
   /** Whether the browser lets it have a shadow tree. */
   readonly canHost: boolean;
   readonly inShadow: boolean;
+  readonly isSvg: boolean;
+  /** Whether a drawing can be named, and so be drawn again elsewhere. */
+  hasName: boolean;
+  /** Whether it draws another drawing, or something below it does. */
+  drawsOthers: boolean;
   parent: Known | null;
   children: Set<Known> | null;
   /** Levels below it, or more: what went away is not counted down. */
@@ -65,6 +70,7 @@ export class Page {
   mayMove(node: Known, parent: Known | null): boolean {
     // Below itself a node cannot be; the replayer would throw and lose the rest of the event.
     for (let above = parent; above !== null; above = above.parent) if (above === node) return false;
+    if (node.drawsOthers && parent !== null && isNamed(parent)) return this.refuse('shapes');
     return depthOf(parent) + 1 + node.height <= LIMITS.depth || this.refuse('depth');
   }
 
@@ -80,6 +86,9 @@ export class Page {
       tag,
       canHost,
       inShadow: node['isShadow'] === true,
+      isSvg: node['isSVG'] === true,
+      hasName: isObject(node.attributes) && 'id' in node.attributes,
+      drawsOthers: tag === 'use',
       parent,
       children: null,
       height: 0,
@@ -123,7 +132,7 @@ export class Page {
       this.#textChars -= item.textChars;
       this.#styleChars -= item.styleChars;
       if (item.tag === 'iframe') this.#frames--;
-      if (item.tag === 'use' && item.parent?.tag !== 'svg') this.#nestedUses--;
+      if (item.tag === 'use' && isNamed(item)) this.#nestedUses--;
       for (const child of item.children ?? []) stack.push(child);
     }
   }
@@ -140,11 +149,18 @@ export class Page {
     return true;
   }
 
-  /** A `use` deeper in a drawing can be drawn by others, and they by others again. */
-  takesUse(parent: Known | null): boolean {
-    if (parent?.tag === 'svg') return true;
-    if (this.#nestedUses >= LIMITS.nestedUses) return this.refuse('shapes');
+  /** A `use` in a drawing with a name can itself be drawn by others, and they by others again. */
+  takesUse(use: Known): boolean {
+    if (!isNamed(use)) return true;
     this.#nestedUses++;
+    return this.#nestedUses <= LIMITS.nestedUses || this.refuse('shapes');
+  }
+
+  /** Whether a drawing may get a name now. One that draws others would have had to be counted. */
+  takesName(known: Known): boolean {
+    if (!known.isSvg || known.hasName) return true;
+    if (known.drawsOthers) return this.refuse('shapes');
+    known.hasName = true;
     return true;
   }
 
@@ -164,8 +180,8 @@ export class Page {
     this.#styleChars -= of.styleChars;
     const isTooLong =
       text.length > LIMITS.sheetChars || this.#styleChars + text.length > LIMITS.pageStyleChars;
-    const kept = isTooLong ? '' : text;
-    if (isTooLong) this.refuse('styles');
+    const kept = isTooLong || isTooDeep(text) ? '' : text;
+    if (kept.length < text.length) this.refuse('styles');
     of.styleChars = kept.length;
     this.#styleChars += kept.length;
     return kept;
@@ -190,4 +206,23 @@ function raise(node: Known): void {
   for (let above = node.parent; above !== null && above.height <= height; above = above.parent) {
     above.height = ++height;
   }
+  if (!node.drawsOthers) return;
+  for (let above = node.parent; above?.isSvg === true; above = above.parent) above.drawsOthers = true;
+}
+
+/** Whether a node is part of a drawing that has a name, or that is part of one. */
+function isNamed(node: Known): boolean {
+  for (let at: Known | null = node; at?.isSvg === true; at = at.parent) if (at.hasName) return true;
+  return false;
+}
+
+/** Whether blocks of a style sheet lie too deep in each other. */
+export function isTooDeep(css: string): boolean {
+  let depth = 0;
+  for (let at = 0; at < css.length; at++) {
+    const char = css.charCodeAt(at);
+    if (char === 123 && ++depth > LIMITS.sheetDepth) return true;
+    if (char === 125) depth = Math.max(0, depth - 1);
+  }
+  return false;
 }

@@ -1,7 +1,7 @@
-import { LIMITS } from '../limits.ts';
+import { type LeftOut, LIMITS } from '../limits.ts';
 import { type Assets, cleanAttributes, cleanCss, mayLoad } from './attributes.ts';
 import { eachNode, isObject, objects, type WireEvent, type WireNode } from './model.ts';
-import type { Known, Page } from './page.ts';
+import { isTooDeep, type Known, type Page } from './page.ts';
 
 /**
  * Takes out of recorded events what could run, load, break or exhaust. The sandbox and the content security policy
@@ -46,8 +46,8 @@ function canHost(tag: string, node: WireNode): boolean {
 
 function cleanElement(node: WireNode, tag: string, assets: Assets, page: Page): void {
   node.tagName = tag;
-  const cut = () => page.refuse('attributes');
-  const attributes = cleanAttributes(tag, node.attributes, assets, cut);
+  const refuse = (what: LeftOut) => void page.refuse(what);
+  const attributes = cleanAttributes(tag, node.attributes, assets, refuse);
   if (tag === 'canvas') {
     for (const side of ['width', 'height']) {
       if (Number(attributes[side]) > LIMITS.viewportPx) attributes[side] = LIMITS.viewportPx;
@@ -95,11 +95,13 @@ function cleanNode(node: WireNode, parent: Known | null, assets: Assets, page: P
   // Inside a page the replayer takes it for the root of one that is not there yet.
   if (tag === 'html' && parent !== null && parent.type !== 0) tag = 'div';
   if (tag === 'iframe' && !page.takesFrame()) tag = 'div';
-  if (tag === 'use' && !page.takesUse(parent)) return null;
   if (node.type === 2) cleanElement(node, tag, assets, page);
   if (node['isShadow'] === true && parent?.canHost !== true) delete node['isShadow'];
   if (typeof node.rootId !== 'number') delete node.rootId;
   const known = page.enter(node, tag, parent, node.type === 2 && canHost(tag, node));
+  if (tag === 'use' && !page.takesUse(known)) {
+    for (const name of ['href', 'xlink:href']) delete (node.attributes as Record<string, unknown>)[name];
+  }
   switch (node.type) {
     case 0:
       // The replayer looks at the first child of a page in quirks mode without asking whether there is one.
@@ -254,11 +256,16 @@ function cleanMutation(data: Record<string, unknown>, assets: Assets, page: Page
   data['attributes'] = objects(data['attributes']).filter((change) => {
     const known = page.get(change['id']);
     if (known !== null && known.type !== 2) return false;
-    const attributes = cleanAttributes(known?.tag ?? '', change['attributes'], assets, () =>
-      page.refuse('attributes'),
+    const attributes = cleanAttributes(known?.tag ?? '', change['attributes'], assets, (what) =>
+      page.refuse(what),
     );
     const css = attributes['_cssText'];
     if (known !== null && typeof css === 'string') attributes['_cssText'] = page.style(known, css);
+    if (known !== null && 'id' in attributes && !page.takesName(known)) delete attributes['id'];
+    // A drawing that was refused another one stays without it.
+    if (known?.tag === 'use' && page.leftOut.has('shapes')) {
+      for (const name of ['href', 'xlink:href']) delete attributes[name];
+    }
     change['attributes'] = attributes;
     return true;
   });
@@ -335,6 +342,7 @@ function cleanRuleList(value: unknown, assets: Assets, page: Page): Record<strin
     const { rule, index } = add;
     if (typeof rule !== 'string' || !(index === undefined || isIndex(index) || isPath(index))) return false;
     chars += rule.length;
+    if (isTooDeep(rule)) return page.refuse('styles');
     add['rule'] = cleanCss(rule, assets);
     return chars <= LIMITS.sheetChars || page.refuse('styles');
   });
@@ -346,8 +354,9 @@ function cleanRules(data: Record<string, unknown>, assets: Assets, page: Page): 
   for (const name of ['replace', 'replaceSync']) {
     const text = data[name];
     if (typeof text !== 'string') continue;
-    if (text.length > LIMITS.sheetChars) page.refuse('styles');
-    data[name] = text.length > LIMITS.sheetChars ? '' : cleanCss(text, assets);
+    const isTooMuch = text.length > LIMITS.sheetChars || isTooDeep(text);
+    if (isTooMuch) page.refuse('styles');
+    data[name] = isTooMuch ? '' : cleanCss(text, assets);
   }
   return true;
 }

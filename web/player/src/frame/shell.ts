@@ -21,6 +21,8 @@ addEventListener('message', function onMessage(message: MessageEvent<unknown>): 
   const frame = document.createElement('iframe');
   frame.title = 'Recorded page';
   frame.sandbox.add('allow-scripts', 'allow-same-origin');
+  // Where remote assets are loaded, they are asked for without the viewer's cookies.
+  frame.setAttribute('credentialless', '');
   frame.src = `data:text/html;charset=utf-8,${encodeURIComponent(html)}`;
   frame.onload = () => frame.contentWindow?.postMessage({ kind: 'reelcase-connect' }, '*', [port]);
   document.body.append(frame);

@@ -1,5 +1,5 @@
 import { Replayer } from '@rrweb/replay';
-import type { LeftOut } from '../limits.ts';
+import { type LeftOut, LIMITS } from '../limits.ts';
 import type { Assets } from './attributes.ts';
 import { CanvasReplica, CanvasRoom, canvasSide, readCommands } from './canvas.ts';
 import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode } from './model.ts';
@@ -109,14 +109,24 @@ export class Stage {
 
   /** What had to be left out of the page, in the order it was met. */
   get leftOut(): LeftOut[] {
+    this.#calm();
     return [...this.#page.leftOut];
+  }
+
+  /** Stops all animations of a page that has so many that the viewer's own clicks would have to wait. */
+  #calm(): void {
+    if (!this.#running || this.#page.leftOut.has('animations')) return;
+    const document = this.#scene?.inner.iframe.contentDocument;
+    if ((document?.getAnimations().length ?? 0) <= LIMITS.animations) return;
+    this.#page.refuse('animations');
+    this.animate(true);
   }
 
   /** Lets the page's animations run or stand still. */
   animate(running: boolean): void {
     this.#running = running;
     const html = this.#scene?.inner.iframe.contentDocument?.documentElement;
-    html?.classList.toggle('rrweb-paused', !running);
+    html?.classList.toggle('rrweb-paused', !running || this.#page.leftOut.has('animations'));
   }
 
   /** Scales the page down to the room there is, and puts it in the middle. */

@@ -12,6 +12,7 @@ use reelcase_transform::reel::{ReelOptions, ReelSink, WrittenReel};
 use reelcase_transform::stream::{CopyError, ReadEvents, ReadReport, WriteError, copy};
 
 use crate::file::{self, Output};
+use crate::terminal;
 
 /// The project of recordings that came from elsewhere.
 const PROJECT: &str = "converted";
@@ -101,7 +102,7 @@ fn tell(name: &str, report: &ReadReport) {
         eprintln!("{name}: {} values are no rrweb events, the first at byte {at}", report.skipped_count);
     }
     for damage in report.damage.iter().take(DAMAGE_SHOWN_MAX) {
-        eprintln!("{name}: damaged at {damage}");
+        eprintln!("{name}: damaged at {}", terminal::line(&damage.to_string()));
     }
     if report.damage.len() > DAMAGE_SHOWN_MAX {
         eprintln!("{name}: damaged in {} more places", report.damage.len() - DAMAGE_SHOWN_MAX);

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use reelcase_format::reel::{ReelLimits, Source, verify as verify_reel};
 
+use crate::terminal;
+
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {
     Stdout(io::Stdout),
@@ -73,7 +75,7 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         for damage in &report.damage {
             is_damaged = true;
             let block = damage.block.map_or(String::new(), |block| format!(", block {block}"));
-            println!("  byte {}{block}: {}", damage.offset, damage.what);
+            println!("  byte {}{block}: {}", damage.offset, terminal::line(&damage.what.to_string()));
         }
     }
     Ok(if is_damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })

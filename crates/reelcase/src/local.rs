@@ -14,6 +14,7 @@ use reelcase_store::{Store, StoreOptions, SystemClock};
 
 use crate::Format;
 use crate::file::Output;
+use crate::terminal;
 
 /// Opens an existing store and seals what an earlier process left in its inbox.
 pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store>> {
@@ -49,7 +50,7 @@ pub(crate) async fn ls(data: &Path, json: bool) -> anyhow::Result<()> {
 pub(crate) async fn show(data: &Path, id: &str) -> anyhow::Result<()> {
     let store = open(data, "reelcase show").await?;
     let row = find(&store, id).await?;
-    println!("{}", serde_json::to_string_pretty(&Recording::new(row, store.now_ms()))?);
+    println!("{}", terminal::json(&serde_json::to_string_pretty(&Recording::new(row, store.now_ms()))?));
     store.close().await?;
     Ok(())
 }
@@ -93,10 +94,10 @@ pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
 pub(crate) fn print_row(recording: &serde_json::Value, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
-        writeln!(out, "{recording}")?;
+        writeln!(out, "{}", terminal::json(&recording.to_string()))?;
         return Ok(());
     }
-    let text = |name: &str| recording[name].as_str().unwrap_or("").to_owned();
+    let text = |name: &str| terminal::line(recording[name].as_str().unwrap_or(""));
     let number = |name: &str| recording[name].as_i64().unwrap_or_default();
     writeln!(
         out,
@@ -106,8 +107,7 @@ pub(crate) fn print_row(recording: &serde_json::Value, json: bool) -> anyhow::Re
         number("duration_ms") as f64 / 1000.0,
         number("event_count"),
         number("click_count"),
-        // A recorded URL is a stranger's text: nothing in it may steer the terminal.
-        text("start_url").replace(char::is_control, "\u{fffd}"),
+        text("start_url"),
     )?;
     Ok(())
 }

@@ -7,6 +7,7 @@ mod file;
 mod local;
 mod remote;
 mod serve;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -147,7 +148,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", terminal::message(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::Format;
 use crate::file::Output;
 use crate::local::print_row;
+use crate::terminal;
 
 /// A server and what opens it.
 pub(crate) struct Remote {
@@ -41,7 +42,8 @@ impl Remote {
 
     /// `reelcase show --server`.
     pub(crate) async fn show(&self, id: &str) -> anyhow::Result<()> {
-        println!("{}", serde_json::to_string_pretty(&self.json(&format!("/api/recordings/{id}")).await?)?);
+        let recording = self.json(&format!("/api/recordings/{id}")).await?;
+        println!("{}", terminal::json(&serde_json::to_string_pretty(&recording)?));
         Ok(())
     }
 
@@ -60,7 +62,7 @@ impl Remote {
         let report = self.json("/api/doctor").await?;
         let mut code = ExitCode::SUCCESS;
         for check in report["checks"].as_array().into_iter().flatten() {
-            let text = |name: &str| check[name].as_str().unwrap_or("").to_owned();
+            let text = |name: &str| terminal::line(check[name].as_str().unwrap_or(""));
             if text("state") == "fail" {
                 code = ExitCode::FAILURE;
             }

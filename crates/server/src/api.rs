@@ -20,6 +20,7 @@ use reelcase_store::catalog::RecordingRow;
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
+use crate::cors::CROSS_ORIGIN_RESOURCE_POLICY;
 use crate::error::Failure;
 use crate::scripts;
 use crate::state::App;
@@ -87,9 +88,11 @@ pub(crate) async fn openapi_document() -> Response {
     ([(CONTENT_TYPE, "application/json")], openapi_json()).into_response()
 }
 
-/// Keeps answers out of shared caches, unless the handler knows better, and from being taken for anything else.
+/// Keeps answers out of shared caches, unless the handler knows better, out of other sites' pages, and from being taken
+/// for anything else.
 async fn unshared(request: Request, next: Next) -> Response {
     let mut reply = next.run(request).await;
+    reply.headers_mut().insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     reply.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     reply

@@ -10,7 +10,8 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// Which sites may load an answer without reading it.
+pub(crate) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Lets the page that sent `request` headers read the answer with `reply` headers.
 pub(crate) fn allow(request: &HeaderMap, reply: &mut HeaderMap) {

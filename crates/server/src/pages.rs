@@ -134,6 +134,8 @@ fn file(path: &str, is_hashed: bool) -> Option<Response> {
         headers.insert(CONTENT_TYPE, kind);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A worker obeys the policy of its own script.
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(APP_POLICY));
     // The player's document has an opaque origin, to which our own scripts are somebody else's.
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     Some(reply)

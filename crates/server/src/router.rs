@@ -8,7 +8,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::util::MapRequest;
@@ -28,6 +30,9 @@ enum ClientPath<'a> {
     Script { version: Option<&'a str>, file: &'a str },
 }
 
+/// The policy of every answer that brings none of its own.
+const INERT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
+
 /// Everything the server answers.
 pub fn router(app: Arc<App>) -> Router {
     let prefix = app.options.path_prefix.clone();
@@ -40,7 +45,18 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(client)
         .with_state(app);
     // The path is rewritten outside the routes, because axum has chosen a route before any layer of it runs.
-    Router::new().fallback_service(MapRequest::new(routes, move |request| tidy(request, &prefix)))
+    Router::new()
+        .fallback_service(MapRequest::new(routes, move |request| tidy(request, &prefix)))
+        .layer(map_response(inert))
+}
+
+/// Makes an answer that is no page of ours into nothing a browser could run, whatever it holds and however it was
+/// asked for: recorded HTML must never become a document of this origin.
+async fn inert(mut reply: Response) -> Response {
+    let headers = reply.headers_mut();
+    headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(INERT_POLICY));
+    reply
 }
 
 async fn health() -> impl IntoResponse {

@@ -22,6 +22,11 @@ export function snapshotsOf(bodies) {
   return new Map(items.map((item) => [item.uuid, item.properties]));
 }
 
+/** The rrweb events in snapshots, with the compression of single events undone. */
+export function eventsOf(snapshots) {
+  return [...snapshots.values()].flatMap(({ $snapshot_data }) => $snapshot_data.map(expanded));
+}
+
 /** Checks that a recording's lines are the events of these snapshots: all of them, each once, and nothing else. */
 export function assertStoredOnce(lines, snapshots, session) {
   const sent = [...snapshots.values()]

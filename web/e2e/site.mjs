@@ -6,15 +6,19 @@ import { fileURLToPath } from 'node:url';
 const folder = join(dirname(fileURLToPath(import.meta.url)), 'site');
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css' };
 
-/** Serves the shop under an origin of its own. `recorder` is HTML that goes into the head of each of its pages. */
-export async function startSite(recorder) {
+/**
+ * Serves the shop under an origin of its own. `recorder` is HTML that goes into the head of each of its pages; the files
+ * of `packageDir` are below `/package`.
+ */
+export async function startSite(recorder, packageDir = folder) {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://shop');
     const file =
       pathname === '/checkout' ? 'checkout.html' : pathname.includes('.') ? pathname : 'index.html';
+    const path = file.startsWith('/package/') ? join(packageDir, file.slice(8)) : join(folder, file);
     try {
       const type = TYPES[extname(file)];
-      let body = await readFile(join(folder, file));
+      let body = await readFile(path);
       if (type === TYPES['.html']) body = body.toString().replace('<!--recorder-->', () => recorder);
       response.writeHead(200, { 'content-type': type });
       response.end(body);

@@ -23,8 +23,11 @@ const AHEAD_MS = 10_000;
 const LOOK_AHEAD_MS = 700;
 const FEEDS_MAX = 3;
 const LIVE_WAIT_MS = 20_000;
-/** How far behind what is being recorded the position may be before it hurries. */
-const LIVE_LAG_MS = 1_000;
+/**
+ * How far behind what is being recorded the position may be before it hurries. Uploads bring some five seconds at once;
+ * with this they are played within one, so that a change is seen less than two after its upload left the page.
+ */
+const LIVE_LAG_MS = 300;
 const WINDOW_CHECK_MS = 250;
 /** How often the view is told of a growing timeline, at most. */
 const TIMELINE_PAUSE_MS = 200;

@@ -23,6 +23,9 @@ const args = [
   '--host-resolver-rules=MAP *.test 127.0.0.1',
 ];
 
+/** How long to wait for what takes a second or two, on machines that do much else. Nothing that works waits so long. */
+export const PATIENCE_MS = 90_000;
+
 /** Starts Chromium. */
 export function launch() {
   assert.ok(existsSync(executablePath), `Chromium is missing: ${executablePath}`);
@@ -66,7 +69,7 @@ export async function serve({ data, listen = '127.0.0.1:0', flags = [] } = {}) {
 }
 
 /** Waits until `probe` answers something, for `waitMs` at most. */
-export async function eventually(probe, what, waitMs = 20_000) {
+export async function eventually(probe, what, waitMs = PATIENCE_MS) {
   const until = Date.now() + waitMs;
   for (;;) {
     const found = await probe();

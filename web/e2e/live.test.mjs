@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from './browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from './browser.mjs';
 import { fetchReleases, NEWEST } from './clients.mjs';
 import { sessionOf, untilRecorded } from './shop.mjs';
 import { recorderOf, startSite } from './site.mjs';
@@ -50,7 +50,7 @@ function watchChanges() {
   }, 10);
 }
 
-test('the player follows a page, seconds after its uploads leave it', { timeout: 180_000 }, async (t) => {
+test('the player follows a page, seconds after its uploads leave it', { timeout: 600_000 }, async (t) => {
   // Events that are not compressed one by one let the page see which upload carries what.
   const options = { host: server.url, session_recording: { compress_events: false } };
   const site = await startSite(recorderOf(NEWEST, options));
@@ -72,7 +72,7 @@ test('the player follows a page, seconds after its uploads leave it', { timeout:
     'the recording',
   );
   await watch.goto(`${server.url}/recordings/${id}`);
-  await watch.waitForSelector('.player [aria-busy=false]');
+  await watch.waitForSelector('.player [aria-busy=false]', { timeout: PATIENCE_MS });
   const replay = await eventually(
     () => watch.frames().find((frame) => frame.url().startsWith('data:')),
     'the replay',

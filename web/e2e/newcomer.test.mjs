@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from './browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from './browser.mjs';
 import { fetchReleases, NEWEST } from './clients.mjs';
 import { sessionOf } from './shop.mjs';
 import { startSite } from './site.mjs';
@@ -49,7 +49,7 @@ async function shopWith(head) {
   const page = await context.newPage();
   await page.goto(site.url);
   await page.waitForFunction(() => window.posthog?.sessionRecordingStarted?.(), undefined, {
-    timeout: 20_000,
+    timeout: PATIENCE_MS,
   });
   await page.waitForTimeout(1_000);
   await page.click('[data-add=brass]');
@@ -110,7 +110,7 @@ test('the options of the npm form record too, and the link that the client makes
   const page = await openViewer(viewer);
   await page.goto(link.href);
   assert.equal(page.url(), `${server.url}/recordings/${shop.id}?t=3`);
-  await page.waitForSelector('button[aria-label="Play"]:enabled');
+  await page.waitForSelector('button[aria-label="Play"]:enabled', { timeout: PATIENCE_MS });
   await eventually(async () => (await replayedText(page)).includes('Brass lantern'), 'the page');
   // By then one lantern was in the basket, and the wicks were not yet.
   assert.match(await replayedText(page), /Basket: \| 1 \|/);

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from './browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from './browser.mjs';
 import { fetchReleases, NEWEST } from './clients.mjs';
 import { sessionOf, untilRecorded } from './shop.mjs';
 import { recorderOf, startSite } from './site.mjs';
@@ -87,7 +87,7 @@ function followRetries(page) {
   return state;
 }
 
-test('twenty kills lose nothing that a page records, and double nothing', { timeout: 300_000 }, async () => {
+test('twenty kills lose nothing that a page records, and double nothing', { timeout: 600_000 }, async () => {
   const site = await startSite(recorderOf(NEWEST, { host: server.url }));
   const context = await browser.newContext();
   const bodies = { s: [], e: [] };
@@ -114,14 +114,14 @@ test('twenty kills lose nothing that a page records, and double nothing', { time
   const listen = new URL(server.url).host;
   for (let kill = 0; kill < KILLS; kill++) {
     // Every other kill hits an upload under way: stored or not, the client cannot know.
-    if (kill % 2 === 0) await page.waitForRequest(/\/s\/(\?|$)/, { timeout: 20_000 });
+    if (kill % 2 === 0) await page.waitForRequest(/\/s\/(\?|$)/, { timeout: PATIENCE_MS });
     else await pause(UP_MS);
     await pause((kill % 5) * 3);
     await server.kill();
     await pause(DOWN_MS);
     server = await start(listen);
     // Who was unlucky twice gets a way through before the next kill.
-    await eventually(() => !retries.atRisk(), 'the retries', 60_000);
+    await eventually(() => !retries.atRisk());
   }
   const ticks = await page.evaluate(() => {
     clearInterval(window.ticking);
@@ -129,7 +129,7 @@ test('twenty kills lose nothing that a page records, and double nothing', { time
   });
   const isSent = () =>
     JSON.stringify(eventsOf(snapshotsOf(bodies.s))).includes(`"tick ${ticks}"`) && retries.isIdle();
-  await eventually(isSent, 'the last uploads', 60_000);
+  await eventually(isSent, 'the last uploads');
 
   const viewer = await browser.newContext();
   await viewer.request.get(server.login);

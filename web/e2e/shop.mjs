@@ -1,5 +1,7 @@
 // A person in the shop, and what the shop shows.
 
+import { PATIENCE_MS } from './browser.mjs';
+
 /**
  * The text that a document shows: words as they are read and what is in its fields, with what recorders keep out
  * written the way they write it. Runs in the page and in the replay; there, what was masked is masked already.
@@ -33,7 +35,7 @@ export async function untilRecorded(page) {
       window.posthog?.sessionRecordingStarted?.() &&
       (window.rrweb?.record ?? window.__PosthogExtensions__?.rrweb?.record),
     undefined,
-    { timeout: 20_000 },
+    { timeout: PATIENCE_MS },
   );
   await page.waitForTimeout(400);
 }

@@ -38,13 +38,13 @@ export async function startSite(recorder, packageDir = folder) {
   };
 }
 
-/** What a page needs to be recorded by one release, loaded from the server at `host`. */
-export function recorderOf(version, { host, key = 'phc_shop', ...options }) {
+/** What a page needs to be recorded by one release: loaded from the server at `host`, or from `script`. */
+export function recorderOf(version, { host, script = `${host}/static/${version}/array.js`, ...options }) {
   // Without the filter switched off, driven browsers are taken for robots and not recorded.
   const config = { api_host: host, opt_out_useragent_filter: true, person_profiles: 'always', ...options };
   return `<script>
     window.posthog = Object.assign([], { _i: [], people: [], __SV: 1 });
-    window.posthog._i.push([${JSON.stringify(key)}, ${JSON.stringify(config)}, 'posthog']);
+    window.posthog._i.push(['phc_shop', ${JSON.stringify(config)}, 'posthog']);
   </script>
-  <script async crossorigin="anonymous" src="${host}/static/${version}/array.js"></script>`;
+  <script async crossorigin="anonymous" src="${script}"></script>`;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { eventually } from './browser.mjs';
+import { eventually, PATIENCE_MS } from './browser.mjs';
 import { readShown } from './shop.mjs';
 
 const shots = process.env.SCREENSHOTS;
@@ -23,7 +23,7 @@ export async function replayedText(page) {
 }
 
 /** The text that the player shows as soon as it is the wanted one; the last one seen where it never is. */
-export async function textOnceIt(page, isWanted, waitMs = 5_000) {
+export async function textOnceIt(page, isWanted, waitMs = 20_000) {
   const until = Date.now() + waitMs;
   for (;;) {
     const shown = await replayedText(page);
@@ -45,9 +45,8 @@ export async function openViewer(context) {
   const page = await context.newPage();
   await page.addInitScript(() => {
     const look = () => {
-      const pause = document.querySelector('button[aria-label="Pause"]:enabled');
-      if (pause === null) requestAnimationFrame(look);
-      else pause.click();
+      document.querySelector('button[aria-label="Pause"]:enabled')?.click();
+      requestAnimationFrame(look);
     };
     requestAnimationFrame(look);
   });
@@ -57,8 +56,8 @@ export async function openViewer(context) {
 /** Opens the player at a time, in a page of `openViewer`, and waits until it has stopped there. */
 export async function openAt(page, server, id, offsetMs) {
   await page.goto(`${server.url}/recordings/${id}?t=${offsetMs / 1000}`);
-  await page.waitForSelector('.player [aria-busy=false]');
-  await page.waitForSelector('button[aria-label="Play"]:enabled');
+  await page.waitForSelector('.player [aria-busy=false]', { timeout: PATIENCE_MS });
+  await page.waitForSelector('button[aria-label="Play"]:enabled', { timeout: PATIENCE_MS });
 }
 
 /** Checks that the player shows at each moment what the page showed then. */
@@ -85,7 +84,7 @@ export function recordingWhen(request, server, id, isComplete) {
     last = reply.ok() ? await reply.json() : undefined;
     return last && isComplete(last) && last;
   };
-  return eventually(probe, `recording ${id}`, 20_000).catch((error) => {
+  return eventually(probe, `recording ${id}`, PATIENCE_MS).catch((error) => {
     throw new Error(`${error.message}; last seen ${JSON.stringify(last)}`);
   });
 }

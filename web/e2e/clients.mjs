@@ -1,5 +1,5 @@
-// The releases of posthog-js that are tested, fetched from the registry and checked against the digests in clients.json.
-// `node web/e2e/clients.mjs` fetches them all ahead of the tests.
+// The releases of posthog-js that are tested, fetched from the registry and checked against the digests in
+// clients.json. `node web/e2e/clients.mjs` fetches them all ahead of the tests.
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';

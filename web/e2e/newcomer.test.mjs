@@ -38,7 +38,8 @@ async function snippetOf(tab) {
 }
 
 /**
- * Opens the shop with `head` in each page, as a visitor whose browser is not driven, and puts something into the basket.
+ * Opens the shop with `head` in each page, as a visitor whose browser is not driven, and puts something into the
+ * basket.
  */
 async function shopWith(head) {
   const site = await startSite(head, join(await fetchReleases([NEWEST]), NEWEST, 'dist'));

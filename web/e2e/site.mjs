@@ -7,8 +7,8 @@ const folder = join(dirname(fileURLToPath(import.meta.url)), 'site');
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css' };
 
 /**
- * Serves the shop under an origin of its own. `recorder` is HTML that goes into the head of each of its pages; the files
- * of `packageDir` are below `/package`.
+ * Serves the shop under an origin of its own. `recorder` is HTML that goes into the head of each of its pages; the
+ * files of `packageDir` are below `/package`.
  */
 export async function startSite(recorder, packageDir = folder) {
   const server = createServer(async (request, response) => {

@@ -330,7 +330,7 @@ describe('clients send as they like', { concurrency: 4 }, () => {
       await openAt(page, server, id, shown[1].at - (await startOf(viewer.request, server, id)));
       const left = new Map(shown.map(({ name, text }) => [text, name]));
       for (const tab of ['Tab 1', 'Tab 2']) {
-        await page.getByRole('tab', { name: tab }).click();
+        await page.getByRole('button', { name: tab, exact: true }).click();
         const text = await textOnceIt(page, (now) => left.has(now));
         await shoot(page, `windows-${tab}`);
         assert.ok(left.delete(text), `${tab} shows what one of the tabs showed: ${text}`);

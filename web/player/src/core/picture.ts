@@ -20,6 +20,8 @@ export type Status =
 /** What the view shows, all times in milliseconds from the recording's start. */
 export type Picture = {
   readonly status: Status;
+  /** Whether it plays, or will once what it waits for has come. */
+  readonly wantsPlay: boolean;
   readonly at: number;
   readonly duration: number;
   /** How much of what is waited for has come, from 0 to 1; null where that is not known. */

@@ -152,7 +152,10 @@ export class Player {
   play(): void {
     if (this.#status.kind === 'ended') return void this.seek(0, true);
     this.#wantsPlay = true;
-    if (this.#status.kind !== 'paused') return;
+    if (this.#status.kind !== 'paused') {
+      this.#emit();
+      return;
+    }
     this.#clock.run();
     this.#link?.animate(true);
     this.#set({ kind: 'playing' });
@@ -161,7 +164,10 @@ export class Player {
   pause(): void {
     this.#wantsPlay = false;
     this.#isAtEdge = false;
-    if (this.#status.kind !== 'playing') return;
+    if (this.#status.kind !== 'playing') {
+      this.#emit();
+      return;
+    }
     this.#clock.hold();
     this.#link?.animate(false);
     this.#skipping = null;
@@ -169,7 +175,7 @@ export class Player {
   }
 
   toggle(): void {
-    if (this.#status.kind === 'playing') this.pause();
+    if (this.#status.kind === 'playing' || (this.#isBusy && this.#wantsPlay)) this.pause();
     else this.play();
   }
 
@@ -510,6 +516,7 @@ export class Player {
     const gap = this.#timeline.broken.find((span) => span.from <= here && here <= span.to);
     this.#options.onPicture({
       status: this.#status,
+      wantsPlay: this.#wantsPlay,
       at: Math.max(0, Math.min(here, to) - from),
       duration: Math.max(0, to - from),
       progress: this.#isBusy ? this.#loader.progress : null,

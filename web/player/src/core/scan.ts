@@ -68,7 +68,7 @@ export class Scan {
         this.#options.onBroken(block);
       }
       this.#read.add(block.url);
-      this.#last = block;
+      if (block.kind === 'lines') this.#last = block;
       this.#options.onChange();
     }
   }
@@ -83,11 +83,18 @@ export class Scan {
     const begin = () => {
       pieces = [];
     };
-    await source.read(block, parser, purpose, begin, (piece) => {
-      pieces.push(piece);
-    });
-    for (const piece of pieces) timeline.add(piece);
-    if (block.kind === 'lines') timeline.markRead(index().stretchOf(block));
+    try {
+      await source.read(block, parser, purpose, begin, (piece) => {
+        pieces.push(piece);
+      });
+      if (block.kind === 'lines') timeline.markRead(index().stretchOf(block));
+    } catch (reason) {
+      // What comes before the damage is as good as any.
+      if (!(reason instanceof LoadError) || reason.kind !== 'broken') pieces = [];
+      throw reason;
+    } finally {
+      for (const piece of pieces) timeline.add(piece);
+    }
   }
 
   async #isReplaced(block: BlockInfo): Promise<boolean> {

@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
-const binary = process.env.REELCASE_BIN ?? join(root, 'target/debug/reelcase');
+/** The command under test. */
+export const binary = process.env.REELCASE_BIN ?? join(root, 'target/debug/reelcase');
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const args = [
+const chromiumArgs = [
   '--headless',
   '--no-sandbox',
   '--disable-gpu',
@@ -29,7 +30,7 @@ export const PATIENCE_MS = 90_000;
 /** Starts Chromium. */
 export function launch() {
   assert.ok(existsSync(executablePath), `Chromium is missing: ${executablePath}`);
-  return chromium.launch({ executablePath, args });
+  return chromium.launch({ executablePath, args: chromiumArgs });
 }
 
 /**
@@ -37,9 +38,24 @@ export function launch() {
  * the command as they are.
  */
 export async function serve({ data, listen = '127.0.0.1:0', flags = [] } = {}) {
-  assert.ok(existsSync(binary), `the server is not built: ${binary}`);
   const dir = data ?? mkdtempSync(join(tmpdir(), 'reelcase-e2e-'));
-  const child = spawn(binary, ['serve', '--data', dir, '--listen', listen, ...flags], {
+  const server = await start(['serve', '--data', dir, '--listen', listen, ...flags]);
+  return {
+    ...server,
+    data: dir,
+    async stop() {
+      await server.stop();
+      if (data === undefined) rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Opens files with the real command, which serves them until it is stopped. */
+export const openFiles = (files) => start(['open', ...files]);
+
+async function start(args) {
+  assert.ok(existsSync(binary), `the server is not built: ${binary}`);
+  const child = spawn(binary, args, {
     env: { ...process.env, REELCASE_LOG: process.env.REELCASE_LOG ?? 'warn' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -52,7 +68,6 @@ export async function serve({ data, listen = '127.0.0.1:0', flags = [] } = {}) {
   return {
     login,
     line,
-    data: dir,
     url: new URL(login).origin,
     token: new URL(login).searchParams.get('token'),
     /** Ends it as a power cut would. The store stays. */
@@ -63,7 +78,6 @@ export async function serve({ data, listen = '127.0.0.1:0', flags = [] } = {}) {
     async stop() {
       child.kill('SIGTERM');
       await ended;
-      if (data === undefined) rmSync(dir, { recursive: true, force: true });
     },
   };
 }

@@ -18,7 +18,7 @@ type Inner = {
   pause(offset: number): void;
   on(name: string, handler: (size: unknown) => void): unknown;
   getMirror(): { getNode(id: number): Node | null };
-  iframe: HTMLIFrameElement;
+  iframe: HTMLIFrameElement & { contentWindow: (Window & typeof globalThis) | null };
   wrapper: HTMLElement;
 };
 
@@ -151,6 +151,7 @@ export class Stage {
     const base = list[0];
     const inner = new Replayer(base !== undefined && list.length < 2 ? [base, base] : list, config);
     const scene = inner as unknown as Inner;
+    standMediaRefusal(scene.iframe.contentWindow);
     scene.on('resize', (size) => {
       if (this.#scene !== null && this.#scene.inner !== scene) return;
       if (isObject(size)) this.#resize(Number(size['width']), Number(size['height']));
@@ -289,7 +290,11 @@ export class Stage {
   }
 
   #dropCanvases(): void {
-    for (const { url } of this.#canvases.values()) if (url !== null) URL.revokeObjectURL(url);
+    const urls = [...this.#canvases.values()].flatMap(({ url }) => (url === null ? [] : [url]));
+    // The page that shows these pictures stands until the next one is built.
+    setTimeout(() => {
+      for (const url of urls) URL.revokeObjectURL(url);
+    }, 1000);
     this.#canvases.clear();
     this.#pictures.clear();
     this.#room = new CanvasRoom();
@@ -299,6 +304,21 @@ export class Stage {
     this.#page.leftOut.clear();
     this.#dropCanvases();
   }
+}
+
+/**
+ * A browser may refuse to play a recorded film before the viewer has clicked anywhere. The replayer, which asks it to,
+ * does not listen for the answer. Nothing is lost: the film stands still.
+ */
+function standMediaRefusal(view: (Window & typeof globalThis) | null): void {
+  if (view === null) return;
+  const { prototype } = view.HTMLMediaElement;
+  const { play } = prototype;
+  prototype.play = function () {
+    const playing = play.call(this);
+    playing.catch(() => {});
+    return playing;
+  };
 }
 
 /** Shows a picture where the canvas is. With scripts off a canvas is laid out like text: it needs a box first. */

@@ -4,10 +4,12 @@ CARGO ?= cargo
 DATA ?= data
 LISTEN ?= 127.0.0.1:8787
 FUZZ_SECONDS ?= 30
+API_SECONDS ?= 45
 WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/index.html -type f 2>/dev/null)
 POSTHOG := crates/server/posthog-js
+SCHEMATHESIS := target/schemathesis
 
-.PHONY: run build web test test-deps test-rust test-web fuzz lint clean
+.PHONY: run build web test test-deps test-rust test-web test-api fuzz lint clean
 
 ## Build everything and serve on the embedded store; prints the URL.
 run: build
@@ -34,7 +36,7 @@ $(POSTHOG)/dist/array.js.gz: $(POSTHOG)/version $(POSTHOG)/integrity $(POSTHOG)/
 	sh $(POSTHOG)/fetch.sh
 
 ## Install what the tests need, then run all of them.
-test: test-deps lint test-rust test-web fuzz
+test: test-deps lint test-rust test-web test-api fuzz
 
 test-deps: web $(POSTHOG)/dist/array.js.gz
 	node web/e2e/clients.mjs
@@ -51,6 +53,15 @@ test-rust: web $(POSTHOG)/dist/array.js.gz
 test-web: web
 	cd web && npm test
 	node --test --test-concurrency=1 $$(find web/e2e -name '*.test.mjs')
+
+## Questions that nobody thought of, for the API that docs/openapi.json describes; API_SECONDS of them.
+test-api: $(SCHEMATHESIS)/bin/schemathesis
+	$(CARGO) build --locked --bin reelcase
+	crates/server/tests/openapi.sh $(CURDIR)/$< $(CURDIR)/target/debug/reelcase $(API_SECONDS)
+
+$(SCHEMATHESIS)/bin/schemathesis:
+	python3 -m venv $(SCHEMATHESIS) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(SCHEMATHESIS); }
+	$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
 
 ## Bytes that nobody thought of, for all that reads bytes of strangers; FUZZ_SECONDS for each target.
 fuzz:

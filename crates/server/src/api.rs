@@ -5,6 +5,7 @@
 mod blocks;
 mod doctor;
 mod export;
+mod parameters;
 mod recordings;
 
 use std::sync::Arc;
@@ -18,8 +19,10 @@ use axum::{Json, Router, extract::Request, http::HeaderValue};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::catalog::RecordingRow;
 use serde::Serialize;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi, ToSchema, openapi};
 
+use crate::access::COOKIE_NAME;
 use crate::cors::CROSS_ORIGIN_RESOURCE_POLICY;
 use crate::error::Failure;
 use crate::scripts;
@@ -34,9 +37,23 @@ pub(crate) const LIVE_MS: i64 = 60_000;
 #[openapi(
     info(title = "Reelcase", description = "Reads recordings. Times are milliseconds since the epoch."),
     paths(info, recordings::list, recordings::one, blocks::list, blocks::one, export::export, doctor::doctor, metrics),
-    components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail))
+    components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail)),
+    modifiers(&Secured),
+    security(("secret" = []), ("cookie" = []))
 )]
 struct Document;
+
+/// Says how requests show that they may read.
+struct Secured;
+
+impl Modify for Secured {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let cookie = ApiKey::Cookie(ApiKeyValue::new(COOKIE_NAME));
+        components.add_security_scheme("secret", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(cookie));
+    }
+}
 
 /// What this server is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,7 +116,14 @@ async fn unshared(request: Request, next: Next) -> Response {
 }
 
 /// What this server is, and where pages send recordings.
-#[utoipa::path(get, path = "/api/info", responses((status = 200, body = Info)))]
+#[utoipa::path(
+    get,
+    path = "/api/info",
+    responses(
+        (status = 200, body = Info),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
+)]
 async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
     let projects = app.store.catalog().projects().await?;
     let projects = projects.into_iter().map(|project| ProjectInfo {
@@ -117,7 +141,14 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
 }
 
 /// Counts for Prometheus.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses(
+        (status = 200, body = String, content_type = "text/plain"),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
+)]
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let totals = app.drops.totals(app.store.catalog()).await?;
     let (inbox, items_waiting) = app.store.waiting();

@@ -1,7 +1,7 @@
 //! Everything that can go wrong with a request, and the one place that turns it into a status.
 
 use axum::Json;
-use axum::http::header::{CONNECTION, RETRY_AFTER};
+use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use reelcase_format::id::{IdError, ProjectKey};
@@ -58,6 +58,8 @@ pub(crate) enum Failure {
     CrossSite,
     #[error("this server is not {0:?}: open it by its own address, or start it with --public-url")]
     WrongHost(String),
+    #[error("this can only be read: use GET")]
+    MethodNotAllowed,
     #[error("there is no such {0}")]
     NotFound(&'static str),
     #[error("{0}")]
@@ -120,6 +122,7 @@ impl Failure {
             Self::NoAccess => (S::UNAUTHORIZED, "no_access", None),
             Self::CrossSite => (S::FORBIDDEN, "cross_site", None),
             Self::WrongHost(_) => (S::FORBIDDEN, "wrong_host", None),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             Self::NotFound(_) => (S::NOT_FOUND, "not_found", None),
             Self::BadParameter(_) => (S::BAD_REQUEST, "bad_parameter", None),
         }
@@ -184,6 +187,9 @@ impl IntoResponse for Failure {
         let mut reply = (status, Json(body)).into_response();
         if let Some(seconds) = retry_after_s {
             reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::MethodNotAllowed) {
+            reply.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         if matches!(self, Self::SlowBody | Self::BrokenBody | Self::BodyTooLarge { .. }) {
             // The rest of the body is still on its way, and nobody will read it.

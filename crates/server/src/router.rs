@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -41,7 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(pages::routes())
         .route("/health", get(health))
         .route("/openapi.json", get(api::openapi_document))
-        .method_not_allowed_fallback(client)
+        .method_not_allowed_fallback(other_method)
         .fallback(client)
         .with_state(app);
     // The path is rewritten outside the routes, because axum has chosen a route before any layer of it runs.
@@ -61,6 +61,14 @@ async fn inert(mut reply: Response) -> Response {
 
 async fn health() -> impl IntoResponse {
     axum::Json(serde_json::json!({ "status": "ok" }))
+}
+
+/// Our own paths are read and nothing else. Some of them end like those of clients, which send.
+async fn other_method(app: State<Arc<App>>, request: Request) -> Response {
+    if client_path(request.uri().path()).is_some() {
+        return client(app, request).await;
+    }
+    Failure::MethodNotAllowed.into_response()
 }
 
 /// Answers what clients of PostHog ask for; anything else is not found.
@@ -89,7 +97,7 @@ async fn answer(
     match path {
         ClientPath::Capture => capture::capture(app, request).await,
         ClientPath::Flags => remote_config::flags(app, request).await,
-        _ if !reads => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+        _ if !reads => Err(Failure::MethodNotAllowed),
         ClientPath::Config { key } => remote_config::config(app, key).await,
         ClientPath::ConfigScript { key } => remote_config::config_script(app, key).await,
         ClientPath::BundleWithConfig { key } => remote_config::bundle_with_config(app, key).await,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 use utoipa::{IntoParams, ToSchema};
 
+use super::parameters::{Parameters, PathParts};
 use super::recordings::ProjectParameter;
 use super::{find, is_live};
 use crate::error::Failure;
@@ -45,6 +46,7 @@ pub(super) struct BlocksParameters {
     /// `version` last seen; with `wait_ms`, the answer waits for another one.
     after: Option<String>,
     /// How long to wait, up to 30 seconds.
+    #[param(maximum = 30_000)]
     wait_ms: Option<u64>,
 }
 
@@ -90,14 +92,22 @@ pub(super) struct Keyframe {
     get,
     path = "/api/recordings/{id}/blocks",
     params(("id" = String, Path), BlocksParameters),
-    responses((status = 200, body = Blocks), (status = 404, body = crate::error::ErrorBody))
+    responses(
+        (status = 200, body = Blocks),
+        (status = 404, body = crate::error::ErrorBody),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Query(parameters): Query<BlocksParameters>,
+    PathParts(id): PathParts<String>,
+    Parameters(parameters): Parameters<BlocksParameters>,
 ) -> Result<Json<Blocks>, Failure> {
-    let wait = Duration::from_millis(parameters.wait_ms.unwrap_or(0).min(WAIT_MS_MAX));
+    let wait_ms = parameters.wait_ms.unwrap_or(0);
+    if wait_ms > WAIT_MS_MAX {
+        return Err(Failure::BadParameter(format!("wait_ms can be {WAIT_MS_MAX} at most")));
+    }
+    let wait = Duration::from_millis(wait_ms);
     let deadline = Instant::now() + wait;
     let mut row = find(&app, &id, parameters.project.as_deref()).await?;
     let news = app.store.subscribe(&row.project, &row.id);
@@ -127,13 +137,14 @@ pub(super) async fn list(
     responses(
         (status = 200, body = String, content_type = "application/x-ndjson"),
         (status = 404, description = "No such block; it may have been merged with others, so ask for the list again",
-         body = crate::error::ErrorBody)
+         body = crate::error::ErrorBody),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
     )
 )]
 pub(super) async fn one(
     State(app): State<Arc<App>>,
-    Path((id, object, block)): Path<(String, String, u32)>,
-    Query(parameter): Query<ProjectParameter>,
+    PathParts((id, object, block)): PathParts<(String, String, u32)>,
+    Parameters(parameter): Parameters<ProjectParameter>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let id = id.parse().map_err(|_| Failure::NotFound("recording"))?;

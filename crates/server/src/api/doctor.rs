@@ -44,7 +44,14 @@ enum CheckState {
 }
 
 /// Looks at everything an upload needs, and says what is wrong.
-#[utoipa::path(get, path = "/api/doctor", responses((status = 200, body = Report)))]
+#[utoipa::path(
+    get,
+    path = "/api/doctor",
+    responses(
+        (status = 200, body = Report),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
+)]
 pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, Failure> {
     let checks = vec![
         scripts_check(&app).await,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 
 use super::find;
+use super::parameters::{Parameters, PathParts};
 use crate::error::Failure;
 use crate::state::App;
 
@@ -51,16 +52,16 @@ type Pieces = mpsc::Sender<Result<Bytes, StoreError>>;
     path = "/api/recordings/{id}/export",
     params(("id" = String, Path), ExportParameters),
     responses(
-        (status = 200, body = String, content_type = "application/x-ndjson"),
-        (status = 404, body = crate::error::ErrorBody)
+        (status = 200, content((String = "application/x-ndjson"), (Vec<u8> = "application/vnd.reelcase.reel"))),
+        (status = 404, body = crate::error::ErrorBody),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
     )
 )]
 pub(super) async fn export(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    parameters: Result<Query<ExportParameters>, axum::extract::rejection::QueryRejection>,
+    PathParts(id): PathParts<String>,
+    Parameters(parameters): Parameters<ExportParameters>,
 ) -> Result<Response, Failure> {
-    let Query(parameters) = parameters.map_err(|error| Failure::BadParameter(error.body_text()))?;
     let row = find(&app, &id, parameters.project.as_deref()).await?;
     let blocks = app.store.blocks(&row.project, &row.id).await?;
     let (kind, ending) = match parameters.format {

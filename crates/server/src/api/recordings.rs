@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use reelcase_store::catalog::{ListQuery, RecordingRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+use super::parameters::{Parameters, PathParts};
 use super::{LIVE_MS, find, is_live};
 use crate::error::Failure;
 use crate::state::App;
@@ -125,13 +126,16 @@ pub(super) struct Person {
     get,
     path = "/api/recordings",
     params(ListParameters),
-    responses((status = 200, body = RecordingPage), (status = 400, body = crate::error::ErrorBody))
+    responses(
+        (status = 200, body = RecordingPage),
+        (status = 400, body = crate::error::ErrorBody),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    parameters: Result<Query<ListParameters>, axum::extract::rejection::QueryRejection>,
+    Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Json<RecordingPage>, Failure> {
-    let Query(parameters) = parameters.map_err(|error| Failure::BadParameter(error.body_text()))?;
     let query = list_query(parameters, app.clock.now_ms())?;
     let page = app.store.catalog().list(query).await?;
     let recordings = page.recordings.into_iter().map(|row| Recording::new(row, app.clock.now_ms())).collect();
@@ -143,12 +147,16 @@ pub(super) async fn list(
     get,
     path = "/api/recordings/{id}",
     params(("id" = String, Path), ProjectParameter),
-    responses((status = 200, body = Recording), (status = 404, body = crate::error::ErrorBody))
+    responses(
+        (status = 200, body = Recording),
+        (status = 404, body = crate::error::ErrorBody),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
 )]
 pub(super) async fn one(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Query(parameter): Query<ProjectParameter>,
+    PathParts(id): PathParts<String>,
+    Parameters(parameter): Parameters<ProjectParameter>,
 ) -> Result<Json<Recording>, Failure> {
     let row = find(&app, &id, parameter.project.as_deref()).await?;
     Ok(Json(Recording::new(row, app.clock.now_ms())))

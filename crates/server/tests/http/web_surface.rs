@@ -124,8 +124,27 @@ async fn nothing_on_the_private_routes_can_be_changed_by_any_method() {
             let request = request.header("origin", "https://evil.example").header("sec-fetch-site", "cross-site");
             let reply = site.send(request.body(b"{}".to_vec()).unwrap()).await;
             assert!(reply.status.is_client_error(), "{method} {path}: {}", reply.status);
+            assert!(reply.status != StatusCode::METHOD_NOT_ALLOWED || reply.header("allow") == "GET, HEAD");
             assert!(!reply.headers.contains_key("access-control-allow-origin"), "{method} {path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn parameters_that_cannot_be_are_refused_in_the_words_of_the_api() {
+    let site = site().await;
+    for (path, status, code) in [
+        ("/api/recordings?limit=-1", StatusCode::BAD_REQUEST, "bad_parameter"),
+        ("/api/recordings?colour=red", StatusCode::BAD_REQUEST, "bad_parameter"),
+        ("/api/recordings?cursor=made-up", StatusCode::BAD_REQUEST, "bad_cursor"),
+        ("/api/recordings/x/blocks?wait_ms=30001", StatusCode::BAD_REQUEST, "bad_parameter"),
+        ("/api/recordings/x/blocks?wait_ms=-1", StatusCode::BAD_REQUEST, "bad_parameter"),
+        ("/api/recordings/x/export?format=gif", StatusCode::BAD_REQUEST, "bad_parameter"),
+        ("/api/recordings/x/blocks/object/-1", StatusCode::NOT_FOUND, "not_found"),
+        ("/api/recordings/%ff", StatusCode::NOT_FOUND, "not_found"),
+    ] {
+        let reply = site.read(path).await;
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{path}");
     }
 }
 

@@ -27,10 +27,10 @@ const chromiumArgs = [
 /** How long to wait for what takes a second or two, on machines that do much else. Nothing that works waits so long. */
 export const PATIENCE_MS = 90_000;
 
-/** Starts Chromium. */
-export function launch() {
+/** Starts Chromium, with more switches where a test needs them; of two of one name the later counts. */
+export function launch(more = []) {
   assert.ok(existsSync(executablePath), `Chromium is missing: ${executablePath}`);
-  return chromium.launch({ executablePath, args: chromiumArgs });
+  return chromium.launch({ executablePath, args: [...chromiumArgs, ...more] });
 }
 
 /**

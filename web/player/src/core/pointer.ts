@@ -11,7 +11,8 @@ type Position = { x?: unknown; y?: unknown; id?: unknown; timeOffset?: unknown }
  */
 export function splitMoves(record: EventRecord): Move[] {
   const event = JSON.parse(record.json) as { data?: { source?: unknown; positions?: unknown } };
-  const positions = Array.isArray(event.data?.positions) ? (event.data.positions as Position[]) : [];
+  const list: unknown[] = Array.isArray(event.data?.positions) ? event.data.positions : [];
+  const positions = list.filter((item): item is Position => typeof item === 'object' && item !== null);
   return positions.map((position) => {
     const offset = typeof position.timeOffset === 'number' ? position.timeOffset : 0;
     const { x, y, id } = position;

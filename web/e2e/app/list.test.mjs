@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { eventually, launch, serve } from '../browser.mjs';
+import { seed } from '../seed.mjs';
+import { shoot } from '../watch.mjs';
+
+const COUNT = 3_000;
+
+let server;
+let browser;
+let page;
+
+before(async () => {
+  server = await serve();
+  browser = await launch();
+  page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+  page.setDefaultTimeout(15_000);
+  await seed(server.url, COUNT);
+  await page.goto(server.login);
+  await eventually(
+    async () => (await listed('person=person-2999%40example.test')) === 1,
+    'all recordings to be listed',
+    60_000,
+  );
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function listed(query) {
+  const reply = await page.request.get(`${server.url}/api/recordings?${query}`);
+  return (await reply.json()).recordings.length;
+}
+
+const names = () => page.locator('[data-row] .name').allTextContents();
+
+test('a list of any length costs what is on the screen', async () => {
+  await page.goto(`${server.url}/recordings`);
+  await page.waitForSelector('[data-row]');
+  assert.equal((await names())[0], 'person-0@example.test', 'newest first');
+  const cost = () => page.evaluate(() => document.querySelectorAll('*').length);
+  const atFirst = await cost();
+  await eventually(async () => {
+    await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+    return (await names()).at(-1) === `person-${COUNT - 1}@example.test`;
+  }, 'the end of the list');
+  await page.getByText('That is all.').waitFor();
+  assert.ok((await cost()) < 2 * atFirst, `${await cost()} elements at the end, ${atFirst} at first`);
+  // Rows that were let go come back.
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight / 2));
+  await eventually(
+    async () => (await names()).some((name) => name.startsWith('person-15')),
+    'rows in the middle',
+  );
+});
+
+test('back from a recording leads to where one was', async () => {
+  const before = await page.evaluate(() => scrollY);
+  assert.ok(before > 10_000);
+  const row = page.locator('[data-row]').nth(15);
+  const href = await row.getAttribute('href');
+  for (const back of [() => page.goBack(), () => page.click('a[data-return]')]) {
+    await page.click(`a[href="${href}"]`);
+    await page.waitForSelector('.player');
+    await back();
+    await page.waitForSelector(`a[href="${href}"]`);
+    await eventually(
+      async () => Math.abs((await page.evaluate(() => scrollY)) - before) < 600,
+      'the old place',
+    );
+  }
+});
+
+test('filters are in the address, and one that fits nothing says so', async () => {
+  await page.goto(`${server.url}/recordings`);
+  await page.getByPlaceholder('Page address contains').fill('/checkout');
+  await page.waitForURL(/url=%2Fcheckout/);
+  await eventually(async () => (await names())[0] === 'person-4@example.test', 'the filtered list');
+  await page
+    .locator('label', { hasText: 'Duration' })
+    .locator('select')
+    .selectOption({ label: 'Over 1 min' });
+  await page.waitForURL(/duration_min=60/);
+  await page.reload();
+  await page.waitForSelector('[data-row]');
+  const durations = await page.locator('[data-row] .duration').allTextContents();
+  assert.ok(durations.length > 0 && durations.every((text) => text.startsWith('1:')), durations.join());
+  await page.getByRole('button', { name: 'With errors' }).click();
+  await page.getByText('Nothing matches').waitFor();
+  await shoot(page, 'list-nothing');
+  await page.getByRole('button', { name: 'Clear the filters' }).click();
+  await page.waitForURL(`${server.url}/recordings`);
+  await page.waitForSelector('[data-row]');
+});
+
+test('a server that is gone is said so, and the list comes back by itself', async () => {
+  await page.route('**/api/recordings?*', (route) => route.abort('connectionrefused'));
+  await page.getByText('No answer from the server').waitFor();
+  assert.ok((await names()).length > 0, 'what was there stays');
+  await page.unroute('**/api/recordings?*');
+  await page.getByText('No answer from the server').waitFor({ state: 'detached' });
+});

@@ -319,7 +319,10 @@ describe('clients send as they like', { concurrency: 4 }, () => {
       await untilRecorded(other);
       assert.equal(await sessionOf(other), id, 'the session is shared');
       await other.click('[data-add=brass]');
+      // Browsers may drop what is done in a tab that nobody sees.
+      await shop.page.bringToFront();
       await shop.page.click('[data-add=wick]');
+      await shop.page.getByText('Basket: 2').waitFor();
       const shown = [await note(shop.page, 'first'), await note(other, 'second')];
       await leave(other);
       await leave(shop.page);

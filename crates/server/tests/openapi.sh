@@ -1,11 +1,12 @@
 #!/bin/sh
 # Asks a real server everything its own description of the API allows, and much that it does not: no answer may be a
-# server error, or other than described. Usage: openapi.sh SCHEMATHESIS REELCASE [SECONDS]
+# server error, or other than described. Usage: openapi.sh SCHEMATHESIS REELCASE [SECONDS [SEED]]
 set -eu
 
 schemathesis=$1
 reelcase=$2
 seconds=${3:-45}
+seed=${4:-1}
 work=$(mktemp -d)
 server=
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$work"' EXIT
@@ -30,6 +31,6 @@ curl --silent --show-error --fail --data-binary "@$work/upload" "$url/s/" >/dev/
 # Not asked: whether all that fits the description is taken, because a cursor is only good where a page ended with it.
 cd "$work"
 "$schemathesis" run "$url/openapi.json" --header "Authorization: Bearer $secret" --phases examples,coverage,fuzzing \
-  --max-time "$seconds" --max-examples 2000 --no-shrink --continue-on-failure --request-timeout 40 --warnings off \
+  --seed "$seed" --max-time "$seconds" --max-examples 2000 --no-shrink --continue-on-failure --request-timeout 40 --warnings off \
   --exclude-checks positive_data_acceptance
 kill -0 "$server"

@@ -172,14 +172,22 @@ fn list_query(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Fail
         url_contains: parameters.url.filter(|text| !text.is_empty()),
         duration_min_ms: parameters.duration_min_ms,
         duration_max_ms: parameters.duration_max_ms,
-        clicks_min: parameters.clicks_min,
-        keypresses_min: parameters.keypresses_min,
-        errors_min: parameters.errors_min,
+        clicks_min: count("clicks_min", parameters.clicks_min)?,
+        keypresses_min: count("keypresses_min", parameters.keypresses_min)?,
+        errors_min: count("errors_min", parameters.errors_min)?,
         has_errors: None,
         live_since_ms: parameters.live.unwrap_or(false).then_some(now_ms - LIVE_MS),
-        limit: parameters.limit,
+        limit: count("limit", parameters.limit)?,
         cursor: parameters.cursor.filter(|text| !text.is_empty()),
     })
+}
+
+/// Takes a count that the database could hold.
+fn count<N: Copy + TryInto<i64>>(name: &str, given: Option<N>) -> Result<Option<N>, Failure> {
+    match given.map(TryInto::try_into) {
+        Some(Err(_)) => Err(Failure::BadParameter(format!("{name} is more than {}", i64::MAX))),
+        _ => Ok(given),
+    }
 }
 
 impl Recording {

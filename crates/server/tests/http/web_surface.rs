@@ -135,6 +135,8 @@ async fn parameters_that_cannot_be_are_refused_in_the_words_of_the_api() {
     let site = site().await;
     for (path, status, code) in [
         ("/api/recordings?limit=-1", StatusCode::BAD_REQUEST, "bad_parameter"),
+        ("/api/recordings?clicks_min=9223372036854775808", StatusCode::BAD_REQUEST, "bad_parameter"),
+        ("/api/recordings?limit=9223372036854775808", StatusCode::BAD_REQUEST, "bad_parameter"),
         ("/api/recordings?colour=red", StatusCode::BAD_REQUEST, "bad_parameter"),
         ("/api/recordings?cursor=made-up", StatusCode::BAD_REQUEST, "bad_cursor"),
         ("/api/recordings/x/blocks?wait_ms=30001", StatusCode::BAD_REQUEST, "bad_parameter"),

@@ -120,7 +120,16 @@ impl Sample {
         let at = self.summarizers.iter().position(|(found, _)| *found == id).ok_or("a recording without blocks")?;
         let summary = self.summarizers.remove(at).1.finish();
         let (id, project, other) = (id.parse()?, "phc_sample".parse()?, Map::new());
-        self.writer.push_recording(RecordingEntry { id, project, summary, blocks, metadata, replaces, other });
+        self.writer.push_recording(RecordingEntry {
+            id,
+            project,
+            summary,
+            blocks,
+            uploads: vec![],
+            metadata,
+            replaces,
+            other,
+        });
         Ok(())
     }
 

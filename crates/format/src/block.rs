@@ -19,6 +19,9 @@ pub use build::{BLOCK_HEAD_BYTES_TARGET, BLOCK_PLAIN_BYTES_TARGET, BlockBuilder}
 /// Largest window a block's zstd frame may need. Browsers refuse more in `Content-Encoding: zstd`.
 pub const WINDOW_LOG_MAX: u32 = 23;
 
+/// Smallest window that zstd knows.
+const WINDOW_LOG_MIN: u32 = 10;
+
 /// Highest zstd level that keeps to [`WINDOW_LOG_MAX`]; higher ones are taken as this.
 pub const LEVEL_MAX: i32 = 19;
 
@@ -313,6 +316,7 @@ pub(crate) fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>, &'static str
     let mut zstd = zstd_safe::CCtx::try_create().ok_or("no memory for a compressor")?;
     for parameter in [
         zstd_safe::CParameter::CompressionLevel(level.min(LEVEL_MAX)),
+        zstd_safe::CParameter::WindowLog(window_log(plain.len())),
         zstd_safe::CParameter::ContentSizeFlag(true),
         zstd_safe::CParameter::ChecksumFlag(true),
     ] {
@@ -322,6 +326,11 @@ pub(crate) fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>, &'static str
     zstd.compress2(&mut stored, plain).map_err(name)?;
     stored.shrink_to_fit();
     Ok(stored)
+}
+
+/// The smallest window that spans `plain_bytes`, as far as browsers allow: a page repeats what is megabytes back.
+fn window_log(plain_bytes: usize) -> u32 {
+    plain_bytes.max(1).next_power_of_two().ilog2().clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)
 }
 
 fn join(head: BlockHead, stored: &[u8], limits: &BlockLimits) -> Result<EncodedBlock, BlockError> {
@@ -344,17 +353,17 @@ fn matches(what: &'static str, claimed: u64, found: u64) -> Result<(), BlockErro
 }
 
 /// Upload ids as hex in JSON.
-mod hex_ids {
+pub(crate) mod hex_ids {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
     use crate::id::{UploadId, upload_id_from_hex, upload_id_to_hex};
 
-    pub(super) fn serialize<S: Serializer>(ids: &[UploadId], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(ids: &[UploadId], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(ids.iter().map(upload_id_to_hex))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UploadId>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UploadId>, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
         let id =
             |text: &String| upload_id_from_hex(text).ok_or_else(|| D::Error::custom("upload id is not 32 hex digits"));

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::block::frame::{FRAME_HEAD_BYTES, FrameFlaw};
 use crate::block::{BlockError, BlockHead, BlockLimits};
-use crate::id::{ProjectKey, RecordingId};
+use crate::id::{ProjectKey, RecordingId, UploadId};
 use crate::summary::Summary;
 
 mod read;
@@ -74,6 +74,9 @@ pub struct Index {
     /// As in the header.
     #[serde(default)]
     pub creator: String,
+    /// What else is known of the file, such as who wrote it and when.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
     /// One entry for each recording.
     pub recordings: Vec<RecordingEntry>,
     /// One entry for each block, ascending by offset. The place in this list is a block's ordinal.
@@ -96,6 +99,9 @@ pub struct RecordingEntry {
     /// Ordinals of its blocks, in playback order.
     #[serde(default)]
     pub blocks: Vec<u32>,
+    /// Uploads with lines in these blocks whose heads do not name them; 32 hex digits each in JSON.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "crate::block::hex_ids")]
+    pub uploads: Vec<UploadId>,
     /// What else is known of it, such as `person`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub metadata: Map<String, Value>,

@@ -67,6 +67,7 @@ fn entry(recording: &str, blocks: Vec<u32>) -> RecordingEntry {
         project: PROJECT.parse().unwrap(),
         summary: Summary::default(),
         blocks,
+        uploads: Vec::new(),
         metadata: Map::new(),
         replaces: Vec::new(),
         other: Map::new(),

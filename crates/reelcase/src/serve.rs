@@ -55,6 +55,16 @@ pub(crate) struct ServeArgs {
     /// Keep analytics events that belong to no recording, too. They are stored in the objects, as lines of their own.
     #[arg(long, env = "REELCASE_KEEP_ALL_EVENTS")]
     keep_all_events: bool,
+    /// Seconds without uploads after which a recording is finished, and rewritten into large blocks. Sooner than 2100,
+    /// recordings that go on are rewritten more than once.
+    #[arg(
+        long,
+        env = "REELCASE_COMPACT_IDLE_S",
+        value_name = "SECONDS",
+        default_value_t = 2_100,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    compact_idle_s: u32,
     /// Log as JSON, one object a line.
     #[arg(long, env = "REELCASE_LOG_JSON")]
     log_json: bool,
@@ -79,7 +89,12 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     // The address comes first: a browser whose connection waits until the store is open loses nothing, and one that is
     // refused gives up after some twenty seconds.
     let listener = TcpListener::bind(args.listen).await;
-    let mut options = StoreOptions { command: "reelcase serve".to_owned(), ..StoreOptions::new(&args.data) };
+    let mut options = StoreOptions {
+        command: "reelcase serve".to_owned(),
+        maintains_itself: true,
+        compact_idle_ms: i64::from(args.compact_idle_s) * 1_000,
+        ..StoreOptions::new(&args.data)
+    };
     args.limits.apply_to_store(&mut options)?;
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", args.data.display()))?;

@@ -25,6 +25,7 @@ use utoipa::{Modify, OpenApi, ToSchema, openapi};
 use crate::access::COOKIE_NAME;
 use crate::cors::CROSS_ORIGIN_RESOURCE_POLICY;
 use crate::error::Failure;
+use crate::metrics::single;
 use crate::scripts;
 use crate::state::App;
 
@@ -152,7 +153,8 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let totals = app.drops.totals(app.store.catalog()).await?;
     let (inbox, items_waiting) = app.store.waiting();
-    let text = app.metrics.render(
+    let compaction = app.store.compaction();
+    let mut text = app.metrics.render(
         totals,
         &[
             ("reelcase_inbox_bytes_waiting", "Bytes in the inbox that wait to be sealed.", inbox.bytes_waiting),
@@ -162,8 +164,27 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
             ("reelcase_items_waiting", "Events that wait to be sealed.", items_waiting as u64),
             ("reelcase_body_bytes_left", "Bytes of bodies that may still come in.", app.budget.bytes_left() as u64),
             ("reelcase_inflated_bytes_left", "Bytes large uploads may inflate to.", app.inflating.bytes_left() as u64),
+            (
+                "reelcase_compaction_failing",
+                "Whether recordings cannot be compacted or swept.",
+                u64::from(compaction.last_error.is_some()),
+            ),
         ],
     );
+    for (name, help, count) in [
+        ("reelcase_compacted_recordings_total", "Recordings rewritten into large blocks.", compaction.recordings),
+        ("reelcase_compacted_bytes_before_total", "Bytes of blocks that were replaced.", compaction.bytes_before),
+        ("reelcase_compacted_bytes_after_total", "Bytes of objects written instead.", compaction.bytes_after),
+        (
+            "reelcase_compaction_damaged_recordings_total",
+            "Recordings with damage, left as they are.",
+            compaction.recordings_damaged,
+        ),
+        ("reelcase_swept_objects_total", "Objects deleted.", compaction.objects_swept),
+        ("reelcase_swept_bytes_total", "Bytes of objects deleted.", compaction.bytes_swept),
+    ] {
+        single(&mut text, name, "counter", help, count);
+    }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 

@@ -183,7 +183,7 @@ pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<()
 /// Makes the project of a key, if there is none.
 pub(crate) async fn create_project(app: &App, key: &ProjectKey, now_ms: i64) -> Result<(), CatalogError> {
     let project = Project { key: key.clone(), name: key.to_string(), created_at_ms: now_ms };
-    app.store.catalog().create_project(project).await.map(drop)
+    app.store.create_project(project).await.map(drop)
 }
 
 fn count(app: &App, sorted: &Sorted, now_ms: i64) {

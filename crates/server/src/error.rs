@@ -156,6 +156,7 @@ fn store_answer(error: &StoreError) -> (StatusCode, &'static str, Option<u32>) {
         | StoreError::Inbox(_)
         | StoreError::Object(_)
         | StoreError::Reel(_)
+        | StoreError::Stopping
         | StoreError::Directory { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed", None),
     }
 }

@@ -76,7 +76,8 @@ fn family(text: &mut String, name: &str, help: &str, label: &str, values: impl I
     }
 }
 
-fn single(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+/// Adds one count to the text that [`Metrics::render`] began.
+pub(crate) fn single(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
 }
 

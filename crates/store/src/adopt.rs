@@ -11,10 +11,10 @@ use reelcase_format::id::{ProjectKey, UploadId};
 use reelcase_format::line::lines;
 use reelcase_format::reel::Index;
 
-use crate::catalog::{Catalog, CatalogCommit, ObjectKind, ObjectRow, PersonChange};
+use crate::catalog::{Catalog, PersonChange};
 use crate::objects::{Listed, ObjectError, Objects};
 use crate::store::StoreError;
-use crate::{abort_point, persons, seal};
+use crate::{abort_point, entry, persons};
 
 /// Longest name of a store that is taken from its file.
 const STORE_ID_BYTES_MAX: usize = 64;
@@ -116,16 +116,8 @@ async fn enter(objects: &Objects, catalog: &dyn Catalog, object: &Listed, index:
             }
         }
     }
-    let row = ObjectRow {
-        seq: object.seq,
-        key: object.id.clone(),
-        kind: ObjectKind::Batch,
-        stored_bytes: object.stored_bytes,
-        recording_count: 0,
-    };
-    let commit: CatalogCommit = seal::commit_of_index(index, row, changes);
     abort_point!("catalog.before_commit");
-    catalog.commit(commit).await?;
+    catalog.commit(entry::commit_of(index, object, changes)).await?;
     abort_point!("catalog.committed");
     Ok(())
 }

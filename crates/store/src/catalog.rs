@@ -9,7 +9,9 @@
 //! needs no special case: its object brings a summary and replaces blocks, and with the last block of an object goes
 //! what that object said. The rule holds however many of the older objects are already swept.
 //!
-//! An object without live blocks is dead; [`Catalog::dead_objects`] names it until [`Catalog::forget_object`].
+//! An object without live blocks is dead; [`Catalog::dead_objects`] names it until [`Catalog::forget_object`]. Blocks
+//! of no
+//! recording keep their object alive, until another object carries them.
 //!
 //! **Persons are sets of distinct ids, and the order in which changes arrive does not matter.** A merge is a union. A
 //! property is what the latest `$set` by event time says, or else the earliest `$set_once`; equal times are settled by
@@ -18,6 +20,7 @@
 mod commit;
 mod damage;
 mod dump;
+mod parts;
 mod persons;
 mod query;
 mod rows;
@@ -48,9 +51,12 @@ pub trait Catalog: Send + Sync + 'static {
     /// All objects that were entered and not forgotten, by sequence number.
     async fn objects(&self) -> Result<Vec<ObjectRow>, CatalogError>;
 
-    /// Objects whose every block was replaced. An object that never held a block is not among them: what it says of
-    /// persons is said nowhere else.
-    async fn dead_objects(&self) -> Result<Vec<ObjectRow>, CatalogError>;
+    /// Objects without a live block since `dead_since_ms` or longer, by sequence number.
+    async fn dead_objects(&self, dead_since_ms: i64) -> Result<Vec<ObjectRow>, CatalogError>;
+
+    /// Objects that would be dead but for blocks of no recording, oldest first. Those that the compactor wrote for
+    /// nothing else are left out: carrying them again would gain nothing.
+    async fn objects_to_carry(&self, limit: usize) -> Result<Vec<ObjectRow>, CatalogError>;
 
     /// Forgets a dead object, once its file is gone. Does nothing when it is unknown, or has live blocks.
     async fn forget_object(&self, key: &str) -> Result<(), CatalogError>;
@@ -74,13 +80,12 @@ pub trait Catalog: Send + Sync + 'static {
     /// The live blocks of a recording by start, then object, then position in the object.
     async fn blocks(&self, project: &ProjectKey, id: &RecordingId) -> Result<Vec<BlockRow>, CatalogError>;
 
-    /// Recordings that nothing was added to since `idle_since_ms` and that have more than one block in batch objects,
-    /// those idle for longest first.
-    async fn compaction_candidates(
-        &self,
-        idle_since_ms: i64,
-        limit: usize,
-    ) -> Result<Vec<(ProjectKey, RecordingId)>, CatalogError>;
+    /// Recordings that nothing was added to since `idle_since_ms` and that have blocks in batch objects, those idle for
+    /// longest first.
+    async fn compaction_candidates(&self, idle_since_ms: i64, limit: usize) -> Result<Vec<Candidate>, CatalogError>;
+
+    /// The parts that a recording consists of now, by object.
+    async fn parts(&self, project: &ProjectKey, id: &RecordingId) -> Result<Vec<Part>, CatalogError>;
 
     /// All projects, by key.
     async fn projects(&self) -> Result<Vec<Project>, CatalogError>;
@@ -102,6 +107,9 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Reads a setting.
     async fn setting(&self, name: &str) -> Result<Option<String>, CatalogError>;
+
+    /// All settings, by name.
+    async fn settings(&self) -> Result<Vec<(String, String)>, CatalogError>;
 
     /// Writes a setting.
     async fn set_setting(&self, name: &str, value: &str) -> Result<(), CatalogError>;
@@ -193,13 +201,15 @@ pub struct CatalogCommit {
     pub recordings: Vec<RecordingDelta>,
     /// Its blocks. Each belongs to one of `recordings`.
     pub blocks: Vec<BlockRow>,
-    /// Blocks of earlier objects that are now superfluous. Those that are not known are passed over.
-    pub replaced: Vec<BlockRef>,
+    /// How many blocks it holds that belong to no recording.
+    pub project_block_count: u64,
+    /// Keys of the objects whose blocks of no recording are in this one. Those that are not known are passed over.
+    pub carried: Vec<String>,
     /// The uploads its blocks hold.
     pub uploads: Vec<SealedUpload>,
     /// What it says of persons.
     pub persons: Vec<PersonChange>,
-    /// When the object was made, server clock. A recording that a batch object adds to is live from then on.
+    /// When the object was made, server clock.
     pub now_ms: i64,
 }
 
@@ -212,6 +222,38 @@ pub struct RecordingDelta {
     pub id: RecordingId,
     /// Summary of the blocks in this object, in a compacted object too.
     pub summary: Summary,
+    /// When the last upload in it was sealed, server clock.
+    pub updated_at_ms: i64,
+    /// Its blocks of earlier objects that are now superfluous. Those that are not known are passed over.
+    pub replaces: Vec<BlockRef>,
+}
+
+/// A recording that may be compacted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The project it belongs to.
+    pub project: ProjectKey,
+    /// Its id.
+    pub id: RecordingId,
+    /// When something was last added, server clock.
+    pub updated_at_ms: i64,
+    /// Length of all its live blocks.
+    pub stored_bytes: u64,
+}
+
+/// What one object holds of a recording, as long as any of it is live.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// The object.
+    pub object: ObjectRow,
+    /// The figures of the part.
+    pub summary: Summary,
+    /// The uploads in it that are not forgotten.
+    pub uploads: Vec<UploadId>,
+    /// Blocks of objects that still exist and whose lines are in this part, not in those blocks.
+    pub replaces: Vec<BlockRef>,
+    /// The live blocks, by position in the object.
+    pub blocks: Vec<BlockRow>,
 }
 
 /// Where one block is, and what is in it.

@@ -65,6 +65,7 @@ impl<'a> ReelExport<'a> {
             project: self.row.project.clone(),
             summary: self.row.summary.clone(),
             blocks,
+            uploads: Vec::new(),
             metadata: person.map(|person| ("person".to_owned(), person)).into_iter().collect::<Map<String, Value>>(),
             replaces: Vec::new(),
             other: Map::new(),

@@ -1,7 +1,11 @@
 //! Reads a recording's lines in time order out of blocks that overlap, holding no more blocks than overlap at once.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use reelcase_format::block::BlockKind;
 use reelcase_format::event::EventHead;
+use reelcase_format::json;
 use reelcase_format::line::{lines, split_line};
 
 use crate::catalog::BlockRow;
@@ -28,8 +32,13 @@ struct OpenBlock {
 
 impl<'a> LineMerge<'a> {
     /// Begins with the live blocks of a recording; those of other kinds than `lines` are left out.
-    pub fn new(store: &'a Store, mut blocks: Vec<BlockRow>) -> Self {
-        blocks.retain(|block| block.kind == BlockKind::Lines);
+    pub fn new(store: &'a Store, blocks: Vec<BlockRow>) -> Self {
+        Self::of_kind(store, blocks, BlockKind::Lines)
+    }
+
+    /// The same for blocks of any one kind.
+    pub(crate) fn of_kind(store: &'a Store, mut blocks: Vec<BlockRow>, kind: BlockKind) -> Self {
+        blocks.retain(|block| block.kind == kind);
         blocks.sort_by(|a, b| (b.start_ms, &b.object, b.block).cmp(&(a.start_ms, &a.object, a.block)));
         Self { store, closed: blocks, open: Vec::new() }
     }
@@ -56,7 +65,7 @@ impl<'a> LineMerge<'a> {
             let earliest_ms = self.earliest().map(|index| self.open[index].timestamp_ms());
             let is_needed = |block: &BlockRow| earliest_ms.is_none_or(|earliest_ms| block.start_ms <= earliest_ms);
             let Some(row) = self.closed.pop_if(|block| is_needed(block)) else { return Ok(()) };
-            let block = OpenBlock::new(self.store.read_lines(&row).await?);
+            let block = OpenBlock::new(self.store.read_lines(&row).await?, row.kind);
             if !block.lines.is_empty() {
                 self.open.push(block);
             }
@@ -69,15 +78,13 @@ impl<'a> LineMerge<'a> {
 }
 
 impl OpenBlock {
-    fn new(plain: Vec<u8>) -> Self {
+    fn new(plain: Vec<u8>, kind: BlockKind) -> Self {
         let mut starts = 0;
         let mut found = Vec::new();
         for line in lines(&plain) {
             let ends = starts + line.len() + 1;
-            let timestamp_ms =
-                split_line(line).and_then(|(_, event)| EventHead::read(event)).map(|head| head.timestamp_ms());
             // A line whose time cannot be read stays beside the one before it.
-            let timestamp_ms = timestamp_ms.or(found.last().map(|(timestamp_ms, _, _)| *timestamp_ms));
+            let timestamp_ms = timestamp_of(line, kind).or(found.last().map(|(timestamp_ms, _, _)| *timestamp_ms));
             found.push((timestamp_ms.unwrap_or_default(), starts, ends.min(plain.len())));
             starts = ends;
         }
@@ -87,4 +94,42 @@ impl OpenBlock {
     fn timestamp_ms(&self) -> i64 {
         self.lines.get(self.next).map_or(i64::MAX, |(timestamp_ms, _, _)| *timestamp_ms)
     }
+}
+
+/// When a line happened, if that can be read.
+pub(crate) fn timestamp_of(line: &[u8], kind: BlockKind) -> Option<i64> {
+    match kind {
+        BlockKind::Lines => {
+            split_line(line).and_then(|(_, event)| EventHead::read(event)).map(|head| head.timestamp_ms())
+        }
+        BlockKind::Events => json::member(line, "timestamp").and_then(json::number).map(|number| number.floor() as i64),
+    }
+}
+
+/// Divides blocks so that no more than `open_bytes_max` of lines overlap within one run, unless a single block has
+/// more.
+/// Runs follow each other by where their blocks start; what overlaps too much is not in one order over all of them.
+pub(crate) fn runs(mut blocks: Vec<BlockRow>, open_bytes_max: u64) -> Vec<Vec<BlockRow>> {
+    blocks.sort_by(|a, b| (a.start_ms, &a.object, a.block).cmp(&(b.start_ms, &b.object, b.block)));
+    let mut runs = Vec::new();
+    let mut run: Vec<BlockRow> = Vec::new();
+    let mut open: BinaryHeap<Reverse<(i64, u64)>> = BinaryHeap::new();
+    let mut open_bytes = 0;
+    for block in blocks {
+        while open.peek().is_some_and(|Reverse((end_ms, _))| *end_ms < block.start_ms) {
+            open_bytes -= open.pop().map_or(0, |Reverse((_, bytes))| bytes);
+        }
+        if !run.is_empty() && open_bytes + block.plain_bytes > open_bytes_max {
+            runs.push(std::mem::take(&mut run));
+            open.clear();
+            open_bytes = 0;
+        }
+        open.push(Reverse((block.end_ms, block.plain_bytes)));
+        open_bytes += block.plain_bytes;
+        run.push(block);
+    }
+    if !run.is_empty() {
+        runs.push(run);
+    }
+    runs
 }

@@ -24,6 +24,9 @@ use crate::abort_point;
 /// How many sequence numbers share a directory, as a power of two.
 const DIRECTORY_BITS: u32 = 12;
 
+/// The file beside the objects where the next compacted object takes shape.
+const UNFINISHED: &str = "unfinished";
+
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
@@ -126,6 +129,95 @@ impl Objects {
         Ok(synced.await.map_err(io::Error::other)??)
     }
 
+    /// Where an object may take shape before it is placed: below `dir`, unless the objects themselves lie on a disk.
+    pub(crate) fn unfinished(&self, dir: &Path) -> PathBuf {
+        self.local_dir.as_deref().unwrap_or(dir).join(UNFINISHED)
+    }
+
+    /// Gives a synced file its place among the objects. When this returns it is on stable storage. As with
+    /// [`Objects::put`], nothing is replaced, and an error says nothing of whether it is there.
+    pub(crate) async fn place(&self, unfinished: &Path, id: &str) -> Result<(), ObjectError> {
+        let Some(dir) = self.local_dir.clone() else {
+            return self.put(id, tokio::fs::read(unfinished).await?).await;
+        };
+        let (path, unfinished) = (path_of(id)?, unfinished.to_owned());
+        let placed = tokio::task::spawn_blocking(move || {
+            let file = dir.join(path.as_ref());
+            if file.try_exists()? {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::create_dir_all(file.parent().unwrap_or(&dir))?;
+            fs::rename(&unfinished, &file)?;
+            sync_directories(&dir, &file)
+        });
+        let placed = placed.await.map_err(io::Error::other)?;
+        placed.map_err(|source| ObjectError::Write { object: id.to_owned(), source })
+    }
+
+    /// Length of an object, `None` where there is none.
+    pub(crate) async fn stored_bytes(&self, id: &str) -> Result<Option<u64>, ObjectError> {
+        match self.store.head(&path_of(id)?).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(ObjectError::Store { operation: "find", object: id.to_owned(), source }),
+        }
+    }
+
+    /// Deletes an object, for good when this returns. Tolerates that it is gone.
+    pub(crate) async fn delete(&self, id: &str) -> Result<(), ObjectError> {
+        let path = path_of(id)?;
+        match self.store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(source) => return Err(ObjectError::Store { operation: "delete", object: id.to_owned(), source }),
+        }
+        let Some(dir) = self.local_dir.clone() else { return Ok(()) };
+        let synced =
+            tokio::task::spawn_blocking(move || match File::open(dir.join(path.as_ref()).with_file_name("")) {
+                Ok(directory) => directory.sync_all(),
+                // With the last of its objects a directory may be gone.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(error),
+            });
+        Ok(synced.await.map_err(io::Error::other)??)
+    }
+
+    /// Writes the settings of a store beside its objects. When this returns they are on stable storage.
+    pub(crate) async fn put_settings(&self, store_id: &str, bytes: Vec<u8>) -> Result<(), ObjectError> {
+        let path = settings_path(store_id);
+        let Some(dir) = self.local_dir.clone() else {
+            let failed = |source| ObjectError::Store { operation: "write", object: path.to_string(), source };
+            return self.store.put(&path, PutPayload::from(bytes)).await.map(drop).map_err(failed);
+        };
+        let written = tokio::task::spawn_blocking(move || {
+            let file = dir.join(path.as_ref());
+            fs::create_dir_all(file.parent().unwrap_or(&dir))?;
+            let unfinished = file.with_extension("new");
+            write_and_sync(&unfinished, &bytes)?;
+            fs::rename(&unfinished, &file)?;
+            sync_directories(&dir, &file)
+        });
+        let written = written.await.map_err(io::Error::other)?;
+        written.map_err(|source| ObjectError::Write { object: "settings".to_owned(), source })
+    }
+
+    /// The settings of every store whose objects lie here, with the names of their files.
+    pub(crate) async fn settings(&self) -> Result<Vec<(String, Bytes)>, ObjectError> {
+        let failed = |source| ObjectError::Store { operation: "list", object: "objects".to_owned(), source };
+        let mut stores = self.store.list_with_delimiter(None).await.map_err(failed)?.common_prefixes;
+        stores.sort();
+        let mut found = Vec::new();
+        for store in stores {
+            let path = settings_path(store.as_ref());
+            let failed = |source| ObjectError::Store { operation: "read", object: path.to_string(), source };
+            match self.store.get(&path).await {
+                Ok(file) => found.push((path.to_string(), file.bytes().await.map_err(failed)?)),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(found)
+    }
+
     /// Reads `len` bytes of an object.
     pub(crate) async fn read(&self, id: &str, offset: u64, len: u64) -> Result<Bytes, ObjectError> {
         let failed = |source| ObjectError::Store { operation: "read", object: id.to_owned(), source };
@@ -216,6 +308,10 @@ fn path_of(id: &str) -> Result<ObjectPath, ObjectError> {
         return Err(bad());
     }
     Ok(ObjectPath::from(format!("{store_id}/{:013x}/{number:016x}.reel", number >> DIRECTORY_BITS)))
+}
+
+fn settings_path(store_id: &str) -> ObjectPath {
+    ObjectPath::from(format!("{store_id}/settings.json"))
 }
 
 fn id_of(path: &str) -> Option<(u64, String)> {

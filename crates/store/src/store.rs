@@ -21,11 +21,15 @@ use tokio::task::JoinHandle;
 use crate::adopt::{self, Adopted};
 use crate::catalog::{BlockRow, Catalog, CatalogError, SqliteCatalog};
 use crate::clock::Clock;
+use crate::compact::{CompactionFigures, Compactor};
 use crate::inbox::{DiskFiles, Files, Inbox, InboxError, InboxOptions};
 use crate::lock::{LockError, StoreLock};
 use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{GroupKey, PendingIndex};
 use crate::record::{self, Accepted};
+use crate::settings::Settings;
+use crate::step::{Step, StepHook};
+use crate::{entry, maintain};
 
 /// Objects that are entered before the store opens. With more, as after the loss of the catalog, it opens at once and
 /// enters them while it takes uploads.
@@ -51,6 +55,16 @@ pub struct StoreOptions {
     pub seal_age_ms: i64,
     /// A recording with this many bytes of uploads waiting is sealed at once.
     pub seal_bytes: u64,
+    /// Whether finished recordings are compacted and dead objects swept without being asked.
+    pub maintains_itself: bool,
+    /// A recording is finished when nothing was added to it for this long, ms. Clients begin another one after 30
+    /// minutes, and send what they have within a few more.
+    pub compact_idle_ms: i64,
+    /// How long a block can still be read after another has replaced it, ms: whoever plays the recording then asks for
+    /// the list again.
+    pub sweep_grace_ms: i64,
+    /// Called between the steps of compacting and sweeping, by tests.
+    pub on_step: Option<StepHook>,
 }
 
 impl StoreOptions {
@@ -65,6 +79,10 @@ impl StoreOptions {
             seal_age_first_ms: 1_000,
             seal_age_ms: 10_000,
             seal_bytes: 4 << 20,
+            maintains_itself: false,
+            compact_idle_ms: 35 * 60 * 1_000,
+            sweep_grace_ms: 10 * 60 * 1_000,
+            on_step: None,
         }
     }
 }
@@ -98,6 +116,9 @@ pub enum StoreError {
     /// A file cannot be laid out.
     #[error(transparent)]
     Reel(#[from] reelcase_format::reel::ReelError),
+    /// The store is being closed; what was begun is begun anew next time.
+    #[error("the store is being closed")]
+    Stopping,
     /// The directory cannot be used.
     #[error("cannot use {path}")]
     Directory {
@@ -143,23 +164,28 @@ pub struct Receipt {
 
 /// A store held by this process. See the module's page.
 pub struct Store {
-    options: StoreOptions,
+    pub(crate) options: StoreOptions,
     clock: Arc<dyn Clock>,
-    store_id: String,
+    pub(crate) store_id: String,
     inbox: Arc<Inbox>,
-    catalog: Arc<dyn Catalog>,
-    objects: Objects,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) objects: Objects,
     pending: Mutex<PendingIndex>,
     /// Held while an object is made: there is one at a time. Holds its sequence number; `None` when it is not known
     /// whether the last one was written, or what an earlier process left is not entered yet.
-    next_seq: tokio::sync::Mutex<Option<u64>>,
+    pub(crate) next_seq: tokio::sync::Mutex<Option<u64>>,
+    /// `None` when it is not known what is written down.
+    pub(crate) settings: tokio::sync::Mutex<Option<Settings>>,
+    /// Held while compacting or sweeping.
+    pub(crate) compactor: tokio::sync::Mutex<Compactor>,
+    figures: Mutex<CompactionFigures>,
     /// Why nothing can be sealed. `None` while it can.
     trouble: Mutex<Option<String>>,
     /// The catalog does not know all objects yet.
     is_catching_up: AtomicBool,
     watchers: Mutex<HashMap<GroupKey, Arc<Notify>>>,
     stopping: watch::Sender<bool>,
-    sealer: Mutex<Option<JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     _lock: StoreLock,
 }
 
@@ -216,16 +242,23 @@ impl Store {
             objects,
             pending: Mutex::new(pending),
             next_seq: tokio::sync::Mutex::new(None),
+            settings: tokio::sync::Mutex::default(),
+            compactor: tokio::sync::Mutex::default(),
+            figures: Mutex::default(),
             trouble: Mutex::default(),
             is_catching_up: AtomicBool::new(false),
             watchers: Mutex::default(),
             stopping: watch::channel(false).0,
-            sealer: Mutex::new(None),
+            tasks: Mutex::default(),
             _lock: lock,
         });
+        store.load_settings().await?;
         store.take_over().await?;
-        let task = tokio::spawn(sealer::run(Arc::clone(&store), store.stopping.subscribe()));
-        *locked(&store.sealer) = Some(task);
+        let mut tasks = vec![tokio::spawn(sealer::run(Arc::clone(&store), store.stopping.subscribe()))];
+        if store.options.maintains_itself {
+            tasks.push(tokio::spawn(maintain::run(Arc::clone(&store), store.stopping.subscribe())));
+        }
+        *locked(&store.tasks) = tasks;
         Ok(store)
     }
 
@@ -248,7 +281,7 @@ impl Store {
     }
 
     /// Enters the objects that the catalog does not know, and returns the next sequence number.
-    async fn adopt(&self) -> Result<u64, StoreError> {
+    pub(crate) async fn adopt(&self) -> Result<u64, StoreError> {
         let from = self.catalog.next_object_seq().await?;
         let left = self.objects.list_from(&self.store_id, from).await?;
         let is_waiting = |project: &ProjectKey, upload: &UploadId| self.pending().holds(project, upload);
@@ -306,8 +339,8 @@ impl Store {
     /// Seals everything and ends the store's tasks. Later uploads fail.
     pub async fn close(self: &Arc<Self>) -> Result<(), StoreError> {
         self.stopping.send_replace(true);
-        let task = locked(&self.sealer).take();
-        if let Some(task) = task {
+        let tasks = std::mem::take(&mut *locked(&self.tasks));
+        for task in tasks {
             task.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?;
         }
         // What cannot be sealed stays in the inbox, which is to be closed all the same.
@@ -356,6 +389,24 @@ impl Store {
         Ok(self.catalog.blocks(project, id).await?)
     }
 
+    /// A block of a recording, live or, for a while, replaced: whoever plays the recording may have an old list.
+    pub async fn block(
+        &self,
+        project: &ProjectKey,
+        id: &RecordingId,
+        object: &str,
+        block: u32,
+    ) -> Result<Option<BlockRow>, StoreError> {
+        let live = self.catalog.blocks(project, id).await?;
+        if let Some(row) = live.into_iter().find(|row| row.object == object && row.block == block) {
+            return Ok(Some(row));
+        }
+        let Ok(Some(stored_bytes)) = self.objects.stored_bytes(object).await else { return Ok(None) };
+        let index = self.objects.index(object, stored_bytes).await?;
+        let replaced = entry::block_of(&index, object, block);
+        Ok(replaced.filter(|row| row.project == *project && row.recording == *id))
+    }
+
     /// Reads the zstd frame of a block as it is stored, not verified: the reader's hash is in the row.
     pub async fn read_frame(&self, row: &BlockRow) -> Result<Bytes, StoreError> {
         Ok(self.objects.read(&row.object, row.offset, row.stored_bytes).await?)
@@ -388,6 +439,7 @@ impl Store {
         let aside = replaced.aside.clone();
         replaced.carry_over(&catalog).await?;
         let objects = Objects::local(&dir.join("objects"))?;
+        Settings::read(&objects).await?.apply(&catalog).await?;
         let listed = objects.list().await?;
         // Whether the newest was finished is for the next start to say, which knows what waits in the inbox.
         let adopted = adopt::enter_all(&objects, &catalog, &listed, &|_, _| false).await?;
@@ -409,6 +461,25 @@ impl Store {
         objects.put(&id, bytes).await?;
         objects.index(&id, stored_bytes).await?;
         Ok(())
+    }
+
+    pub(crate) fn figures(&self) -> MutexGuard<'_, CompactionFigures> {
+        locked(&self.figures)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Ends long work when the store is being closed.
+    pub(crate) fn check_stopping(&self) -> Result<(), StoreError> {
+        if self.is_stopping() { Err(StoreError::Stopping) } else { Ok(()) }
+    }
+
+    pub(crate) fn step(&self, step: Step) {
+        if let Some(hook) = &self.options.on_step {
+            hook.call(step);
+        }
     }
 
     fn pending(&self) -> MutexGuard<'_, PendingIndex> {

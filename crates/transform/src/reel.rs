@@ -167,6 +167,7 @@ impl<W: Write> WriteEvents for ReelSink<W> {
             project: self.options.project,
             summary: summary.clone(),
             blocks: file.ordinals,
+            uploads: Vec::new(),
             metadata: Map::new(),
             replaces: Vec::new(),
             other: Map::new(),

@@ -96,7 +96,12 @@ impl BlockBuilder {
 
     /// Whether the next line should begin another block.
     pub fn is_full(&self) -> bool {
-        self.plain.len() >= BLOCK_PLAIN_BYTES_TARGET || self.head_bytes >= BLOCK_HEAD_BYTES_TARGET
+        self.plain.len() >= BLOCK_PLAIN_BYTES_TARGET || self.is_head_full()
+    }
+
+    /// Whether the head has become so large that the next line should begin another block, however few lines there are.
+    pub fn is_head_full(&self) -> bool {
+        self.head_bytes >= BLOCK_HEAD_BYTES_TARGET
     }
 
     /// Whether there are no lines, and so nothing to encode.
@@ -111,7 +116,8 @@ impl BlockBuilder {
 
     /// Compresses the lines. Fails with [`BlockError::NotLines`] where there are none.
     pub fn encode(mut self, level: i32) -> Result<EncodedBlock, BlockError> {
-        // A Meta line is only known to begin a keyframe once its snapshot came, so windows may have overtaken each other.
+        // A Meta line is only known to begin a keyframe once its snapshot came, so windows may have overtaken each
+        // other.
         self.head.keyframes.sort_by_key(|keyframe| keyframe.plain_offset);
         encode_block(&self.plain, self.head, level)
     }

@@ -1,6 +1,6 @@
 //! Writes a file front to back.
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::{
     BlockEntry, Index, OBJECT_ID_BYTES_MAX, RecordingEntry, ReelError, ReelHeader, ReelLimits, TAIL_BYTES, within,
@@ -39,8 +39,26 @@ impl ReelWriter {
         within("header", json.len() as u64, ReelLimits::default().header_bytes_max)?;
         let bytes = seal("header", Tag::Header, &json)?;
         let ReelHeader { object, creator, .. } = header;
-        let index = Index { object, creator, recordings: Vec::new(), blocks: Vec::new(), other: Map::new() };
+        let (recordings, blocks) = (Vec::new(), Vec::new());
+        let index = Index { object, creator, metadata: Map::new(), recordings, blocks, other: Map::new() };
         Ok((Self { file_bytes: bytes.len() as u64, index }, bytes))
+    }
+
+    /// Gives the file another object id, as long as the one it has. Returns the header's bytes, which are as many as
+    /// those that [`ReelWriter::new`] returned and take their place.
+    pub fn rename(&mut self, object: &str) -> Result<Vec<u8>, ReelError> {
+        if object.len() != self.index.object.len() {
+            return Err(ReelError::corrupt("header", "another object id is as long as the first"));
+        }
+        let (object, creator) = (object.to_owned(), self.index.creator.clone());
+        let (renamed, bytes) = Self::new(ReelHeader { object, creator, other: Map::new() })?;
+        self.index.object = renamed.index.object;
+        Ok(bytes)
+    }
+
+    /// Says something of the whole file in the index.
+    pub fn set_metadata(&mut self, name: &str, value: impl Into<Value>) {
+        self.index.metadata.insert(name.to_owned(), value.into());
     }
 
     /// Adds a block. Returns its ordinal, for its recording's entry, and the bytes to append.

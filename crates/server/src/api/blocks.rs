@@ -151,9 +151,8 @@ pub(super) async fn one(
     let recordings = app.store.catalog().find(&id).await?;
     let is_asked = |row: &&RecordingRow| parameter.project.as_ref().is_none_or(|key| row.project.as_str() == key);
     for recording in recordings.iter().filter(is_asked) {
-        let blocks = app.store.catalog().blocks(&recording.project, &id).await?;
-        if let Some(row) = blocks.iter().find(|row| row.object == object && row.block == block) {
-            return lines(&app, row, &headers).await;
+        if let Some(row) = app.store.block(&recording.project, &id, &object, block).await? {
+            return lines(&app, &row, &headers).await;
         }
     }
     Err(Failure::NotFound("block"))

@@ -58,6 +58,7 @@ pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, 
         web_check(),
         inbox_check(&app),
         sealing_check(&app),
+        compaction_check(&app).await,
         uploads_check(&app),
         drops_check(&app).await,
         catalog_check(&app).await,
@@ -118,6 +119,44 @@ fn sealing_check(app: &App) -> Check {
             hint: Some("it is made anew from the objects; wait, uploads are taken meanwhile".to_owned()),
         },
         None => fine("sealing", "what is due is sealed".to_owned()),
+    }
+}
+
+async fn compaction_check(app: &App) -> Check {
+    let compaction = app.store.compaction();
+    if let Some(error) = compaction.last_error {
+        return Check {
+            name: "compaction",
+            state: CheckState::Warn,
+            message: format!("finished recordings cannot be compacted: {error}"),
+            hint: Some("they can be played all the same, and take more room; look at the disk and the log".to_owned()),
+        };
+    }
+    if compaction.recordings_damaged > 0 {
+        return Check {
+            name: "compaction",
+            state: CheckState::Warn,
+            message: format!(
+                "{} recordings hold damaged blocks, which stay as they are",
+                compaction.recordings_damaged
+            ),
+            hint: Some("the log names them; restore their objects from a backup".to_owned()),
+        };
+    }
+    match app.store.overdue().await {
+        Ok(0) => fine("compaction", format!("{} recordings compacted since the start", compaction.recordings)),
+        Ok(count) => Check {
+            name: "compaction",
+            state: CheckState::Warn,
+            message: format!("{count} recordings or more wait long to be compacted"),
+            hint: Some("nothing is lost; if the number grows, the machine needs more processors".to_owned()),
+        },
+        Err(error) => Check {
+            name: "compaction",
+            state: CheckState::Fail,
+            message: format!("the catalog cannot be read: {error}"),
+            hint: Some("restart the server; it makes a new one from the objects".to_owned()),
+        },
     }
 }
 

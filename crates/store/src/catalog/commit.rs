@@ -1,6 +1,6 @@
 //! Entering one object: everything it changes, in one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::summary::Summary;
@@ -15,16 +15,21 @@ pub(super) fn enter(db: &Connection, commit: &CatalogCommit) -> Result<Committed
     if !enter_object(db, commit)? {
         return Ok(Committed::AlreadyEntered);
     }
+    let uploads = uploads_by_recording(commit);
     let mut grown = Vec::with_capacity(commit.recordings.len());
     for delta in &commit.recordings {
-        grown.push((enter_part(db, commit, delta)?, delta));
+        let uploads = uploads.get(&(&delta.project, &delta.id)).map_or(&[][..], Vec::as_slice);
+        grown.push((enter_part(db, commit, delta, uploads)?, delta));
     }
     for block in &commit.blocks {
         enter_block(db, commit, block)?;
     }
     let mut outdated = BTreeSet::new();
-    for replaced in &commit.replaced {
+    for replaced in commit.recordings.iter().flat_map(|delta| &delta.replaces) {
         outdated.extend(remove_block(db, &replaced.object, replaced.block)?);
+    }
+    for carried in &commit.carried {
+        db.prepare_cached("UPDATE objects SET project_blocks = 0 WHERE key = ?1")?.execute([carried])?;
     }
     for (recording_id, delta) in grown {
         if !outdated.contains(&recording_id) {
@@ -35,6 +40,10 @@ pub(super) fn enter(db: &Connection, commit: &CatalogCommit) -> Result<Committed
         summarise(db, recording_id)?;
     }
     enter_uploads(db, commit)?;
+    db.prepare_cached(
+        "UPDATE objects SET dead_at_ms = ?1 WHERE live_blocks = 0 AND project_blocks = 0 AND dead_at_ms IS NULL",
+    )?
+    .execute([commit.now_ms])?;
     for change in &commit.persons {
         persons::apply(db, change, commit.now_ms)?;
     }
@@ -46,8 +55,8 @@ fn enter_object(db: &Connection, commit: &CatalogCommit) -> Result<bool, Failure
     let object = &commit.object;
     let blocks = signed(count(commit.blocks.len()));
     let mut insert = db.prepare_cached(
-        "INSERT INTO objects (seq, key, kind, stored_bytes, recording_count, block_count, live_blocks)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (key) DO NOTHING",
+        "INSERT INTO objects (seq, key, kind, stored_bytes, recording_count, block_count, live_blocks, project_blocks)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT (key) DO NOTHING",
     )?;
     let row = params![
         signed(object.seq),
@@ -56,6 +65,7 @@ fn enter_object(db: &Connection, commit: &CatalogCommit) -> Result<bool, Failure
         signed(object.stored_bytes),
         signed(object.recording_count),
         blocks,
+        signed(commit.project_block_count),
     ];
     if insert.execute(row)? == 0 {
         return Ok(false);
@@ -66,15 +76,17 @@ fn enter_object(db: &Connection, commit: &CatalogCommit) -> Result<bool, Failure
 }
 
 /// Keeps what the object says of the recording, and returns the recording's row id.
-fn enter_part(db: &Connection, commit: &CatalogCommit, delta: &RecordingDelta) -> Result<i64, Failure> {
+fn enter_part(db: &Connection, commit: &CatalogCommit, delta: &RecordingDelta, uploads: &[u8]) -> Result<i64, Failure> {
     let project_id = ensure_project(db, &delta.project, commit.now_ms)?;
     let recording_id = ensure_recording(db, project_id, &delta.id)?;
-    if commit.object.kind == ObjectKind::Batch {
-        db.prepare_cached("UPDATE recordings SET updated_at_ms = max(updated_at_ms, ?2) WHERE id = ?1")?
-            .execute(params![recording_id, commit.now_ms])?;
-    }
-    db.prepare_cached("INSERT INTO parts (recording_id, object_seq, live_blocks, summary) VALUES (?1, ?2, 0, ?3)")?
-        .execute(params![recording_id, signed(commit.object.seq), serde_json::to_string(&delta.summary)?])?;
+    db.prepare_cached("UPDATE recordings SET updated_at_ms = max(updated_at_ms, ?2) WHERE id = ?1")?
+        .execute(params![recording_id, delta.updated_at_ms])?;
+    let (summary, replaces) = (serde_json::to_string(&delta.summary)?, serde_json::to_string(&delta.replaces)?);
+    db.prepare_cached(
+        "INSERT INTO parts (recording_id, object_seq, live_blocks, summary, uploads, replaces)
+         VALUES (?1, ?2, 0, ?3, ?4, ?5)",
+    )?
+    .execute(params![recording_id, signed(commit.object.seq), summary, uploads, replaces])?;
     enter_urls(db, recording_id, &delta.summary)?;
     for distinct_id in &delta.summary.distinct_ids {
         let distinct = persons::ensure(db, project_id, distinct_id)?;
@@ -82,6 +94,17 @@ fn enter_part(db: &Connection, commit: &CatalogCommit, delta: &RecordingDelta) -
             .execute([distinct.id, recording_id])?;
     }
     Ok(recording_id)
+}
+
+/// The ids of the uploads one after the other, as `parts` keeps them.
+fn uploads_by_recording(commit: &CatalogCommit) -> HashMap<(&ProjectKey, &RecordingId), Vec<u8>> {
+    let mut found: HashMap<_, Vec<u8>> = HashMap::new();
+    for sealed in &commit.uploads {
+        if let Some(recording) = &sealed.recording {
+            found.entry((&sealed.project, recording)).or_default().extend_from_slice(&sealed.upload);
+        }
+    }
+    found
 }
 
 pub(super) fn ensure_project(db: &Connection, key: &ProjectKey, now_ms: i64) -> Result<i64, Failure> {

@@ -9,7 +9,11 @@ use super::sqlite::Failure;
 
 pub(super) fn dump(db: &Connection) -> Result<Value, Failure> {
     Ok(json!({
-        "objects": table(db, "SELECT * FROM objects ORDER BY seq")?,
+        "objects": table(
+            db,
+            "SELECT seq, key, kind, stored_bytes, recording_count, block_count, live_blocks, project_blocks
+             FROM objects ORDER BY seq",
+        )?,
         "recordings": table(
             db,
             "SELECT p.key AS project, r.recording, r.start_ms, r.end_ms, r.duration_ms, r.active_ms, r.event_count,

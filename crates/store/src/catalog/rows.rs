@@ -13,19 +13,29 @@ pub(super) fn next_object_seq(db: &Connection) -> Result<u64, Failure> {
 }
 
 pub(super) fn objects(db: &Connection) -> Result<Vec<ObjectRow>, Failure> {
-    select_objects(db, "SELECT seq, key, kind, stored_bytes, recording_count FROM objects ORDER BY seq")
+    select_objects(db, "SELECT seq, key, kind, stored_bytes, recording_count FROM objects ORDER BY seq", [])
 }
 
-pub(super) fn dead_objects(db: &Connection) -> Result<Vec<ObjectRow>, Failure> {
+pub(super) fn dead_objects(db: &Connection, dead_since_ms: i64) -> Result<Vec<ObjectRow>, Failure> {
     select_objects(
         db,
         "SELECT seq, key, kind, stored_bytes, recording_count FROM objects
-         WHERE live_blocks = 0 AND block_count > 0 ORDER BY seq",
+         WHERE live_blocks = 0 AND project_blocks = 0 AND dead_at_ms <= ?1 ORDER BY seq",
+        [dead_since_ms],
+    )
+}
+
+pub(super) fn objects_to_carry(db: &Connection, limit: usize) -> Result<Vec<ObjectRow>, Failure> {
+    select_objects(
+        db,
+        "SELECT seq, key, kind, stored_bytes, recording_count FROM objects
+         WHERE live_blocks = 0 AND project_blocks > 0 AND (kind = 'batch' OR block_count > 0) ORDER BY seq LIMIT ?1",
+        [signed(count(limit))],
     )
 }
 
 pub(super) fn forget_object(db: &Connection, key: &str) -> Result<(), Failure> {
-    db.execute("DELETE FROM objects WHERE key = ?1 AND live_blocks = 0 AND block_count > 0", [key])?;
+    db.execute("DELETE FROM objects WHERE key = ?1 AND live_blocks = 0 AND project_blocks = 0", [key])?;
     Ok(())
 }
 
@@ -86,24 +96,6 @@ fn block_row(row: &Row<'_>, project: &ProjectKey, recording: &RecordingId) -> Re
     })
 }
 
-pub(super) fn compaction_candidates(
-    db: &Connection,
-    idle_since_ms: i64,
-    limit: usize,
-) -> Result<Vec<(ProjectKey, RecordingId)>, Failure> {
-    let mut select = db.prepare_cached(
-        "SELECT p.key, r.recording FROM recordings r JOIN projects p ON p.id = r.project_id
-         WHERE r.hot_block_count > 1 AND r.updated_at_ms <= ?1 ORDER BY r.updated_at_ms, r.id LIMIT ?2",
-    )?;
-    let mut found = select.query([idle_since_ms, signed(count(limit))])?;
-    let mut candidates = Vec::new();
-    while let Some(row) = found.next()? {
-        let (project, id): (String, String) = (row.get(0)?, row.get(1)?);
-        candidates.push((project.parse()?, id.parse()?));
-    }
-    Ok(candidates)
-}
-
 pub(super) fn projects(db: &Connection) -> Result<Vec<Project>, Failure> {
     let mut select = db.prepare_cached("SELECT key, name, created_at_ms FROM projects ORDER BY key")?;
     let mut found = select.query([])?;
@@ -154,6 +146,12 @@ pub(super) fn setting(db: &Connection, name: &str) -> Result<Option<String>, Fai
     Ok(select.query_row([name], |row| row.get(0)).optional()?)
 }
 
+pub(super) fn settings(db: &Connection) -> Result<Vec<(String, String)>, Failure> {
+    let mut select = db.prepare_cached("SELECT name, value FROM settings ORDER BY name")?;
+    let found = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn set_setting(db: &Connection, name: &str, value: &str) -> Result<(), Failure> {
     db.execute(
         "INSERT INTO settings (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
@@ -180,21 +178,26 @@ pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
 }
 
-fn select_objects(db: &Connection, sql: &str) -> Result<Vec<ObjectRow>, Failure> {
+fn select_objects<P: rusqlite::Params>(db: &Connection, sql: &str, parameters: P) -> Result<Vec<ObjectRow>, Failure> {
     let mut select = db.prepare_cached(sql)?;
-    let mut found = select.query([])?;
+    let mut found = select.query(parameters)?;
     let mut objects = Vec::new();
     while let Some(row) = found.next()? {
-        let kind: String = row.get(2)?;
-        objects.push(ObjectRow {
-            seq: unsigned(row, 0)?,
-            key: row.get(1)?,
-            kind: object_kind(&kind)?,
-            stored_bytes: unsigned(row, 3)?,
-            recording_count: unsigned(row, 4)?,
-        });
+        objects.push(object_row(row)?);
     }
     Ok(objects)
+}
+
+/// Reads an object from the first columns: seq, key, kind, stored_bytes, recording_count.
+pub(super) fn object_row(row: &Row<'_>) -> Result<ObjectRow, Failure> {
+    let kind: String = row.get(2)?;
+    Ok(ObjectRow {
+        seq: unsigned(row, 0)?,
+        key: row.get(1)?,
+        kind: object_kind(&kind)?,
+        stored_bytes: unsigned(row, 3)?,
+        recording_count: unsigned(row, 4)?,
+    })
 }
 
 fn project_row(row: &Row<'_>) -> Result<Project, Failure> {

@@ -15,9 +15,14 @@ CREATE TABLE objects (
     stored_bytes    INTEGER NOT NULL,
     recording_count INTEGER NOT NULL,
     block_count     INTEGER NOT NULL,
-    live_blocks     INTEGER NOT NULL
+    live_blocks     INTEGER NOT NULL,
+    -- Blocks of no recording, which are not in `blocks`; 0 once a later object carries them.
+    project_blocks  INTEGER NOT NULL,
+    -- When the last block of either kind was replaced.
+    dead_at_ms      INTEGER
 ) STRICT;
-CREATE INDEX objects_dead ON objects (seq) WHERE live_blocks = 0 AND block_count > 0;
+CREATE INDEX objects_dead ON objects (seq) WHERE live_blocks = 0 AND project_blocks = 0;
+CREATE INDEX objects_to_carry ON objects (seq) WHERE live_blocks = 0 AND project_blocks > 0;
 
 CREATE TABLE recordings (
     id                  INTEGER PRIMARY KEY,
@@ -48,14 +53,17 @@ CREATE INDEX recordings_by_clicks ON recordings (click_count, project_id);
 CREATE INDEX recordings_by_keypresses ON recordings (keypress_count, project_id);
 CREATE INDEX recordings_by_errors ON recordings (console_error_count, project_id) WHERE console_error_count > 0;
 CREATE INDEX recordings_by_update ON recordings (updated_at_ms, project_id);
-CREATE INDEX recordings_to_compact ON recordings (updated_at_ms, id) WHERE hot_block_count > 1;
+CREATE INDEX recordings_to_compact ON recordings (updated_at_ms, id) WHERE hot_block_count > 0;
 
--- What each object said of a recording that it holds live blocks of: the summary is the merge of these.
+-- What each object said of a recording that it holds live blocks of: the summary is the merge of these. The rest is for
+-- the compactor: the uploads (16 bytes each), and which blocks of other objects are in this part.
 CREATE TABLE parts (
     recording_id INTEGER NOT NULL REFERENCES recordings (id),
     object_seq   INTEGER NOT NULL,
     live_blocks  INTEGER NOT NULL,
     summary      TEXT    NOT NULL,
+    uploads      BLOB    NOT NULL,
+    replaces     TEXT    NOT NULL,
     PRIMARY KEY (recording_id, object_seq)
 ) STRICT, WITHOUT ROWID;
 

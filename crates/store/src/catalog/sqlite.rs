@@ -19,8 +19,8 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    BlockRow, Catalog, CatalogCommit, CatalogError, Committed, DropCount, ListQuery, ObjectRow, Page, Person, Project,
-    RecordingRow, commit, damage, dump, persons, query, rows,
+    BlockRow, Candidate, Catalog, CatalogCommit, CatalogError, Committed, DropCount, ListQuery, ObjectRow, Page, Part,
+    Person, Project, RecordingRow, commit, damage, dump, parts, persons, query, rows,
 };
 
 /// Each migration makes a file of its index's version one of the next.
@@ -188,8 +188,12 @@ impl Catalog for SqliteCatalog {
         self.read(rows::objects).await
     }
 
-    async fn dead_objects(&self) -> Result<Vec<ObjectRow>, CatalogError> {
-        self.read(rows::dead_objects).await
+    async fn dead_objects(&self, dead_since_ms: i64) -> Result<Vec<ObjectRow>, CatalogError> {
+        self.read(move |db| rows::dead_objects(db, dead_since_ms)).await
+    }
+
+    async fn objects_to_carry(&self, limit: usize) -> Result<Vec<ObjectRow>, CatalogError> {
+        self.read(move |db| rows::objects_to_carry(db, limit)).await
     }
 
     async fn forget_object(&self, key: &str) -> Result<(), CatalogError> {
@@ -225,12 +229,13 @@ impl Catalog for SqliteCatalog {
         self.read(move |db| rows::blocks(db, &project, &id)).await
     }
 
-    async fn compaction_candidates(
-        &self,
-        idle_since_ms: i64,
-        limit: usize,
-    ) -> Result<Vec<(ProjectKey, RecordingId)>, CatalogError> {
-        self.read(move |db| rows::compaction_candidates(db, idle_since_ms, limit)).await
+    async fn compaction_candidates(&self, idle_since_ms: i64, limit: usize) -> Result<Vec<Candidate>, CatalogError> {
+        self.read(move |db| parts::candidates(db, idle_since_ms, limit)).await
+    }
+
+    async fn parts(&self, project: &ProjectKey, id: &RecordingId) -> Result<Vec<Part>, CatalogError> {
+        let (project, id) = (project.clone(), id.clone());
+        self.read(move |db| parts::parts(db, &project, &id)).await
     }
 
     async fn projects(&self) -> Result<Vec<Project>, CatalogError> {
@@ -263,6 +268,10 @@ impl Catalog for SqliteCatalog {
     async fn setting(&self, name: &str) -> Result<Option<String>, CatalogError> {
         let name = name.to_owned();
         self.read(move |db| rows::setting(db, &name)).await
+    }
+
+    async fn settings(&self) -> Result<Vec<(String, String)>, CatalogError> {
+        self.read(rows::settings).await
     }
 
     async fn set_setting(&self, name: &str, value: &str) -> Result<(), CatalogError> {

@@ -135,7 +135,8 @@ export class Ours {
       $window_id: ID,
       $lib: 'web',
     });
-    const item = `{"event":"$snapshot","uuid":"${randomUUID()}","properties":${head.slice(0, -1)},"$snapshot_data":[${lines.join(',')}]}}`;
+    const properties = `${head.slice(0, -1)},"$snapshot_data":[${lines.join(',')}]}`;
+    const item = `{"event":"$snapshot","uuid":"${randomUUID()}","properties":${properties}}`;
     const body = gzipSync(`[${item}]`, { level: 1 });
     for (;;) {
       const response = await fetch(`${this.#server.url}/s/?compression=gzip-js`, { method: 'POST', body });

@@ -1,5 +1,5 @@
 /**
- * The browser's rows of docs/performance.md: `node web/bench/run.mjs [ID …]`, all of P8 P8s P8h P18 where none is named.
+ * The browser's rows of docs/performance.md: `node web/bench/run.mjs [ID …]`; P8 P8s P8h P18 where none is named.
  * P8g, a recording of 1 GB, takes minutes and runs where it is named or BIG=1 is set. ROUNDS is the number of rounds.
  * Needs a release binary, `web/dist` and Chromium.
  */

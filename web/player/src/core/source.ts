@@ -73,7 +73,7 @@ export class Source {
 
   /**
    * Reads a block to its end, waiting out a server that cannot be reached. Throws `broken` for a block that cannot be
-   * read, `missing` for one that is no longer listed. `begin` is called before each try: what earlier ones gave is void.
+   * read, `missing` for one that is no longer listed. `begin` is called before each try: earlier ones are void.
    */
   async read(
     block: BlockInfo,

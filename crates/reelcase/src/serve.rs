@@ -96,6 +96,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         ..StoreOptions::new(&args.data)
     };
     args.limits.apply_to_store(&mut options)?;
+    shrink_for_tests(&mut options);
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", args.data.display()))?;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -196,6 +197,15 @@ fn kept_secret(path: &Path) -> anyhow::Result<Secret> {
     });
     written.with_context(|| format!("cannot write {}", path.display()))?;
     Ok(Secret::new(&text)?)
+}
+
+/// Lets tests of a debug build have small inbox segments, so that these are full soon and small disks too.
+fn shrink_for_tests(options: &mut StoreOptions) {
+    if cfg!(debug_assertions)
+        && let Ok(segment_bytes) = std::env::var("REELCASE_TEST_SEGMENT_BYTES")
+    {
+        options.inbox.segment_bytes = segment_bytes.parse().unwrap_or(options.inbox.segment_bytes);
+    }
 }
 
 fn start_logging(json: bool) {

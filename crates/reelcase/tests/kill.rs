@@ -1,123 +1,115 @@
-//! The process is killed again and again under load. What was acknowledged is there once; nothing is there twice.
+//! The process is killed again and again, at random and at every named step, under real uploads of posthog-js. What was
+//! acknowledged is there once; nothing is there twice.
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
 mod common;
 
-use std::collections::HashMap;
-use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use common::Server;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use common::load::{Ledger, Template, size, templates, upload_until};
+use reelcase_store::abort::ABORT_POINTS;
+use tokio::task::JoinSet;
 
-const KILLS: usize = 50;
-const CLIENTS: u64 = 16;
-/// Serving again must not take longer (`D1`: browsers give up about 21 s after the first refused connection).
-const RESTART_MAX: Duration = Duration::from_secs(3);
+const CONNECTIONS: u64 = 32;
+/// Browsers give up some twenty seconds after the first refused connection. Serving again takes a fraction of a second;
+/// the rest is room for busy machines and slow disks.
+const RESTART_MAX: Duration = Duration::from_secs(10);
 
-/// What a client knows: each event it sent, and whether the server said 200.
-type Ledger = HashMap<String, Vec<(u64, bool)>>;
+/// Clients that upload until they are told to stop.
+struct Load {
+    ledger: Arc<Ledger>,
+    stopping: Arc<AtomicBool>,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    fn start(connections: u64, server: &Server, templates: &Arc<Vec<Template>>) -> Self {
+        let (ledger, stopping) = (Arc::new(Ledger::default()), Arc::new(AtomicBool::new(false)));
+        let mut clients = JoinSet::new();
+        for client in 0..connections {
+            let url = server.url.clone();
+            clients.spawn(upload_until(client, url, templates.clone(), ledger.clone(), stopping.clone()));
+        }
+        Self { ledger, stopping, clients }
+    }
+
+    async fn stop(self) -> Arc<Ledger> {
+        self.stopping.store(true, Relaxed);
+        self.clients.join_all().await;
+        self.ledger
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_or_doubled_by_kills() {
+async fn kills_at_random_lose_and_double_nothing_acknowledged() {
+    let (kills, acks) = (size("REELCASE_KILLS", 50), size("REELCASE_KILL_ACKS", 100_000));
     let dir = tempfile::tempdir().unwrap();
     let mut server = Server::start(dir.path());
     let address = server.url.trim_start_matches("http://").to_owned();
-    let stopping = Arc::new(AtomicBool::new(false));
-    let acked = Arc::new(AtomicU64::new(0));
-    let ledger = Arc::new(Mutex::new(Ledger::new()));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| {
-            let (url, stopping) = (server.url.clone(), stopping.clone());
-            tokio::spawn(upload_until(client, url, stopping, acked.clone(), ledger.clone()))
-        })
-        .collect();
-    let mut slowest = Duration::ZERO;
-    for round in 0..KILLS {
-        tokio::time::sleep(Duration::from_millis(40 + (round as u64 * 37) % 260)).await;
+    let load = Load::start(CONNECTIONS, &server, &Arc::new(templates()));
+    let mut restarts = Vec::new();
+    for kill in 0..kills {
+        // Spread unevenly, so that kills come at all moments of filling, sealing and starting.
+        let next = (acks * kill + acks * (kill * 7 % 10) / 10) / kills;
+        while load.ledger.acked.load(Relaxed) < next {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         server.kill();
         let down = Instant::now();
         server = Server::start_on(dir.path(), &address);
-        slowest = slowest.max(down.elapsed());
-        assert!(down.elapsed() < RESTART_MAX, "kill {round}: serving after {:?}", down.elapsed());
+        restarts.push(down.elapsed());
+        assert!(down.elapsed() < RESTART_MAX, "kill {kill}: serving after {:?}", down.elapsed());
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    stopping.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.unwrap();
+    while load.ledger.acked.load(Relaxed) < acks {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let ledger = std::mem::take(&mut *ledger.lock().unwrap());
-    println!("slowest restart: {slowest:?}");
-    compare(&server, &ledger).await;
-    assert!(acked.load(Ordering::Relaxed) > 1_000, "only {} uploads got through", acked.load(Ordering::Relaxed));
+    let ledger = load.stop().await;
+    restarts.sort();
+    println!("{kills} kills, {} uploads acknowledged", ledger.acked.load(Relaxed));
+    println!(
+        "serving again after {:?} (median), {:?} (slowest)",
+        restarts[restarts.len() / 2],
+        restarts.last().unwrap()
+    );
+    ledger.check(&server).await;
+    server.stop();
 }
 
-/// Sends uploads one after another; one that was not answered is sent again with the same uuid, as posthog-js does.
-async fn upload_until(
-    client: u64,
-    url: String,
-    stopping: Arc<AtomicBool>,
-    acked: Arc<AtomicU64>,
-    ledger: Arc<Mutex<Ledger>>,
-) {
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
-    let mut sequence = 0;
-    while !stopping.load(Ordering::Relaxed) {
-        sequence += 1;
-        let session = format!("kill-{client}-{}", sequence / 50);
-        let marker = client * 1_000_000 + sequence;
-        ledger.lock().unwrap().entry(session.clone()).or_default().push((marker, false));
-        let body = body(&session, marker);
-        for _ in 0..3 {
-            let sent = http.post(format!("{url}/s/")).header("content-type", "text/plain").body(body.clone()).send();
-            match sent.await {
-                Ok(response) if response.status() == 200 => {
-                    acked.fetch_add(1, Ordering::Relaxed);
-                    let mut ledger = ledger.lock().unwrap();
-                    let entry = ledger.get_mut(&session).unwrap().iter_mut().find(|(known, _)| *known == marker);
-                    entry.unwrap().1 = true;
-                    break;
-                }
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_at_every_named_step_lose_and_double_nothing_acknowledged() {
+    let rounds = size("REELCASE_STEP_ROUNDS", 3);
+    let templates = Arc::new(templates());
+    // Few at a time, since most of a round is waiting for what waits to be due.
+    for points in ABORT_POINTS.chunks(5) {
+        let mut dying = JoinSet::new();
+        points.iter().for_each(|point| drop(dying.spawn(die_at(point, rounds, templates.clone()))));
+        dying.join_all().await;
     }
 }
 
-fn body(session: &str, marker: u64) -> Vec<u8> {
-    let now = 1_795_226_820_000 + marker;
-    let json = serde_json::json!([{
-        "uuid": uuid::Uuid::new_v4().to_string(), "event": "$snapshot",
-        "properties": {
-            "$session_id": session, "$window_id": "w", "token": "phc_kill", "distinct_id": "d", "$lib": "web",
-            "$snapshot_data": [{"type": 5, "timestamp": now, "data": {"tag": "marker", "payload": marker}}],
-        },
-    }]);
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    gzip.write_all(json.to_string().as_bytes()).unwrap();
-    gzip.finish().unwrap()
+/// Ends the process at `point` in each of so many lives, each time a little later, and then looks at what is there.
+async fn die_at(point: &'static str, rounds: u64, templates: Arc<Vec<Template>>) {
+    let dir = tempfile::tempdir().unwrap();
+    let small = ("REELCASE_TEST_SEGMENT_BYTES", "65536".to_owned());
+    let mut server = Server::start_with(dir.path(), "127.0.0.1:0", &[small.clone(), abort_at(point, 1)]);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let load = Load::start(3, &server, &templates);
+    for round in 2..=rounds + 1 {
+        let died = server.wait(Duration::from_secs(30)).await;
+        assert!(died.is_some_and(|status| !status.success()), "{point} was not reached in life {round}");
+        let armed = if round <= rounds { abort_at(point, round) } else { abort_at("", 1) };
+        server = Server::start_with(dir.path(), &address, &[small.clone(), armed]);
+    }
+    let ledger = load.stop().await;
+    println!("{point}: {} uploads acknowledged", ledger.acked.load(Relaxed));
+    ledger.check(&server).await;
+    server.stop();
 }
 
-async fn compare(server: &Server, ledger: &Ledger) {
-    let mut lost = 0;
-    let mut doubled = 0;
-    for (session, sent) in ledger {
-        if sent.iter().all(|(_, acked)| !acked) {
-            continue;
-        }
-        let mut found: HashMap<i64, u64> = HashMap::new();
-        for line in server.lines(session).await {
-            *found.entry(line["timestamp"].as_i64().unwrap() - 1_795_226_820_000).or_default() += 1;
-        }
-        for (marker, acked) in sent {
-            let count = found.get(&i64::try_from(*marker).unwrap()).copied().unwrap_or(0);
-            lost += u64::from(*acked && count == 0);
-            doubled += u64::from(count > 1);
-        }
-    }
-    assert_eq!((lost, doubled), (0, 0), "acknowledged events lost, events doubled");
+fn abort_at(point: &str, count: u64) -> (&'static str, String) {
+    ("REELCASE_ABORT_AT", format!("{point}:{count}"))
 }

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "each test uses its part, and fails by panicking")]
 
+pub(crate) mod load;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -43,18 +46,52 @@ impl Server {
         Self::spawn(reelcase().args(["serve", "--listen", listen, "--data"]).arg(data).args(arguments))
     }
 
+    /// Starts on a fixed address with settings that only the environment has, and waits until it serves or has ended.
+    pub(crate) fn start_with(data: &Path, listen: &str, env: &[(&str, String)]) -> Self {
+        let mut command = reelcase();
+        command
+            .args(["serve", "--listen", listen, "--data"])
+            .arg(data)
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        let (child, login) = Self::run(&mut command);
+        let (url, token) = login.split_once("/?token=").unwrap_or((&login, ""));
+        Self { child, url: url.to_owned(), token: token.to_owned() }
+    }
+
     /// Opens files and waits until they are served.
     pub(crate) fn open(files: &[&Path]) -> Self {
         Self::spawn(reelcase().arg("open").args(files))
     }
 
     fn spawn(command: &mut Command) -> Self {
+        let (child, login) = Self::run(command);
+        let (url, token) = login.split_once("/?token=").unwrap_or_else(|| panic!("no login link in {login:?}"));
+        Self { child, url: url.to_owned(), token: token.to_owned() }
+    }
+
+    /// Runs a server until it has printed its login link, or has ended.
+    fn run(command: &mut Command) -> (Child, String) {
         let mut child = command.env("REELCASE_LOG", "warn").stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let login = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
-        let (url, token) = login.split_once("/?token=").unwrap_or_else(|| panic!("no login link in {line:?}"));
-        Self { child, url: url.to_owned(), token: token.to_owned() }
+        (child, line.trim().rsplit(' ').next().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until the process has ended by itself; `None` when it has not by then.
+    pub(crate) async fn wait(&mut self, at_most: Duration) -> Option<ExitStatus> {
+        let since = Instant::now();
+        while since.elapsed() < at_most {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        None
+    }
+
+    /// Sends a signal, such as `-TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }
 
     /// Ends the process as a power cut of the program would.

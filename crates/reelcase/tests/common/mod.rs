@@ -23,6 +23,15 @@ pub(crate) fn corpus(part: &str) -> PathBuf {
     path
 }
 
+/// All files below a directory.
+pub(crate) fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        if entry.path().is_dir() { found.extend(files_below(&entry.path())) } else { found.push(entry.path()) }
+    }
+    found
+}
+
 /// A running server; killed when dropped.
 pub(crate) struct Server {
     child: Child,

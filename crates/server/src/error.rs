@@ -176,9 +176,9 @@ impl IntoResponse for Failure {
         let (status, code, retry_after_s) = self.answer();
         let message = match &self {
             // What the store says names files of this machine: it is for the log.
-            Self::Accept(AcceptError::Failing { .. }) | Self::Store(_) | Self::Catalog(_)
-                if status.is_server_error() =>
-            {
+            // The inbox has logged once why it refuses.
+            Self::Accept(AcceptError::Failing { .. }) => "the server could not do this; its log says why".to_owned(),
+            Self::Store(_) | Self::Catalog(_) if status.is_server_error() => {
                 tracing::error!(code, error = &self as &dyn std::error::Error, "request failed");
                 "the server could not do this; its log says why".to_owned()
             }

@@ -133,6 +133,30 @@ fn bring_catalog_back(dir: &Path, life: usize) {
     }
 }
 
+#[test]
+fn failing_disks_lose_and_double_nothing() {
+    let operations = [Operation::Create, Operation::Write, Operation::Sync, Operation::Rename, Operation::SyncDir];
+    let troubles = [Trouble::NoSpace, Trouble::Io, Trouble::Short, Trouble::Interrupted];
+    let pairs = (operations.len() * troubles.len()) as u64;
+    for_seeds(pairs * size("REELCASE_DISK_FAULT_SEEDS", 20), |seed| {
+        let (operation, trouble) = (operations[seed as usize % 5], troubles[seed as usize / 5 % 4]);
+        let dir = directory();
+        let (mut chance, mut ledger) = (Chance::new(seed), Ledger::default());
+        let (files, objects) = (SimFiles::new(seed), FaultyObjects::new(seed));
+        killed(async {
+            let store = open(dir.path(), &files, &objects).await;
+            let skip = chance.below(6) as u64;
+            files.fail(Fault { operation, skip, count: 1 + chance.below(4) as u64, trouble });
+            live(&store, &mut ledger, &mut chance).await;
+            files.heal();
+        });
+        killed(async {
+            let store = open(dir.path(), &files.crash(chance.draw()), &objects).await;
+            settle(&store, &ledger, seed).await;
+        });
+    });
+}
+
 #[tokio::test]
 async fn backlog_is_bounded_while_the_object_store_is_away_and_gone_when_it_is_back() {
     let dir = directory();

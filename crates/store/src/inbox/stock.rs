@@ -227,11 +227,16 @@ impl Stock {
     }
 
     pub(super) fn note_success(&self) {
-        lock(&self.shelf).totals.failing = None;
+        if lock(&self.shelf).totals.failing.take().is_some() {
+            tracing::info!("the inbox takes uploads again");
+        }
     }
 
     pub(super) fn note_failure(&self, error: &InboxError) {
-        lock(&self.shelf).totals.failing = Some(error.clone());
+        // Once, and not for every upload that is refused: a full disk is often that of the log, too.
+        if lock(&self.shelf).totals.failing.replace(error.clone()).is_none() {
+            tracing::error!(%error, "the inbox takes no uploads");
+        }
     }
 
     pub(super) fn stats(&self) -> InboxStats {

@@ -95,14 +95,14 @@ async fn kills_at_every_named_step_lose_and_double_nothing_acknowledged() {
 async fn die_at(point: &'static str, rounds: u64, templates: Arc<Vec<Template>>) {
     let dir = tempfile::tempdir().unwrap();
     let small = ("REELCASE_TEST_SEGMENT_BYTES", "65536".to_owned());
-    let mut server = Server::start_with(dir.path(), "127.0.0.1:0", &[small.clone(), abort_at(point, 1)]);
+    let mut server = Server::start_armed(dir.path(), "127.0.0.1:0", &[small.clone(), abort_at(point, 1)]);
     let address = server.url.trim_start_matches("http://").to_owned();
     let load = Load::start(3, &server, &templates);
     for round in 2..=rounds + 1 {
         let died = server.wait(Duration::from_secs(30)).await;
         assert!(died.is_some_and(|status| !status.success()), "{point} was not reached in life {round}");
         let armed = if round <= rounds { abort_at(point, round) } else { abort_at("", 1) };
-        server = Server::start_with(dir.path(), &address, &[small.clone(), armed]);
+        server = Server::start_armed(dir.path(), &address, &[small.clone(), armed]);
     }
     let ledger = load.stop().await;
     println!("{point}: {} uploads acknowledged", ledger.acked.load(Relaxed));

@@ -76,7 +76,7 @@ async fn full_disk_refuses_by_503_and_goes_on_by_itself_when_there_is_room() {
     let dir = tempfile::tempdir().unwrap();
     let disk = SmallDisk::mount(&dir.path().join("disk"), "size=64m");
     let small = ("REELCASE_TEST_SEGMENT_BYTES", "524288".to_owned());
-    let server = Server::start_with(&disk.0.join("data"), "127.0.0.1:0", std::slice::from_ref(&small));
+    let server = Server::start_armed(&disk.0.join("data"), "127.0.0.1:0", std::slice::from_ref(&small));
     let (ledger, mut client, mut marker) = (Ledger::default(), Client::new(&server.url), 0);
     let mut slowest = Duration::ZERO;
     // Before the disk is full, so that the project is known.

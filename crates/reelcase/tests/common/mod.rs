@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Starts on a fixed address with settings that only the environment has, and waits until it serves or has ended.
-    pub(crate) fn start_with(data: &Path, listen: &str, env: &[(&str, String)]) -> Self {
+    pub(crate) fn start_armed(data: &Path, listen: &str, env: &[(&str, String)]) -> Self {
         let mut command = reelcase();
         command
             .args(["serve", "--listen", listen, "--data"])

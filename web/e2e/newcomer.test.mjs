@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { eventually, launch, PATIENCE_MS, serve } from './browser.mjs';
 import { fetchReleases, NEWEST } from './clients.mjs';
-import { sessionOf } from './shop.mjs';
+import { sessionOf, untilRecorded } from './shop.mjs';
 import { startSite } from './site.mjs';
 import { openViewer, recordingWhen, replayedText, shoot } from './watch.mjs';
 
@@ -49,10 +49,7 @@ async function shopWith(head) {
   await context.addInitScript(() => Object.defineProperty(navigator, 'webdriver', { get: () => false }));
   const page = await context.newPage();
   await page.goto(site.url);
-  await page.waitForFunction(() => window.posthog?.sessionRecordingStarted?.(), undefined, {
-    timeout: PATIENCE_MS,
-  });
-  await page.waitForTimeout(1_000);
+  await untilRecorded(page);
   await page.click('[data-add=brass]');
   const id = await sessionOf(page);
   const link = await page.evaluate(() =>

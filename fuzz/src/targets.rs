@@ -65,7 +65,7 @@ fn seal(item: &Item<'_>, limits: &Limits, budget: &mut usize) {
         let mut event = Vec::new();
         let outcome = plain_event(raw, limits, budget, &mut event);
         assert_eq!(skip_value(&event, 0, usize::MAX), Ok(event.len()), "{outcome:?} is one JSON value");
-        assert!(outcome != CvOutcome::Undone || EventHead::read(&event).is_none_or(|head| !head.has_cv));
+        assert!(outcome != CvOutcome::Undone || EventHead::read(&event).is_none_or(|head| head.cv.is_none()));
         let starts = plain.len();
         write_line(window, &event, &mut plain);
         let (read_window, read_event) = split_line(&plain[starts..]).expect("a line that was written is read");

@@ -3,6 +3,7 @@
 //! A block is a head (who, when, which windows, where playback can begin) and one zstd frame of lines. It depends on no
 //! other block, and its zstd frame can go to a browser as it lies on disk.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
@@ -310,10 +311,25 @@ pub(crate) fn parse_head(body: &[u8], limits: &BlockLimits) -> Result<BlockHead,
     serde_json::from_slice(body).map_err(|error| BlockError::Head(error.to_string()))
 }
 
+thread_local! {
+    /// Tables of about a megabyte, which taking from the system for every block would cost more than the compression
+    /// of most.
+    static COMPRESSOR: RefCell<Option<zstd_safe::CCtx<'static>>> = const { RefCell::new(None) };
+}
+
 /// One zstd frame with content size and checksum, of a window that browsers accept.
 pub(crate) fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>, &'static str> {
+    COMPRESSOR.with_borrow_mut(|zstd| {
+        let zstd = match zstd {
+            Some(zstd) => zstd,
+            None => zstd.insert(zstd_safe::CCtx::try_create().ok_or("no memory for a compressor")?),
+        };
+        compress_with(zstd, plain, level)
+    })
+}
+
+fn compress_with(zstd: &mut zstd_safe::CCtx<'_>, plain: &[u8], level: i32) -> Result<Vec<u8>, &'static str> {
     let name = zstd_safe::get_error_name;
-    let mut zstd = zstd_safe::CCtx::try_create().ok_or("no memory for a compressor")?;
     for parameter in [
         zstd_safe::CParameter::CompressionLevel(level.min(LEVEL_MAX)),
         zstd_safe::CParameter::WindowLog(window_log(plain.len())),

@@ -7,8 +7,10 @@
 //!
 //! An event that cannot be undone is kept as it was sent: a part nobody can read may still be read one day.
 
+use std::ops::Range;
+
 use crate::event::{EventHead, kind, source};
-use crate::json::{append_compact, has_controls, latin1, members, skip_blanks, skip_value, text};
+use crate::json::{append_compact, has_controls, latin1, skip_blanks, skip_value, text};
 use crate::limits::Limits;
 use crate::upload::gzip::{GunzipError, gunzip};
 
@@ -64,10 +66,22 @@ impl CvProblem {
 /// `budget` is how many bytes the parts of one upload may still inflate to; start it at [`Limits::fields_bytes_max`].
 /// Never fails: what cannot be undone is appended as sent, and reported.
 pub fn plain_event(raw: &[u8], limits: &Limits, budget: &mut usize, out: &mut Vec<u8>) -> CvOutcome {
+    let head = EventHead::read(raw);
+    plain_event_of(raw, head.as_ref(), limits, budget, out)
+}
+
+/// Does as [`plain_event`], for an event whose head was read already.
+pub fn plain_event_of(
+    raw: &[u8],
+    head: Option<&EventHead<'_>>,
+    limits: &Limits,
+    budget: &mut usize,
+    out: &mut Vec<u8>,
+) -> CvOutcome {
     let start = out.len();
-    let outcome = match EventHead::read(raw) {
-        Some(head) if head.has_cv => {
-            match undo_event(raw, &head, &mut Undo { limits, budget, packed: Vec::new() }, out) {
+    let outcome = match head {
+        Some(head) if head.cv.is_some() => {
+            match undo_event(raw, head, &mut Undo { limits, budget, packed: Vec::new() }, out) {
                 Ok(()) => CvOutcome::Undone,
                 Err(problem) => CvOutcome::Kept(problem),
             }
@@ -98,17 +112,18 @@ enum Parts {
 }
 
 fn undo_event(raw: &[u8], head: &EventHead<'_>, undo: &mut Undo<'_>, out: &mut Vec<u8>) -> Result<(), CvProblem> {
-    let parts = compressed_parts(raw, head)?;
+    let parts = compressed_parts(head)?;
     let mut object = ObjectWriter::begin(out);
-    for (key, value) in raw_members(raw) {
+    let mut members = RawMembers::of(raw, head.data);
+    while let Some(key) = members.next_key() {
         match (text(key).as_deref(), &parts) {
-            (Some("cv"), _) => {}
-            (Some("data"), Parts::Data) => undo.append_part(key, value, &mut object)?,
-            (Some("data"), Parts::Members(names)) if value.first() == Some(&b'{') => {
+            (Some("cv"), _) => drop(members.value()),
+            (Some("data"), Parts::Data) => undo.append_part(key, &mut members, &mut object)?,
+            (Some("data"), Parts::Members(names)) if members.rest().first() == Some(&b'{') => {
                 object.key(key);
-                undo.append_data(value, names, object.out)?;
+                undo.append_data(members.value(), names, object.out)?;
             }
-            _ => object.member(key, value),
+            _ => object.member(key, members.value()),
         }
     }
     object.end();
@@ -116,8 +131,8 @@ fn undo_event(raw: &[u8], head: &EventHead<'_>, undo: &mut Undo<'_>, out: &mut V
 }
 
 /// Reads from version and kind of the event what there is to undo.
-fn compressed_parts(raw: &[u8], head: &EventHead<'_>) -> Result<Parts, CvProblem> {
-    if members(raw).any(|(key, value)| key.as_ref() == b"cv" && value != VERSION) {
+fn compressed_parts(head: &EventHead<'_>) -> Result<Parts, CvProblem> {
+    if head.cv != Some(VERSION) {
         return Err(CvProblem::UnknownVersion);
     }
     match (head.kind, head.source) {
@@ -131,11 +146,12 @@ fn compressed_parts(raw: &[u8], head: &EventHead<'_>) -> Result<Parts, CvProblem
 impl Undo<'_> {
     fn append_data(&mut self, data: &[u8], names: &[&str], out: &mut Vec<u8>) -> Result<(), CvProblem> {
         let mut object = ObjectWriter::begin(out);
-        for (key, value) in raw_members(data) {
+        let mut members = RawMembers::of(data, None);
+        while let Some(key) = members.next_key() {
             if text(key).is_some_and(|name| names.contains(&name.as_ref())) {
-                self.append_part(key, value, &mut object)?;
+                self.append_part(key, &mut members, &mut object)?;
             } else {
-                object.member(key, value);
+                object.member(key, members.value());
             }
         }
         object.end();
@@ -143,21 +159,27 @@ impl Undo<'_> {
     }
 
     /// Appends a member that may be compressed. One that is no string was not; an empty string means that it is absent.
-    fn append_part(&mut self, key: &[u8], value: &[u8], object: &mut ObjectWriter<'_>) -> Result<(), CvProblem> {
-        if value == b"\"\"" {
+    fn append_part(
+        &mut self,
+        key: &[u8],
+        members: &mut RawMembers<'_>,
+        object: &mut ObjectWriter<'_>,
+    ) -> Result<(), CvProblem> {
+        if members.rest().first() != Some(&b'"') {
+            object.member(key, members.value());
             return Ok(());
         }
-        if value.first() != Some(&b'"') {
-            object.member(key, value);
+        self.packed.clear();
+        let value_bytes = latin1(members.rest(), &mut self.packed).ok_or(CvProblem::Corrupt)?;
+        members.step_over(value_bytes);
+        if self.packed.is_empty() {
             return Ok(());
         }
         object.key(key);
-        self.append_inflated(value, object.out)
+        self.append_inflated(object.out)
     }
 
-    fn append_inflated(&mut self, value: &[u8], out: &mut Vec<u8>) -> Result<(), CvProblem> {
-        self.packed.clear();
-        latin1(value, &mut self.packed).ok_or(CvProblem::Corrupt)?;
+    fn append_inflated(&mut self, out: &mut Vec<u8>) -> Result<(), CvProblem> {
         if is_empty_array(&self.packed) {
             out.extend_from_slice(b"[]");
             return Ok(());
@@ -201,17 +223,49 @@ fn is_empty_array(packed: &[u8]) -> bool {
     packed.len() == HEADER_BYTES + BODY.len() && packed.starts_with(b"\x1f\x8b\x08\x00") && packed.ends_with(BODY)
 }
 
-/// Iterates over a checked object's members with their names as written, quotes and escapes included.
-fn raw_members(object: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut at = 1;
-    std::iter::from_fn(move || {
-        let key_start = skip_blanks(object, at);
-        let key_end = skip_value(object, key_start, 0).ok()?;
-        let value_start = skip_blanks(object, skip_blanks(object, key_end) + 1);
-        let value_end = skip_value(object, value_start, usize::MAX).ok()?;
-        at = skip_blanks(object, value_end) + 1;
-        Some((&object[key_start..key_end], &object[value_start..value_end]))
-    })
+/// Walks a checked object's members with their names as written, quotes and escapes included. After each
+/// [`RawMembers::next_key`], the value is to be taken or stepped over.
+struct RawMembers<'a> {
+    object: &'a [u8],
+    at: usize,
+    /// Where a value lies that need not be walked to find its end.
+    known: Range<usize>,
+}
+
+impl<'a> RawMembers<'a> {
+    /// Stands before the first member. `known` is the value of one of them, if it is known.
+    fn of(object: &'a [u8], known: Option<&[u8]>) -> Self {
+        let known = known.unwrap_or_default().as_ptr_range();
+        let begin = object.as_ptr().addr();
+        let offset = |of: *const u8| of.addr().wrapping_sub(begin);
+        Self { object, at: 1, known: offset(known.start)..offset(known.end) }
+    }
+
+    fn next_key(&mut self) -> Option<&'a [u8]> {
+        let start = skip_blanks(self.object, self.at);
+        let end = skip_value(self.object, start, 0).ok()?;
+        self.at = skip_blanks(self.object, skip_blanks(self.object, end) + 1);
+        Some(&self.object[start..end])
+    }
+
+    /// All that follows the name's colon.
+    fn rest(&self) -> &'a [u8] {
+        self.object.get(self.at..).unwrap_or_default()
+    }
+
+    fn value(&mut self) -> &'a [u8] {
+        let rest = self.rest();
+        let value_bytes = match self.known.clone() {
+            known if known.start == self.at && known.len() <= rest.len() => known.len(),
+            _ => skip_value(rest, 0, usize::MAX).unwrap_or(rest.len()),
+        };
+        self.step_over(value_bytes);
+        &rest[..value_bytes]
+    }
+
+    fn step_over(&mut self, value_bytes: usize) {
+        self.at = skip_blanks(self.object, self.at + value_bytes) + 1;
+    }
 }
 
 /// Writes an object's members one after the other.

@@ -1,6 +1,6 @@
 //! rrweb events as far as the server looks into them. All else passes through byte for byte.
 
-use crate::json::{self, Elements, members, number};
+use crate::json::{self, Cursor, Elements, JsonError, members, number};
 
 /// rrweb's event types (`EventType` of rrweb).
 pub mod kind {
@@ -51,8 +51,8 @@ pub struct EventHead<'a> {
     pub source: Option<u8>,
     /// `data.type`: which mouse interaction (2 is a click) or media interaction.
     pub interaction: Option<u8>,
-    /// Whether parts of the event are compressed; see [`crate::cv`].
-    pub has_cv: bool,
+    /// The raw `cv`, which says how parts of the event are compressed; see [`crate::cv`]. `None` where none is.
+    pub cv: Option<&'a [u8]>,
     /// The raw `data`, whatever its type. `None` where there is none.
     pub data: Option<&'a [u8]>,
 }
@@ -61,23 +61,7 @@ impl<'a> EventHead<'a> {
     /// Reads the head of one checked event. `None` when it is no object, or has no numeric `type` below 256 or no
     /// numeric `timestamp`.
     pub fn read(raw: &'a [u8]) -> Option<Self> {
-        let (mut kind, mut timestamp, mut has_cv, mut data) = (None, None, false, None);
-        for (key, value) in members(raw) {
-            match key.as_ref() {
-                b"type" => kind = small_number(value),
-                b"timestamp" => timestamp = number(value),
-                b"cv" => has_cv = true,
-                b"data" => data = Some(value),
-                _ => {}
-            }
-        }
-        let kind = kind?;
-        // Looking into a full snapshot would mean walking the page for nothing: only increments have a source.
-        let (source, interaction) = match data {
-            Some(data) if kind == kind::INCREMENTAL => source_and_interaction(data),
-            _ => (None, None),
-        };
-        Some(Self { kind, timestamp: timestamp?, source, interaction, has_cv, data })
+        read_next(&mut Cursor::new(raw, usize::MAX)).ok()?.1
     }
 
     /// The timestamp in whole milliseconds, rounded down.
@@ -110,6 +94,46 @@ impl<'a> Iterator for Events<'a> {
     }
 }
 
+/// Walks a checked `$snapshot_data` once, and hands each event to `visit`: as it was sent, and what
+/// [`EventHead::read`] says of it.
+pub fn each_event<'a>(snapshot_data: &'a [u8], mut visit: impl FnMut(&'a [u8], Option<EventHead<'a>>)) {
+    let mut cursor = Cursor::new(snapshot_data, usize::MAX);
+    let mut visit_next = |cursor: &mut Cursor<'a>| read_next(cursor).map(|(raw, head)| visit(raw, head));
+    // Text that was checked has no errors to tell of.
+    let _: Result<(), JsonError> = match cursor.peek() {
+        Some(b'[') => cursor.array(visit_next),
+        Some(b'{') => visit_next(&mut cursor),
+        _ => Ok(()),
+    };
+}
+
+/// Reads the value that comes next as an event.
+fn read_next<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Option<EventHead<'a>>), JsonError> {
+    if cursor.peek() != Some(b'{') {
+        return Ok((cursor.value()?, None));
+    }
+    let start = cursor.at();
+    let (mut kind, mut timestamp, mut cv, mut data) = (None, None, None, None);
+    cursor.object(|cursor, key| {
+        match key {
+            b"type" => kind = small_number(cursor.value()?),
+            b"timestamp" => timestamp = number(cursor.value()?),
+            b"cv" => cv = Some(cursor.value()?),
+            b"data" => data = Some(cursor.value()?),
+            _ => {}
+        }
+        Ok::<_, JsonError>(())
+    })?;
+    let raw = cursor.slice(start, cursor.at());
+    let (Some(kind), Some(timestamp)) = (kind, timestamp) else { return Ok((raw, None)) };
+    // Looking into a full snapshot would mean walking the page for nothing: only increments have a source.
+    let (source, interaction) = match data {
+        Some(data) if kind == kind::INCREMENTAL => source_and_interaction(data),
+        _ => (None, None),
+    };
+    Ok((raw, Some(EventHead { kind, timestamp, source, interaction, cv, data })))
+}
+
 fn source_and_interaction(data: &[u8]) -> (Option<u8>, Option<u8>) {
     let (mut source, mut interaction) = (None, None);
     for (key, value) in members(data) {
@@ -139,8 +163,8 @@ mod tests {
         let one = br#"{"type":3,"data":{"source":2,"type":2,"id":7},"timestamp":1795226820022}"#;
         let two = br#"{"timestamp":1795226820022.75,"cv":"2024-10","data":{"id":7,"type":2,"source":2},"type":3}"#;
         let (one, two) = (EventHead::read(one).unwrap(), EventHead::read(two).unwrap());
-        assert_eq!((one.kind, one.source, one.interaction, one.has_cv), (3, Some(2), Some(2), false));
-        assert_eq!((two.kind, two.source, two.interaction, two.has_cv), (3, Some(2), Some(2), true));
+        assert_eq!((one.kind, one.source, one.interaction, one.cv.is_some()), (3, Some(2), Some(2), false));
+        assert_eq!((two.kind, two.source, two.interaction, two.cv.is_some()), (3, Some(2), Some(2), true));
         assert_eq!((one.timestamp_ms(), two.timestamp_ms()), (1795226820022, 1795226820022));
         assert_eq!(two.data, Some(&br#"{"id":7,"type":2,"source":2}"#[..]));
     }
@@ -163,7 +187,19 @@ mod tests {
     #[test]
     fn a_compressed_snapshot_has_a_head() {
         let head = EventHead::read(br#"{"type":2,"data":"\u001f","cv":"2024-10","timestamp":5}"#).unwrap();
-        assert_eq!((head.kind, head.source, head.has_cv), (2, None, true));
+        assert_eq!((head.kind, head.source, head.cv), (2, None, Some(&b"\"2024-10\""[..])));
+    }
+
+    #[test]
+    fn walking_with_heads_meets_the_same_events() {
+        for data in
+            [&br#"[{"type":3,"data":{"source":1}, "timestamp":7}, 1, {"type":2}]"#[..], br#" {"type":1}"#, b"[]", b""]
+        {
+            let mut walked = Vec::new();
+            each_event(data, |raw, head| walked.push((raw, head)));
+            let listed: Vec<_> = events(data.trim_ascii()).map(|raw| (raw, EventHead::read(raw))).collect();
+            assert_eq!(walked, listed);
+        }
     }
 
     #[test]

@@ -167,10 +167,19 @@ impl Item<'_> {
 /// [`DecodeError::Empty`] without a body, [`DecodeError::TooLarge`] past a limit, and [`DecodeError::Malformed`] for
 /// bytes that are none of these forms.
 pub fn inflate<'a>(wire: &Wire<'a>, limits: &Limits) -> Result<Cow<'a, [u8]>, DecodeError> {
+    inflate_into(wire, limits, Vec::new())
+}
+
+/// Does as [`inflate`], and puts what it inflates into memory that was used before, which an owned result gives back.
+///
+/// # Errors
+///
+/// Those of [`inflate`].
+pub fn inflate_into<'a>(wire: &Wire<'a>, limits: &Limits, memory: Vec<u8>) -> Result<Cow<'a, [u8]>, DecodeError> {
     if wire.body.len() > limits.body_bytes_max {
         return Err(DecodeError::TooLarge { what: "bytes of body", limit: limits.body_bytes_max });
     }
-    let mut peeler = Peeler::new(wire.body.len(), limits);
+    let mut peeler = Peeler::new(wire.body.len(), limits, memory);
     let mut bytes = peeler.gunzip_layers(Cow::Borrowed(wire.body))?;
     let mut hint = wire.compression.map(str::to_owned);
     if !is_json(&bytes)
@@ -203,13 +212,15 @@ pub fn is_bomb(first_bytes: &[u8], limits: &Limits) -> bool {
 struct Peeler {
     gzip_layers: usize,
     inflated_bytes_max: usize,
+    /// Memory for the first gzip.
+    memory: Vec<u8>,
 }
 
 impl Peeler {
-    fn new(body_bytes: usize, limits: &Limits) -> Self {
+    fn new(body_bytes: usize, limits: &Limits, memory: Vec<u8>) -> Self {
         // The ratio is taken of what came over the wire, so nesting does not multiply it.
         let inflated_bytes_max = limits.inflated_bytes_max.min(limits.inflated_bytes_for(body_bytes));
-        Self { gzip_layers: 0, inflated_bytes_max }
+        Self { gzip_layers: 0, inflated_bytes_max, memory }
     }
 
     fn gunzip_layers<'a>(&mut self, mut bytes: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, DecodeError> {
@@ -218,7 +229,8 @@ impl Peeler {
                 return Err(DecodeError::Malformed { what: "no more gzip within gzip", at: 0 });
             }
             self.gzip_layers += 1;
-            let mut inflated = Vec::new();
+            let mut inflated = std::mem::take(&mut self.memory);
+            inflated.clear();
             gunzip(&bytes, self.inflated_bytes_max, &mut inflated).map_err(|error| match error {
                 GunzipError::TooLarge => self.too_large(),
                 GunzipError::Corrupt => DecodeError::Malformed { what: "intact gzip", at: 0 },

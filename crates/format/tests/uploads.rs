@@ -161,11 +161,11 @@ fn count_capture(posts: &[(Request, Vec<u8>)]) -> BTreeMap<String, Session> {
 }
 
 fn count_event(raw: &[u8], limits: &Limits, budget: &mut usize, session: &mut Session) {
-    let had_cv = EventHead::read(raw).unwrap().has_cv;
+    let had_cv = EventHead::read(raw).unwrap().cv.is_some();
     let (mut event, mut line) = (Vec::new(), Vec::new());
     let outcome = plain_event(raw, limits, budget, &mut event);
     assert_eq!(outcome, if had_cv { CvOutcome::Undone } else { CvOutcome::Plain });
-    assert!(!EventHead::read(&event).unwrap().has_cv);
+    assert!(EventHead::read(&event).unwrap().cv.is_none());
     write_line("w", &event, &mut line);
     assert_eq!(lines(&line).map(split_line).collect::<Vec<_>>(), [Some(("w".into(), &event[..]))]);
     session.count(&event);

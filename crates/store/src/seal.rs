@@ -5,7 +5,7 @@
 
 use reelcase_format::block::{BlockBuilder, BlockKind, EncodedBlock};
 use reelcase_format::cv::{self, CvOutcome};
-use reelcase_format::event::{EventHead, events};
+use reelcase_format::event::each_event;
 use reelcase_format::id::UploadId;
 use reelcase_format::json;
 use reelcase_format::limits::Limits;
@@ -40,6 +40,17 @@ pub(crate) struct Gathered {
     pub(crate) records: Vec<Vec<u8>>,
 }
 
+/// Memory that one group hands on to the next, because taking it from the system anew costs as much as filling it.
+#[derive(Default)]
+struct Memory {
+    /// For an upload whose coding is undone.
+    json: Vec<u8>,
+    /// For the lines of a group.
+    arena: Vec<u8>,
+    /// For the lines of a block.
+    plain: Vec<u8>,
+}
+
 /// An upload whose coding is undone.
 struct Opened {
     head: RecordHead,
@@ -70,20 +81,29 @@ pub(crate) fn seal(gathered: Gathered, object: ObjectRow, limits: &Limits, now_m
     let mut drops = Drops::default();
     let Gathered { groups, mut records } = gathered;
     let is_shared = shared(&groups, records.len());
-    let mut take = |place: usize| open(std::mem::take(&mut records[place]), limits);
+    let mut take = |place: usize, memory| open(std::mem::take(&mut records[place]), limits, memory);
+    let mut memory = Memory::default();
     // Most uploads are of one recording: those are opened when it is its turn, and closed at once.
-    let opened: Vec<_> = is_shared.iter().enumerate().map(|(place, shared)| shared.then(|| take(place))).collect();
+    let opened: Vec<_> =
+        is_shared.iter().enumerate().map(|(place, shared)| shared.then(|| take(place, Vec::new()))).collect();
     let mut scanned: Vec<_> = opened.iter().map(|opened| opened.as_ref().map(|opened| scan(opened, limits))).collect();
     for (key, items) in groups {
-        let mut sealer = GroupSealer::new(key.clone(), limits);
+        let mut json = std::mem::take(&mut memory.json);
+        let mut sealer = GroupSealer::new(key.clone(), limits, memory);
         for items in items.chunk_by(|one, next| one.1 == next.1) {
             let place = items[0].1;
             match &mut scanned[place] {
                 Some(upload) => sealer.add_all(items, upload, &mut drops),
-                None => sealer.add_all(items, &mut scan(&take(place), limits), &mut drops),
+                None => {
+                    let opened = take(place, std::mem::take(&mut json));
+                    sealer.add_all(items, &mut scan(&opened, limits), &mut drops);
+                    json = opened.map_or_else(|_| Vec::new(), |opened| opened.json);
+                }
             }
         }
-        let (summary, blocks, mut changes) = sealer.finish(&mut drops);
+        let (summary, blocks, mut changes);
+        (summary, blocks, changes, memory) = sealer.finish(&mut drops);
+        memory.json = json;
         persons.append(&mut changes);
         let mut ordinals = Vec::with_capacity(blocks.len());
         for block in blocks {
@@ -122,11 +142,12 @@ fn shared(groups: &[(GroupKey, Vec<(PendingItem, usize)>)], record_count: usize)
     uses.into_iter().map(|uses| uses > 1).collect()
 }
 
-fn open(record: Vec<u8>, limits: &Limits) -> Result<Opened, &'static str> {
+fn open(record: Vec<u8>, limits: &Limits, memory: Vec<u8>) -> Result<Opened, &'static str> {
     let (head, body) = record::decode(&record).map_err(|_| "unreadable_record")?;
     let wire = Wire { body, content_type: head.content_type.as_deref(), compression: head.compression.as_deref() };
     let counted = usize::try_from(head.inflated_bytes).unwrap_or(usize::MAX);
-    let json = upload::inflate(&wire, &limits.for_taken(counted.max(limits.inflated_bytes_max)));
+    let limits = limits.for_taken(counted.max(limits.inflated_bytes_max));
+    let json = upload::inflate_into(&wire, &limits, memory);
     let json = json.map_err(|_| "unreadable_body")?.into_owned();
     Ok(Opened { head, json })
 }
@@ -168,6 +189,8 @@ struct GroupSealer<'a> {
     key: GroupKey,
     limits: &'a Limits,
     arena: Vec<u8>,
+    /// Memory for the lines of a block.
+    plain: Vec<u8>,
     lines: Vec<Line>,
     windows: Vec<String>,
     summarizer: Summarizer,
@@ -176,9 +199,10 @@ struct GroupSealer<'a> {
 }
 
 impl<'a> GroupSealer<'a> {
-    fn new(key: GroupKey, limits: &'a Limits) -> Self {
-        let (arena, lines, windows, blocks, persons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { key, limits, arena, lines, windows, summarizer: Summarizer::new(), blocks, persons }
+    fn new(key: GroupKey, limits: &'a Limits, memory: Memory) -> Self {
+        let Memory { arena, plain, .. } = memory;
+        let (lines, windows, blocks, persons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { key, limits, arena, plain, lines, windows, summarizer: Summarizer::new(), blocks, persons }
     }
 
     /// Adds items of one upload.
@@ -221,26 +245,22 @@ impl<'a> GroupSealer<'a> {
             library_version: item.library_version.as_deref(),
             distinct_id: item.distinct_id.as_deref(),
         });
-        for raw in events(item.data.unwrap_or_default()) {
-            let Some(event) = EventHead::read(raw) else {
-                drops.count("not_an_rrweb_event");
-                continue;
-            };
+        each_event(item.data.unwrap_or_default(), |raw, event| {
+            let Some(event) = event else { return drops.count("not_an_rrweb_event") };
             let line_starts = self.arena.len();
             let (kind, source, interaction) = (event.kind, event.source, event.interaction);
             let timestamp_ms = event.timestamp_ms();
             begin_line(&self.windows[window], &mut self.arena);
             let event_starts = self.arena.len();
-            if !event.has_cv {
-                json::append_compact(raw, &mut self.arena);
-            } else if let CvOutcome::Kept(_) = cv::plain_event(raw, self.limits, fields_budget, &mut self.arena) {
+            let outcome = cv::plain_event_of(raw, Some(&event), self.limits, fields_budget, &mut self.arena);
+            if let CvOutcome::Kept(_) = outcome {
                 drops.count("kept_compressed");
             }
             end_line(&mut self.arena);
             let span = (line_starts, event_starts, self.arena.len());
             self.lines.push(Line { timestamp_ms, window: Some(window), span, kind, source, interaction, upload });
             self.pack_if_full(drops);
-        }
+        });
     }
 
     fn add_event(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId, drops: &mut Drops) {
@@ -293,8 +313,8 @@ impl<'a> GroupSealer<'a> {
         let mut lines = std::mem::take(&mut self.lines);
         lines.sort_by_key(|line| line.timestamp_ms);
         for kind in [BlockKind::Lines, BlockKind::Events] {
-            let new_builder = || BlockBuilder::new(self.key.project.clone(), self.key.recording.clone(), kind);
-            let mut builder = new_builder();
+            let (project, recording) = (self.key.project.clone(), self.key.recording.clone());
+            let mut builder = BlockBuilder::with_memory(project, recording, kind, std::mem::take(&mut self.plain));
             for line in lines.iter().filter(|line| line.window.is_some() == (kind == BlockKind::Lines)) {
                 let (starts, event_starts, ends) = line.span;
                 let bytes = &self.arena[starts..ends];
@@ -318,26 +338,28 @@ impl<'a> GroupSealer<'a> {
                 }
                 builder.note_upload(line.upload);
                 if builder.is_full() {
-                    push_encoded(std::mem::replace(&mut builder, new_builder()), &mut self.blocks, drops);
+                    push_encoded(&mut builder, &mut self.blocks, drops);
                 }
             }
-            push_encoded(builder, &mut self.blocks, drops);
+            push_encoded(&mut builder, &mut self.blocks, drops);
+            self.plain = builder.into_memory();
         }
         self.arena.clear();
         self.arena.shrink_to(ARENA_BYTES_MAX);
     }
 
-    fn finish(mut self, drops: &mut Drops) -> (Summary, Vec<EncodedBlock>, Vec<PersonChange>) {
+    fn finish(mut self, drops: &mut Drops) -> (Summary, Vec<EncodedBlock>, Vec<PersonChange>, Memory) {
         self.pack(drops);
-        (self.summarizer.finish(), self.blocks, self.persons)
+        let memory = Memory { json: Vec::new(), arena: self.arena, plain: self.plain };
+        (self.summarizer.finish(), self.blocks, self.persons, memory)
     }
 }
 
-fn push_encoded(builder: BlockBuilder, blocks: &mut Vec<EncodedBlock>, drops: &mut Drops) {
+fn push_encoded(builder: &mut BlockBuilder, blocks: &mut Vec<EncodedBlock>, drops: &mut Drops) {
     if builder.is_empty() {
         return;
     }
-    match builder.encode(SEAL_LEVEL) {
+    match builder.encode_and_restart(SEAL_LEVEL) {
         Ok(block) => blocks.push(block),
         Err(_) => drops.count("block_not_encoded"),
     }

@@ -34,22 +34,19 @@ pub struct BlockBuilder {
 impl BlockBuilder {
     /// Starts an empty block. `recording` is `None` for what belongs to the project as a whole.
     pub fn new(project: ProjectKey, recording: Option<RecordingId>, kind: BlockKind) -> Self {
-        let head = BlockHead {
-            project,
-            recording,
-            kind,
-            start_ms: 0,
-            end_ms: 0,
-            event_count: 0,
-            plain_bytes: 0,
-            stored_bytes: 0,
-            windows: Vec::new(),
-            keyframes: Vec::new(),
-            uploads: Vec::new(),
-            hash: BlockHash::from_bytes([0; 32]),
-            other: Map::new(),
-        };
-        Self { head, plain: Vec::new(), head_bytes: 0, metas: HashMap::new(), upload_ids: HashSet::new() }
+        Self::with_memory(project, recording, kind, Vec::new())
+    }
+
+    /// Does as [`BlockBuilder::new`], and collects the lines in memory that another block used before.
+    pub fn with_memory(
+        project: ProjectKey,
+        recording: Option<RecordingId>,
+        kind: BlockKind,
+        mut memory: Vec<u8>,
+    ) -> Self {
+        memory.clear();
+        let head = empty_head(project, recording, kind);
+        Self { head, plain: memory, head_bytes: 0, metas: HashMap::new(), upload_ids: HashSet::new() }
     }
 
     /// Adds one rrweb event. `line` is its line, newline included (`line::write_line`).
@@ -116,10 +113,27 @@ impl BlockBuilder {
 
     /// Compresses the lines. Fails with [`BlockError::NotLines`] where there are none.
     pub fn encode(mut self, level: i32) -> Result<EncodedBlock, BlockError> {
+        self.encode_and_restart(level)
+    }
+
+    /// Compresses the lines, and stands there as an empty block of the same kind of the same recording.
+    pub fn encode_and_restart(&mut self, level: i32) -> Result<EncodedBlock, BlockError> {
+        let empty = empty_head(self.head.project.clone(), self.head.recording.clone(), self.head.kind);
+        let mut head = std::mem::replace(&mut self.head, empty);
         // A Meta line is only known to begin a keyframe once its snapshot came, so windows may have overtaken each
         // other.
-        self.head.keyframes.sort_by_key(|keyframe| keyframe.plain_offset);
-        encode_block(&self.plain, self.head, level)
+        head.keyframes.sort_by_key(|keyframe| keyframe.plain_offset);
+        let encoded = encode_block(&self.plain, head, level);
+        self.plain.clear();
+        self.head_bytes = 0;
+        self.metas.clear();
+        self.upload_ids.clear();
+        encoded
+    }
+
+    /// Gives the memory of the lines back, for [`BlockBuilder::with_memory`].
+    pub fn into_memory(self) -> Vec<u8> {
+        self.plain
     }
 
     fn push_window(&mut self, window: &str) {
@@ -128,5 +142,23 @@ impl BlockBuilder {
             self.head_bytes += HEAD_ITEM_BYTES + window.len() * ESCAPE_FACTOR;
             self.head.windows.push(window.to_owned());
         }
+    }
+}
+
+fn empty_head(project: ProjectKey, recording: Option<RecordingId>, kind: BlockKind) -> BlockHead {
+    BlockHead {
+        project,
+        recording,
+        kind,
+        start_ms: 0,
+        end_ms: 0,
+        event_count: 0,
+        plain_bytes: 0,
+        stored_bytes: 0,
+        windows: Vec::new(),
+        keyframes: Vec::new(),
+        uploads: Vec::new(),
+        hash: BlockHash::from_bytes([0; 32]),
+        other: Map::new(),
     }
 }

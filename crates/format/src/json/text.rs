@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+/// Bytes that are decoded before they are appended: appending one by one would cost more than decoding.
+const DECODED_BYTES: usize = 256;
+
 /// Stands in for what no text can hold: a lone surrogate.
 const REPLACEMENT: char = char::REPLACEMENT_CHARACTER;
 
@@ -16,15 +19,18 @@ pub fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(String::from_utf8_lossy(&unescape(inner)).into_owned()))
 }
 
-/// Reads a raw string that carries bytes as characters U+0000 to U+00FF, one each, and appends them to `out`.
-/// `None`, with `out` as it was, when the value is no string or a character is beyond U+00FF.
-pub fn latin1(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
+/// Reads the string at the start of checked JSON, which carries bytes as characters U+0000 to U+00FF, one each, and
+/// appends them to `out`. Returns the offset behind the string. `None`, with `out` as it was, when there is no string or
+/// a character is beyond U+00FF.
+pub fn latin1(json: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let start = out.len();
-    let read = append_latin1(inner(raw)?, out);
-    if read.is_none() {
+    let text = json.strip_prefix(b"\"")?;
+    let end = append_latin1(text, out).filter(|end| *end < text.len());
+    if end.is_none() {
         out.truncate(start);
     }
-    read
+    // Both quotes are counted.
+    Some(end? + 2)
 }
 
 /// Appends a checked value on one line. Without control characters it is copied as it is. Otherwise blanks between
@@ -129,33 +135,53 @@ fn unit(text: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | (*digit as char).to_digit(16)?))
 }
 
-fn append_latin1(inner: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    out.reserve(inner.len());
-    let mut at = 0;
-    while let Some(&byte) = inner.get(at) {
-        match byte {
-            b'\\' if inner.get(at + 1) == Some(&b'u') => {
-                out.push(u8::try_from(unit(&inner[at..])?).ok()?);
-                at += 6;
-            }
-            b'\\' => {
-                out.push(short_escape(*inner.get(at + 1)?)?);
-                at += 2;
-            }
-            0..0x80 => {
-                out.push(byte);
-                at += 1;
-            }
-            // U+0080 to U+00FF: two bytes of UTF-8 whose lead holds the upper two bits.
-            0xc2 | 0xc3 => {
-                let next = *inner.get(at + 1).filter(|next| **next & 0xc0 == 0x80)?;
-                out.push(byte << 6 | next & 0x3f);
-                at += 2;
-            }
-            _ => return None,
+/// Decodes up to the closing quote, or up to the end where there is none, and returns the offset of either.
+///
+/// U+0080 to U+00FF are two bytes of UTF-8 whose lead holds the upper two bits. Which characters are among them is as
+/// good as random, so only escapes are branched on.
+fn append_latin1(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    let mut decoded = [0; DECODED_BYTES];
+    let (mut count, mut upper_bits, mut is_wrong, mut at) = (0, 0, false, 0);
+    while let Some(&byte) = text.get(at) {
+        let is_lead = byte >= 0xc0;
+        let is_continuation = byte & 0xc0 == 0x80;
+        is_wrong |= (is_continuation != (upper_bits != 0)) | (is_lead & (byte & 0xfe != 0xc2));
+        // Written so that no compiler makes a branch of it.
+        let mut character = upper_bits | byte & (0xff >> (2 * u8::from(is_continuation)));
+        upper_bits = (byte << 6) & 0_u8.wrapping_sub(u8::from(is_lead));
+        at += 1;
+        if byte == b'\\' {
+            let (escaped, bytes) = escaped_byte(&text[at..])?;
+            character = escaped;
+            at += bytes;
+        } else if byte == b'"' {
+            at -= 1;
+            break;
+        }
+        decoded[count] = character;
+        count += usize::from(!is_lead);
+        if count == DECODED_BYTES {
+            out.extend_from_slice(&decoded);
+            count = 0;
         }
     }
-    Some(())
+    out.extend_from_slice(&decoded[..count]);
+    if is_wrong || upper_bits != 0 { None } else { Some(at) }
+}
+
+/// Reads an escape behind its backslash: the byte it stands for, and how many bytes it takes.
+fn escaped_byte(escape: &[u8]) -> Option<(u8, usize)> {
+    match escape {
+        [b'u', b'0', b'0', upper, lower, ..] => Some((hex_value(*upper) << 4 | hex_value(*lower), 5)),
+        [letter, ..] => Some((short_escape(*letter)?, 1)),
+        [] => None,
+    }
+}
+
+/// The value of a hexadecimal digit, which it is taken to be.
+fn hex_value(digit: u8) -> u8 {
+    // The letters of both cases have bit 6, and begin at 1 where the digits begin at 0.
+    (digit & 0xf).wrapping_add(9 * (digit >> 6))
 }
 
 fn append_escaped(byte: u8, out: &mut Vec<u8>) {

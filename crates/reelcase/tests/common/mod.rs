@@ -158,7 +158,7 @@ fn parse_line(line: &[u8]) -> Value {
     let head = EventHead::read(event).unwrap();
     serde_json::json!({
         "window": window, "type": head.kind, "timestamp": head.timestamp_ms(), "source": head.source,
-        "interaction": head.interaction, "has_cv": head.has_cv, "event_bytes": event.len(),
+        "interaction": head.interaction, "has_cv": head.cv.is_some(), "event_bytes": event.len(),
         "hash": uuid::Uuid::from_slice(&reelcase_format::block::BlockHash::of(event).as_bytes()[..16]).unwrap().to_string(),
     })
 }

@@ -3,11 +3,13 @@
 //! The path an upload came by does not matter: `$snapshot` events go to their recording wherever they arrive, and one
 //! odd event never costs the good ones beside it.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::limits::Limits;
-use reelcase_format::upload::{Item, Wire, inflate, scan};
+use reelcase_format::upload::{Item, Upload, Wire, inflate_into, scan};
 use reelcase_store::{ItemKind, ItemRef};
 
 use crate::config::ServerOptions;
@@ -36,6 +38,14 @@ pub(super) struct Sorted {
     pub(super) drops: Vec<&'static str>,
 }
 
+/// What a thread keeps of the memory it inflated into. Most uploads take less.
+const KEPT_BYTES_MAX: usize = 512 << 10;
+
+thread_local! {
+    /// Memory to inflate into: taking it from the system for each upload would cost as much as the scan.
+    static MEMORY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Undoes the coding and sorts the events. Fails where nothing of the upload can be kept because it is malformed, and
 /// where it inflates to more than `inflated_bytes_max`.
 pub(super) fn sort(
@@ -46,9 +56,19 @@ pub(super) fn sort(
 ) -> Result<Sorted, Failure> {
     let limits = Limits { inflated_bytes_max, ..options.limits.clone() };
     let wire = Wire { body, content_type: coding.content_type.as_deref(), compression: coding.compression.as_deref() };
-    let json = inflate(&wire, &limits)?;
-    let upload = scan(&json, &limits)?;
-    let mut sorted = Sorted { inflated_bytes: json.len(), ..Sorted::default() };
+    let json = inflate_into(&wire, &limits, MEMORY.take())?;
+    let sorted = scan(&json, &limits).map_err(Failure::from).and_then(|upload| sort_items(&upload, options));
+    let sorted = sorted.map(|sorted| Sorted { inflated_bytes: json.len(), ..sorted });
+    if let Cow::Owned(mut memory) = json {
+        memory.clear();
+        memory.shrink_to(KEPT_BYTES_MAX);
+        MEMORY.set(memory);
+    }
+    sorted
+}
+
+fn sort_items(upload: &Upload<'_>, options: &ServerOptions) -> Result<Sorted, Failure> {
+    let mut sorted = Sorted::default();
     for item in &upload.items {
         let key = item.token.as_deref().or(upload.token.as_deref()).ok_or(Failure::NoKey)?;
         let key: ProjectKey = key.parse().map_err(Failure::BadKey)?;

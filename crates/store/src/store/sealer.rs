@@ -26,7 +26,8 @@ const SEAL_TICK: Duration = Duration::from_millis(250);
 const SEAL_RETRY: Duration = Duration::from_secs(1);
 
 impl Store {
-    async fn seal_due(self: &Arc<Self>) -> Result<(), StoreError> {
+    /// Seals what is due by the clock. The store does so by itself; this is for whoever moves the clock by hand.
+    pub async fn seal_due(self: &Arc<Self>) -> Result<(), StoreError> {
         let rule = DueRule {
             age_first_ms: self.options.seal_age_first_ms,
             age_ms: self.options.seal_age_ms,

@@ -9,7 +9,7 @@ WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/
 POSTHOG := crates/server/posthog-js
 SCHEMATHESIS := target/schemathesis
 
-.PHONY: run build web test test-deps test-rust test-web test-api fuzz lint soak clean
+.PHONY: run build web test test-deps test-rust test-web test-api fuzz bench lint soak clean
 
 ## Build everything and serve on the embedded store; prints the URL.
 run: build
@@ -67,15 +67,7 @@ $(SCHEMATHESIS)/bin/schemathesis:
 fuzz:
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-## The tests of crashes, faults and full disks in their long form: hours. The mounts of small disks take root.
-soak:
-	REELCASE_KILLS=2000 REELCASE_KILL_ACKS=5000000 REELCASE_STEP_ROUNDS=50 \
-		$(CARGO) test --locked -p reelcase --test kill -- --nocapture
-	REELCASE_DISK_CYCLES=200 REELCASE_RETRY_RESTARTS=500 REELCASE_INBOX_MIB=1024 \
-		$(CARGO) test --locked -p reelcase --test outages -- --nocapture
-	REELCASE_OBJECT_FAULT_SEEDS=5000 REELCASE_POWER_CUT_SEEDS=20000 REELCASE_DISK_FAULT_SEEDS=500 \
-		$(CARGO) test --locked -p reelcase-store --test faults
-	REELCASE_CATALOG_SEEDS=200 REELCASE_FLIP_SEEDS=50000 $(CARGO) test --locked -p reelcase-store --test damage
+.PHONY: run build web test test-deps test-rust test-web test-api fuzz bench lint soak clean
 
 clean:
 	$(CARGO) clean

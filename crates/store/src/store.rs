@@ -285,9 +285,12 @@ impl Store {
         let from = self.catalog.next_object_seq().await?;
         let left = self.objects.list_from(&self.store_id, from).await?;
         let is_waiting = |project: &ProjectKey, upload: &UploadId| self.pending().holds(project, upload);
-        adopt::enter_all(&self.objects, self.catalog.as_ref(), &left, &is_waiting).await?;
+        let adopted = adopt::enter_all(&self.objects, self.catalog.as_ref(), &left, &is_waiting).await?;
         self.is_catching_up.store(false, Ordering::Relaxed);
-        Ok(left.last().map_or(from, |newest| newest.seq + 1))
+        // The number of one that was set aside is free again. It has to be taken: a number beyond it would be forgotten
+        // with the next failure, and a write under it that comes late would meet nobody there.
+        let newest = left.iter().rfind(|object| !adopted.set_aside.contains(&object.id));
+        Ok(newest.map_or(from, |newest| newest.seq + 1))
     }
 
     /// Makes an upload durable. When this returns a receipt, what the client sent is on stable storage.

@@ -259,9 +259,19 @@ impl Objects {
     /// Sets a damaged object aside, under a name that no listing takes for an object.
     pub(crate) async fn set_aside(&self, id: &str) -> Result<(), ObjectError> {
         let path = path_of(id)?;
-        let aside = ObjectPath::from(format!("{path}.damaged"));
-        let renamed = self.store.rename(&path, &aside).await;
-        renamed.map_err(|source| ObjectError::Store { operation: "set aside", object: id.to_owned(), source })
+        let failed = |source| ObjectError::Store { operation: "set aside", object: id.to_owned(), source };
+        for number in 1.. {
+            let aside = ObjectPath::from(format!("{path}.damaged-{number}"));
+            match self.store.head(&aside).await {
+                // Its number is used again, so there may be one of that name.
+                Ok(_) => {}
+                Err(object_store::Error::NotFound { .. }) => {
+                    return self.store.rename(&path, &aside).await.map_err(failed);
+                }
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        Ok(())
     }
 
     /// All objects, by sequence number.

@@ -1,17 +1,16 @@
 //! Rewrites finished recordings: their many small blocks become few large ones, which compress far better.
 //!
 //! **A compaction replaces blocks by blocks with the same lines.** Its object is drafted in a file that has no name
-//! yet,
-//! then placed among the objects, then entered; the index says which blocks of which objects it replaces, so entering
-//! it again, after a crash or into an empty catalog, has the same outcome. Until it is entered the old blocks count.
+//! yet, then placed among the objects, then entered; the index says which blocks of which objects it replaces, so
+//! entering it again, after a crash or into an empty catalog, has the same outcome. Until it is entered the old blocks
+//! count.
 //!
 //! What is replaced is always all that one object holds of a recording, a *part*, because figures are kept by part.
 //! What a part replaced is said again by the part that replaces it, as long as those objects exist: otherwise a catalog
 //! rebuilt after one of several generations was swept would count an earlier one twice.
 //!
 //! Memory is bounded by blocks, not by recordings: lines are merged lazily, one block is built and compressed at a
-//! time,
-//! and the draft is a file. One compaction runs at a time, on a thread of its own, and lets sealing go first.
+//! time, and the draft is a file. One compaction runs at a time, on a thread of its own, and lets sealing go first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

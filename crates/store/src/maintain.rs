@@ -23,8 +23,7 @@ const OVERDUE_IDLES: i64 = 4;
 
 impl Store {
     /// How many recordings should long be compacted, as far as one page of them tells. None where nobody asked the
-    /// store
-    /// to maintain itself.
+    /// store to maintain itself.
     pub async fn overdue(&self) -> Result<usize, StoreError> {
         if !self.options.maintains_itself {
             return Ok(0);

@@ -13,6 +13,7 @@ pub mod compact;
 mod entry;
 pub mod export;
 pub mod inbox;
+mod known;
 pub mod lock;
 mod maintain;
 pub mod merge;

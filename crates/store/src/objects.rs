@@ -8,6 +8,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use reelcase_format::block::BlockHash;
 use reelcase_format::reel::{Index, IndexReader, ReelError, ReelLimits, Step};
+use rustix::io::ReadWriteFlags;
 
 use crate::abort_point;
 
@@ -221,7 +223,11 @@ impl Objects {
     /// Reads `len` bytes of an object.
     pub(crate) async fn read(&self, id: &str, offset: u64, len: u64) -> Result<Bytes, ObjectError> {
         let failed = |source| ObjectError::Store { operation: "read", object: id.to_owned(), source };
-        let bytes = self.store.get_range(&path_of(id)?, offset..offset + len).await.map_err(failed)?;
+        let path = path_of(id)?;
+        let bytes = match self.local_dir.as_deref() {
+            Some(dir) => read_local(dir, &path, offset, len).await.map_err(failed)?,
+            None => self.store.get_range(&path, offset..offset + len).await.map_err(failed)?,
+        };
         if bytes.len() as u64 != len {
             // Cut on the way: that says nothing of the object.
             let source = format!("{} of {len} bytes came", bytes.len()).into();
@@ -329,6 +335,25 @@ fn id_of(path: &str) -> Option<(u64, String)> {
     let (store_id, _directory, file) = (parts.next()?, parts.next()?, parts.next()?);
     let seq = u64::from_str_radix(file.strip_suffix(".reel")?, 16).ok()?;
     Some((seq, object_id(store_id, seq)))
+}
+
+/// Reads a part of a local object: at once where the system has it in memory, elsewhere if the disk is to be waited for.
+async fn read_local(dir: &Path, path: &ObjectPath, offset: u64, len: u64) -> Result<Bytes, object_store::Error> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => object_store::Error::NotFound { path: path.to_string(), source: error.into() },
+        _ => object_store::Error::Generic { store: "local disk", source: error.into() },
+    };
+    let file = File::open(dir.join(path.as_ref())).map_err(failed)?;
+    let file_bytes = file.metadata().map_err(failed)?.len();
+    // What a damaged index claims is not believed: no more is read, or memory taken, than there is.
+    let len = usize::try_from(len.min(file_bytes.saturating_sub(offset))).unwrap_or_default();
+    let mut bytes = vec![0; len];
+    let mut parts = [io::IoSliceMut::new(&mut bytes)];
+    if rustix::io::preadv2(&file, &mut parts, offset, ReadWriteFlags::NOWAIT) == Ok(len) {
+        return Ok(Bytes::from(bytes));
+    }
+    let reading = tokio::task::spawn_blocking(move || file.read_exact_at(&mut bytes, offset).map(|()| bytes));
+    reading.await.map_err(io::Error::other).flatten().map(Bytes::from).map_err(failed)
 }
 
 /// Writes a new file so that its name stands for all of its bytes, whenever the power goes.

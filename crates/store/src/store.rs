@@ -23,6 +23,7 @@ use crate::catalog::{BlockRow, Catalog, CatalogError, SqliteCatalog};
 use crate::clock::Clock;
 use crate::compact::{CompactionFigures, Compactor};
 use crate::inbox::{DiskFiles, Files, Inbox, InboxError, InboxOptions};
+use crate::known::KnownBlocks;
 use crate::lock::{LockError, StoreLock};
 use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{GroupKey, PendingIndex};
@@ -184,6 +185,7 @@ pub struct Store {
     /// The catalog does not know all objects yet.
     is_catching_up: AtomicBool,
     watchers: Mutex<HashMap<GroupKey, Arc<Notify>>>,
+    pub(crate) known_blocks: KnownBlocks,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     _lock: StoreLock,
@@ -248,6 +250,7 @@ impl Store {
             trouble: Mutex::default(),
             is_catching_up: AtomicBool::new(false),
             watchers: Mutex::default(),
+            known_blocks: KnownBlocks::default(),
             stopping: watch::channel(false).0,
             tasks: Mutex::default(),
             _lock: lock,
@@ -392,6 +395,11 @@ impl Store {
         Ok(self.catalog.blocks(project, id).await?)
     }
 
+    /// A block that was asked for lately, whatever recording it is of.
+    pub fn known_block(&self, object: &str, block: u32) -> Option<Arc<BlockRow>> {
+        self.known_blocks.get(object, block)
+    }
+
     /// A block of a recording, live or, for a while, replaced: whoever plays the recording may have an old list.
     pub async fn block(
         &self,
@@ -399,15 +407,15 @@ impl Store {
         id: &RecordingId,
         object: &str,
         block: u32,
-    ) -> Result<Option<BlockRow>, StoreError> {
-        let live = self.catalog.blocks(project, id).await?;
-        if let Some(row) = live.into_iter().find(|row| row.object == object && row.block == block) {
+    ) -> Result<Option<Arc<BlockRow>>, StoreError> {
+        self.known_blocks.remember(self.catalog.blocks(project, id).await?);
+        let is_asked = |row: &Arc<BlockRow>| row.project == *project && row.recording == *id;
+        if let Some(row) = self.known_block(object, block).filter(is_asked) {
             return Ok(Some(row));
         }
         let Ok(Some(stored_bytes)) = self.objects.stored_bytes(object).await else { return Ok(None) };
         let index = self.objects.index(object, stored_bytes).await?;
-        let replaced = entry::block_of(&index, object, block);
-        Ok(replaced.filter(|row| row.project == *project && row.recording == *id))
+        Ok(entry::block_of(&index, object, block).map(Arc::new).filter(is_asked))
     }
 
     /// Reads the zstd frame of a block as it is stored, not verified: the reader's hash is in the row.
@@ -509,7 +517,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

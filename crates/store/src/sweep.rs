@@ -22,6 +22,7 @@ impl Store {
         }
         for object in dead {
             self.check_stopping()?;
+            self.known_blocks.forget_object(&object.key);
             self.objects.delete(&object.key).await?;
             self.step(Step::Deleted);
             self.catalog.forget_object(&object.key).await?;

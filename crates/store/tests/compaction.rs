@@ -318,16 +318,18 @@ async fn who_holds_an_old_list_can_read_its_blocks_until_the_sweep() {
     seal_each(&store, "a", 0..3).await;
     let old = blocks(&store, "a").await;
     let expected = store.read_lines(&old[0]).await.unwrap();
+    let find = async |row: &BlockRow| store.block(&project(), &id("a"), &row.object, row.block).await.unwrap();
+    assert!(find(&old[1]).await.is_some(), "from here on it is known without the catalog");
     clock.pass(HOUR_MS);
     store.compact_due().await.unwrap();
     store.sweep().await.unwrap();
-    let find = async |row: &BlockRow| store.block(&project(), &id("a"), &row.object, row.block).await.unwrap();
     let found = find(&old[0]).await.unwrap();
     assert_eq!(store.read_lines(&found).await.unwrap(), expected);
     assert_eq!(store.block(&project(), &id("b"), &old[0].object, old[0].block).await.unwrap(), None);
     clock.pass(HOUR_MS);
     store.sweep().await.unwrap();
     assert_eq!(find(&old[0]).await, None);
+    assert_eq!(store.known_block(&old[1].object, old[1].block), None);
 }
 
 #[tokio::test]

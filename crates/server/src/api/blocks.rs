@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reelcase_format::id::ProjectKey;
 use reelcase_store::catalog::{BlockRow, RecordingRow};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -148,9 +149,13 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let id = id.parse().map_err(|_| Failure::NotFound("recording"))?;
+    let is_project = |key: &ProjectKey| parameter.project.as_ref().is_none_or(|asked| key.as_str() == asked);
+    let known = app.store.known_block(&object, block);
+    if let Some(row) = known.filter(|row| row.recording == id && is_project(&row.project)) {
+        return lines(&app, &row, &headers).await;
+    }
     let recordings = app.store.catalog().find(&id).await?;
-    let is_asked = |row: &&RecordingRow| parameter.project.as_ref().is_none_or(|key| row.project.as_str() == key);
-    for recording in recordings.iter().filter(is_asked) {
+    for recording in recordings.iter().filter(|recording| is_project(&recording.project)) {
         if let Some(row) = app.store.block(&recording.project, &id, &object, block).await? {
             return lines(&app, &row, &headers).await;
         }

@@ -130,7 +130,7 @@ async fn events_of_no_recording_are_kept_in_the_objects_where_that_is_asked_for(
         for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
             if entry.path().is_dir() {
                 folders.push(entry.path());
-            } else {
+            } else if entry.path().extension().is_some_and(|extension| extension == "reel") {
                 objects.push(zstd::decode_all(std::fs::File::open(entry.path()).unwrap()).unwrap());
             }
         }

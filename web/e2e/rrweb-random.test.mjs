@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { launch, serve } from './browser.mjs';
 import { fetchRecorder, RECORDERS } from './recorders.mjs';
-import { openFrame } from './tree.mjs';
+import { goToEmptyPage, openFrame } from './tree.mjs';
 
 const SEED = Number(process.env.SEED ?? 1);
 const ROUNDS = 10;
@@ -96,7 +96,7 @@ function outline(body) {
 
 async function recordPage(script, record, seed) {
   const page = await context.newPage();
-  await page.goto(`${server.url}/player/empty`);
+  await goToEmptyPage(page, server);
   await page.evaluate(() => {
     document.body.innerHTML = '<div><p>one</p><p>two</p></div><ul><li>a</li><li>b</li><li>c</li></ul>';
   });

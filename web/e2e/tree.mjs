@@ -13,13 +13,20 @@ function rememberIds() {
   window.recordedIds = ids;
 }
 
+/** Leads a page to an empty document of the server's origin, without the policy of an answer that is no page. */
+export async function goToEmptyPage(page, server) {
+  const address = `${server.url}/player/empty`;
+  await page.route(address, (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
+  await page.goto(address);
+}
+
 /** Opens the frame in a page of its own. */
 export async function openFrame(context, server) {
   const page = await context.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
   await page.addInitScript(rememberIds);
-  await page.goto(`${server.url}/player/empty`);
+  await goToEmptyPage(page, server);
   await page.evaluate(async () => {
     document.body.replaceChildren();
     const frame = document.createElement('iframe');

@@ -6,15 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use reelcase_server::api::Recording;
+use reelcase_server::api::{Recording, iso};
 use reelcase_store::catalog::{ListQuery, RecordingRow};
-use reelcase_store::export::ReelExport;
-use reelcase_store::merge::LineMerge;
+use reelcase_store::export::{Export, Gap};
 use reelcase_store::{Store, StoreOptions, SystemClock};
 
-use crate::Format;
 use crate::file::Output;
 use crate::terminal;
+use crate::{EXPORTED_WITH_GAPS, Format};
 
 /// Opens an existing store and seals what an earlier process left in its inbox.
 pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store>> {
@@ -56,28 +55,35 @@ pub(crate) async fn show(data: &Path, id: &str) -> anyhow::Result<()> {
 }
 
 /// `reelcase export --data`.
-pub(crate) async fn export(data: &Path, id: &str, format: Format, path: &Path) -> anyhow::Result<()> {
+pub(crate) async fn export(data: &Path, id: &str, format: Format, path: &Path) -> anyhow::Result<ExitCode> {
     let store = open(data, "reelcase export").await?;
     let row = find(&store, id).await?;
     let blocks = store.blocks(&row.project, &row.id).await?;
+    let mut export = Export::new(&store, row, blocks, format.form()).await?;
     let mut output = Output::open(path)?;
-    match format {
-        Format::Jsonl => {
-            let mut merge = LineMerge::new(&store, blocks);
-            while let Some(chunk) = merge.next_chunk().await? {
-                output.write_all(&chunk)?;
-            }
-        }
-        Format::Reel => {
-            let mut reel = ReelExport::new(&store, row, blocks);
-            while let Some(chunk) = reel.next_chunk().await? {
-                output.write_all(&chunk)?;
-            }
-        }
+    while let Some(chunk) = export.next_chunk().await? {
+        output.write_all(&chunk)?;
     }
     output.finish()?;
+    let code = report_gaps(export.gaps().len(), export.gaps());
     store.close().await?;
-    Ok(())
+    Ok(code)
+}
+
+/// Says what is missing from an export: `gaps`, or the first of `count`.
+pub(crate) fn report_gaps(count: usize, gaps: &[Gap]) -> ExitCode {
+    if count == 0 {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("exported with gaps: damaged blocks left out: {count}; a line of the file stands for each");
+    for Gap { object, block, start_ms, end_ms, event_count } in gaps {
+        let (object, start, end) = (terminal::line(object), iso(*start_ms), iso(*end_ms));
+        eprintln!("  missing: {event_count} events from {start} to {end}, block {block} of object {object}");
+    }
+    if count > gaps.len() {
+        eprintln!("  and {} more, which the file names", count - gaps.len());
+    }
+    ExitCode::from(EXPORTED_WITH_GAPS)
 }
 
 /// `reelcase rebuild`.

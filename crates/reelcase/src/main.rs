@@ -1,6 +1,7 @@
 //! The `reelcase` command: runs the server, and works on stores and `.reel` files from the shell.
 //!
-//! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage.
+//! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 exported
+//! without what is damaged.
 
 mod convert;
 mod file;
@@ -13,9 +14,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reelcase_store::export::Form;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code of an export that leaves out what cannot be read.
+const EXPORTED_WITH_GAPS: u8 = 3;
 
 /// Records, keeps, plays and moves web session replays, in files that are yours.
 #[derive(Debug, Parser)]
@@ -54,8 +59,9 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
-    /// Write a recording to a file or pipe.
+    /// Write a recording to a file or pipe. Exits with 3 where damaged parts of it are left out.
     #[command(
+        long_about = "Write a recording to a file or pipe.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported.",
         after_help = "Examples:\n  reelcase export ID --data ./data --format reel --output ID.reel\n  reelcase export ID --data ./data --format jsonl --output - | jq ."
     )]
     Export {
@@ -134,6 +140,13 @@ enum Format {
 }
 
 impl Format {
+    fn form(self) -> Form {
+        match self {
+            Self::Jsonl => Form::Jsonl,
+            Self::Reel => Form::Reel,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
@@ -167,8 +180,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             None => remote::Remote::new(source.place.server, source.token)?.show(&id).await?,
         },
         Command::Export { id, source, format, output } => match source.place.data {
-            Some(data) => local::export(&data, &id, format, &output).await?,
-            None => remote::Remote::new(source.place.server, source.token)?.export(&id, format, &output).await?,
+            Some(data) => return local::export(&data, &id, format, &output).await,
+            None => return remote::Remote::new(source.place.server, source.token)?.export(&id, format, &output).await,
         },
         Command::Convert(args) => return convert::convert(args),
         Command::Verify { files } => return file::verify(&files),

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use reelcase_server::api::{GAPS_HEADER, Gaps};
 use serde_json::Value;
 
 use crate::Format;
 use crate::file::Output;
-use crate::local::print_row;
+use crate::local::{print_row, report_gaps};
 use crate::terminal;
 
 /// A server and what opens it.
@@ -48,13 +49,17 @@ impl Remote {
     }
 
     /// `reelcase export --server`.
-    pub(crate) async fn export(&self, id: &str, format: Format, path: &Path) -> anyhow::Result<()> {
+    pub(crate) async fn export(&self, id: &str, format: Format, path: &Path) -> anyhow::Result<ExitCode> {
         let mut response = self.get(&format!("/api/recordings/{id}/export?format={}", format.as_str())).await?;
+        let named = response.headers().get(GAPS_HEADER);
+        let gaps = named.map(|named| serde_json::from_slice::<Gaps>(named.as_bytes())).transpose();
+        let gaps = gaps.context("the server says that something is missing, but not what")?;
         let mut output = Output::open(path)?;
         while let Some(chunk) = response.chunk().await? {
             output.write_all(&chunk)?;
         }
-        output.finish()
+        output.finish()?;
+        Ok(gaps.map_or(ExitCode::SUCCESS, |Gaps { count, gaps }| report_gaps(count, &gaps)))
     }
 
     /// `reelcase doctor`.

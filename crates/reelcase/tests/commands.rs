@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Server, reelcase};
+use common::{Server, files_below, reelcase};
 
 const UPLOAD: &str = r#"[{"uuid":"01a1fbdb-8270-7135-9b23-544ab178fe70","event":"$snapshot","properties":{
     "$session_id":"one","$window_id":"w","token":"phc_commands","distinct_id":"d","$snapshot_data":[
@@ -52,6 +52,76 @@ async fn a_recording_is_carried_away_verified_and_found_damaged() {
     let report = String::from_utf8(damaged.stdout).unwrap();
     assert_eq!(damaged.status.code(), Some(1));
     assert!(report.contains("damaged: 0 recordings, 1 blocks, 2 events readable"), "{report}");
+}
+
+/// A store of one recording in three objects, whose second block is damaged.
+async fn a_store_with_a_damaged_block(data: &Path) {
+    let server = Server::start(data);
+    for (number, seconds) in (0..3).zip([20, 40, 60]) {
+        let event = |ms: u64| format!(r#"{{"type":5,"timestamp":{},"data":{{"tag":"t"}}}}"#, 1795226800000 + ms);
+        let events = format!("{},{}", event(seconds * 1_000), event(seconds * 1_000 + 500));
+        let body = format!(
+            r#"[{{"uuid":"01a1fbdb-8270-7135-9b23-544ab178fe7{number}","event":"$snapshot","properties":{{
+            "$session_id":"one","$window_id":"w","token":"phc_commands","distinct_id":"d","$snapshot_data":[{events}]}}}}]"#
+        );
+        let sent = reqwest::Client::new().post(format!("{}/s/", server.url)).body(body).send().await.unwrap();
+        assert_eq!(sent.status(), 200);
+        assert_eq!(server.api("/api/recordings/one/blocks").await["blocks"].as_array().unwrap().len(), number + 1);
+    }
+    server.stop();
+    let mut objects = files_below(&data.join("objects"));
+    objects.retain(|path| path.extension().is_some_and(|ending| ending == "reel"));
+    objects.sort();
+    let mut bytes = std::fs::read(&objects[1]).unwrap();
+    let frame = bytes.windows(4).position(|four| four == b"\x28\xb5\x2f\xfd").unwrap();
+    bytes[frame + 12] ^= 1;
+    std::fs::write(&objects[1], bytes).unwrap();
+}
+
+/// Timestamps of the lines, with `gap` where one stands for a damaged block.
+fn moments(lines: &[u8]) -> Vec<String> {
+    let lines = String::from_utf8(lines.to_vec()).unwrap();
+    let moment = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line[0], "w");
+        let event = &line[1];
+        if event["data"]["tag"] != "reelcase.gap" {
+            return (event["timestamp"].as_u64().unwrap() - 1795226800000).to_string();
+        }
+        let payload = &event["data"]["payload"];
+        assert_eq!((&payload["start_ms"], &payload["event_count"]), (&event["timestamp"], &2.into()));
+        assert_eq!((&payload["windows"][0], &payload["block"]), (&"w".into(), &0.into()));
+        "gap".to_owned()
+    };
+    lines.lines().map(moment).collect()
+}
+
+#[tokio::test]
+async fn a_damaged_block_is_a_gap_of_an_export_and_never_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_store_with_a_damaged_block(&data).await;
+    let export = |place: &[&str], form: &str| {
+        let file = dir.path().join(form);
+        let mut command = reelcase();
+        command.args(["export", "one", "--format", form]).args(place).arg("--output").arg(&file);
+        let done = command.output().unwrap();
+        let talk = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(3), "{talk}");
+        let named = "missing: 2 events from 2026-11-21T02:07:20Z to 2026-11-21T02:07:20.5Z, block 0 of object ";
+        assert!(talk.contains("left out: 1;") && talk.contains(named), "{talk}");
+        file
+    };
+    let expected = ["20000", "20500", "gap", "60000", "60500"];
+    let check = |place: &[&str]| {
+        assert_eq!(moments(&std::fs::read(export(place, "jsonl")).unwrap()), expected);
+        let reel = export(place, "reel");
+        assert_eq!(moments(&zstd::decode_all(std::fs::File::open(&reel).unwrap()).unwrap()), expected);
+        assert!(run(&["verify"], &reel).status.success(), "what is left is a whole file");
+    };
+    check(&["--data", data.to_str().unwrap()]);
+    let server = Server::start(&data);
+    check(&["--server", &server.url, "--token", &server.token]);
 }
 
 #[tokio::test]

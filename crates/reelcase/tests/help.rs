@@ -11,7 +11,7 @@ use common::reelcase;
 const INTRODUCTION: &str = "# Commands
 
 What `reelcase COMMAND --help` says, all on one page. Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or
-damage found, 2 wrong usage.
+damage found, 2 wrong usage, 3 exported without what is damaged.
 ";
 
 fn help(arguments: &[&str]) -> String {

@@ -29,7 +29,8 @@ use crate::metrics::single;
 use crate::scripts;
 use crate::state::App;
 
-pub use recordings::Recording;
+pub use export::{GAPS_HEADER, Gaps};
+pub use recordings::{Recording, iso};
 
 /// A recording that nothing was added to for this long is over, as far as one can tell.
 pub(crate) const LIVE_MS: i64 = 60_000;

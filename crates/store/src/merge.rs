@@ -43,6 +43,14 @@ impl<'a> LineMerge<'a> {
         Self { store, closed: blocks, open: Vec::new() }
     }
 
+    /// Has further lines among those of the blocks. They are in the order of time.
+    pub(crate) fn with_lines(mut self, plain: Vec<u8>) -> Self {
+        if !plain.is_empty() {
+            self.open.push(OpenBlock::new(plain, BlockKind::Lines));
+        }
+        self
+    }
+
     /// The next mebibyte or so of lines. `None` at the end.
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         let mut chunk = Vec::new();

@@ -8,11 +8,10 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use reelcase_store::catalog::{BlockRow, RecordingRow};
-use reelcase_store::export::ReelExport;
-use reelcase_store::merge::LineMerge;
+use reelcase_store::export::{Export, Form, Gap};
 use reelcase_store::{Store, StoreError};
-use serde::Deserialize;
-use tokio::sync::mpsc;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
 use utoipa::{IntoParams, ToSchema};
 
 use super::find;
@@ -23,6 +22,12 @@ use crate::state::App;
 /// Pieces that may wait for a slow reader.
 const PIECES_WAITING_MAX: usize = 2;
 
+/// Header of an export of which something is missing: JSON, `{"count":…,"gaps":[…]}`.
+pub const GAPS_HEADER: &str = "reelcase-gaps";
+
+/// Gaps that the header names. More might make it longer than proxies take; the file names all of them.
+const GAPS_NAMED_MAX: usize = 16;
+
 /// What file to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +36,15 @@ enum Format {
     Jsonl,
     /// The stored blocks with an index.
     Reel,
+}
+
+impl From<Format> for Form {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Jsonl => Self::Jsonl,
+            Format::Reel => Self::Reel,
+        }
+    }
 }
 
 /// What to export.
@@ -46,13 +60,28 @@ pub(super) struct ExportParameters {
 
 type Pieces = mpsc::Sender<Result<Bytes, StoreError>>;
 
+/// What is missing from the file, once that is known.
+type Found = oneshot::Receiver<Result<Vec<Gap>, StoreError>>;
+
+/// What the header [`GAPS_HEADER`] says.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Gaps {
+    /// How many blocks are missing.
+    pub count: usize,
+    /// The first of them.
+    pub gaps: Vec<Gap>,
+}
+
 /// A recording as a file.
 #[utoipa::path(
     get,
     path = "/api/recordings/{id}/export",
     params(("id" = String, Path), ExportParameters),
     responses(
-        (status = 200, content((String = "application/x-ndjson"), (Vec<u8> = "application/vnd.reelcase.reel"))),
+        (status = 200, content((String = "application/x-ndjson"), (Vec<u8> = "application/vnd.reelcase.reel")),
+         headers(("reelcase-gaps" = String, description = "Only where damaged blocks are missing from the file: JSON, \
+          `{\"count\":…,\"gaps\":[{\"object\":…,\"block\":…,\"start_ms\":…,\"end_ms\":…,\"event_count\":…}]}`, \
+          with the first 16 of them"))),
         (status = 404, body = crate::error::ErrorBody),
         (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
     )
@@ -69,8 +98,13 @@ pub(super) async fn export(
         Format::Reel => ("application/vnd.reelcase.reel", "reel"),
     };
     let name = format!("attachment; filename=\"{}.{ending}\"", row.id);
-    let mut reply = stream(app.store.clone(), parameters.format, row, blocks).into_response();
+    let (found, body) = stream(app.store.clone(), parameters.format.into(), row, blocks);
+    let gaps = found.await.map_err(|_| Failure::Stopping)??;
+    let mut reply = body.into_response();
     let headers = reply.headers_mut();
+    if let Some(gaps) = header_of(&gaps).filter(|_| !gaps.is_empty()) {
+        headers.insert(GAPS_HEADER, gaps);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(name) = HeaderValue::from_str(&name) {
@@ -80,40 +114,39 @@ pub(super) async fn export(
 }
 
 /// Makes the file while it is sent. The task ends with the file, or as soon as the reader is gone.
-fn stream(store: Arc<Store>, format: Format, row: RecordingRow, blocks: Vec<BlockRow>) -> Body {
-    let (sender, receiver) = mpsc::channel(PIECES_WAITING_MAX);
+fn stream(store: Arc<Store>, form: Form, row: RecordingRow, blocks: Vec<BlockRow>) -> (Found, Body) {
+    let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
+    let (tell, found) = oneshot::channel();
     tokio::spawn(async move {
-        let made = match format {
-            Format::Jsonl => send_lines(&store, blocks, &sender).await,
-            Format::Reel => send_reel(&store, row, blocks, &sender).await,
+        let mut export = match Export::new(&store, row, blocks, form).await {
+            Ok(export) => export,
+            Err(error) => return drop(tell.send(Err(error))),
         };
-        if let Err(error) = made {
+        let _ = tell.send(Ok(export.gaps().to_vec()));
+        if let Err(error) = send(&mut export, &pieces).await {
             // The head is sent already: breaking off is the only way to say that the file is not whole.
             tracing::error!(error = &error as &dyn std::error::Error, "export broke off");
-            let _ = sender.send(Err(error)).await;
+            let _ = pieces.send(Err(error)).await;
         }
     });
-    Body::from_stream(futures::stream::unfold(receiver, |mut receiver| async move {
+    let body = Body::from_stream(futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|piece| (piece, receiver))
-    }))
+    }));
+    (found, body)
 }
 
-async fn send_lines(store: &Store, blocks: Vec<BlockRow>, pieces: &Pieces) -> Result<(), StoreError> {
-    let mut merge = LineMerge::new(store, blocks);
-    while let Some(chunk) = merge.next_chunk().await? {
-        if pieces.send(Ok(chunk.into())).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn send_reel(store: &Store, row: RecordingRow, blocks: Vec<BlockRow>, pieces: &Pieces) -> Result<(), StoreError> {
-    let mut export = ReelExport::new(store, row, blocks);
+async fn send(export: &mut Export<'_>, pieces: &Pieces) -> Result<(), StoreError> {
     while let Some(chunk) = export.next_chunk().await? {
         if pieces.send(Ok(chunk.into())).await.is_err() {
             break;
         }
     }
     Ok(())
+}
+
+/// What a reader is told of gaps before the file.
+fn header_of(gaps: &[Gap]) -> Option<HeaderValue> {
+    let first = &gaps[..gaps.len().min(GAPS_NAMED_MAX)];
+    let named = serde_json::to_string(&Gaps { count: gaps.len(), gaps: first.to_vec() }).ok()?;
+    HeaderValue::from_str(&named).ok()
 }

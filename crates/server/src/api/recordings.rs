@@ -236,6 +236,6 @@ impl Recording {
 }
 
 /// Client clocks can be anywhere; a time beyond the calendar has no text.
-fn iso(time_ms: i64) -> String {
+pub fn iso(time_ms: i64) -> String {
     Timestamp::from_millisecond(time_ms).map(|time| time.to_string()).unwrap_or_default()
 }

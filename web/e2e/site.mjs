@@ -28,6 +28,8 @@ export async function startSite(recorder, packageDir = folder) {
     }
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  // A test that failed before it came to stop() must not hold up the others.
+  server.unref();
   return {
     // Not localhost, where clients leave out part of what they do; launch() leads these names to this machine.
     url: `http://shop.test:${server.address().port}`,

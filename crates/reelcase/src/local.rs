@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use reelcase_server::api::{Recording, iso};
 use reelcase_store::catalog::{ListQuery, RecordingRow};
 use reelcase_store::export::{Export, Gap};
-use reelcase_store::{Store, StoreOptions, SystemClock};
+use reelcase_store::{Salvaged, Store, StoreOptions, SystemClock};
 
 use crate::file::Output;
 use crate::terminal;
@@ -92,8 +92,24 @@ pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
     eprintln!("rebuilt the catalog from {} objects", rebuilt.entered);
     for object in &rebuilt.set_aside {
         eprintln!("damaged: object {object} cannot be read and is set aside as *.damaged");
+        for salvaged in rebuilt.salvaged.iter().filter(|salvaged| salvaged.object == *object) {
+            report_salvaged(salvaged);
+        }
     }
     Ok(if rebuilt.set_aside.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says what was found in an object without an index, and what was not.
+fn report_salvaged(salvaged: &Salvaged) {
+    let Salvaged { block_count, event_count, .. } = salvaged;
+    match &salvaged.into {
+        Some(into) => {
+            eprintln!("  recovered: {event_count} events of its {block_count} intact blocks, as object {into}")
+        }
+        None if *block_count > 0 => eprintln!("  its {block_count} intact blocks hold nothing that is not elsewhere"),
+        None => eprintln!("  no intact block was found in it"),
+    }
+    salvaged.damage.iter().for_each(|damage| eprintln!("  lost: {}", terminal::line(damage)));
 }
 
 /// Prints a recording as JSON, or as a row that a person reads.

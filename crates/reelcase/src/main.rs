@@ -89,8 +89,11 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Rebuild the catalog of a store from its objects.
-    #[command(after_help = "Example:\n  reelcase rebuild --data ./data")]
+    /// Rebuild the catalog of a store from its objects. Exits with 1 where one of them cannot be read.
+    #[command(
+        long_about = "Rebuild the catalog of a store from its objects.\n\nAn object whose index cannot be read is searched for intact blocks, and these become an object of their own. The damaged one is kept beside it as *.damaged-1. stderr says what was recovered and what was lost; the exit code is 1.",
+        after_help = "Example:\n  reelcase rebuild --data ./data"
+    )]
     Rebuild {
         /// The data directory; no server may hold it.
         #[arg(long)]

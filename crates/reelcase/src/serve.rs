@@ -199,12 +199,17 @@ fn kept_secret(path: &Path) -> anyhow::Result<Secret> {
     Ok(Secret::new(&text)?)
 }
 
-/// Lets tests of a debug build have small inbox segments, so that these are full soon and small disks too.
+/// Lets tests of a debug build have small inbox segments, so that these are full soon and small disks too, and dead
+/// objects swept soon.
 fn shrink_for_tests(options: &mut StoreOptions) {
-    if cfg!(debug_assertions)
-        && let Ok(segment_bytes) = std::env::var("REELCASE_TEST_SEGMENT_BYTES")
-    {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    if let Ok(segment_bytes) = std::env::var("REELCASE_TEST_SEGMENT_BYTES") {
         options.inbox.segment_bytes = segment_bytes.parse().unwrap_or(options.inbox.segment_bytes);
+    }
+    if let Ok(grace_ms) = std::env::var("REELCASE_TEST_SWEEP_GRACE_MS") {
+        options.sweep_grace_ms = grace_ms.parse().unwrap_or(options.sweep_grace_ms);
     }
 }
 
@@ -213,4 +218,30 @@ fn start_logging(json: bool) {
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if json { builder.json().init() } else { builder.init() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_flipped_bit_of_the_secret_is_another_secret_or_refused_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        kept_secret(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut refused = 0;
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &flipped).unwrap();
+            if let Err(error) = kept_secret(&path) {
+                let error = format!("{error:#}");
+                assert!(error.contains("secret") && error.contains("hint: delete the file"), "bit {bit}: {error}");
+                refused += 1;
+            }
+            assert_eq!(std::fs::read(&path).unwrap(), flipped, "bit {bit}: written over");
+        }
+        assert!(refused > 0, "no damage is found");
+    }
 }

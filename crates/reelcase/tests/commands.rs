@@ -4,8 +4,9 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use common::{Server, files_below, reelcase};
 
@@ -153,6 +154,29 @@ fn limits_that_cannot_work_are_refused_by_name() {
         let message = String::from_utf8(refused.stderr).unwrap();
         assert!(!refused.status.success() && message.contains(told), "{arguments:?}: {message}");
     }
+}
+
+#[test]
+fn only_a_limit_of_open_files_that_hurts_is_warned_of() {
+    let start_under = |open_files: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit {open_files} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_reelcase")]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(dir.path());
+        let mut server = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+        std::process::Command::new("kill").arg(server.id().to_string()).status().unwrap();
+        let done = server.wait_with_output().unwrap();
+        assert!(done.status.success() && ready.contains("ready"), "{ready}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    for enough in ["-n 20000", "-Hn 20000 && ulimit -Sn 1024"] {
+        let log = start_under(enough);
+        assert!(!log.contains("WARN"), "{enough}: {log}");
+    }
+    let log = start_under("-n 1024");
+    assert!(log.contains("only 768 connections fit") && log.contains("LimitNOFILE"), "{log}");
 }
 
 #[test]

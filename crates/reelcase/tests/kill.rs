@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::Server;
 use common::load::{Ledger, Template, size, templates, upload_until};
-use reelcase_store::abort::ABORT_POINTS;
+use reelcase_store::abort::{ABORT_POINTS, TIDYING_ABORT_POINTS};
 use tokio::task::JoinSet;
 
 const CONNECTIONS: u64 = 32;
@@ -86,30 +86,47 @@ async fn kills_at_every_named_step_lose_and_double_nothing_acknowledged() {
     // Few at a time, since most of a round is waiting for what waits to be due.
     for points in ABORT_POINTS.chunks(5) {
         let mut dying = JoinSet::new();
-        points.iter().for_each(|point| drop(dying.spawn(die_at(point, rounds, templates.clone()))));
+        points.iter().for_each(|point| drop(dying.spawn(die_at(point, rounds, templates.clone(), &[]))));
         dying.join_all().await;
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_while_recordings_are_compacted_and_swept_lose_and_double_nothing() {
+    // Uploads go from one recording to the next within a second, and each is compacted as soon as it is over.
+    const HURRIED: &[(&str, &str)] = &[("REELCASE_COMPACT_IDLE_S", "1"), ("REELCASE_TEST_SWEEP_GRACE_MS", "100")];
+    let rounds = size("REELCASE_STEP_ROUNDS", 2);
+    let templates = Arc::new(templates());
+    let mut dying = JoinSet::new();
+    TIDYING_ABORT_POINTS.iter().for_each(|point| drop(dying.spawn(die_at(point, rounds, templates.clone(), HURRIED))));
+    dying.join_all().await;
+}
+
 /// Ends the process at `point` in each of so many lives, each time a little later, and then looks at what is there.
-async fn die_at(point: &'static str, rounds: u64, templates: Arc<Vec<Template>>) {
+async fn die_at(
+    point: &'static str,
+    rounds: u64,
+    templates: Arc<Vec<Template>>,
+    settings: &'static [(&'static str, &'static str)],
+) {
     let dir = tempfile::tempdir().unwrap();
-    let small = ("REELCASE_TEST_SEGMENT_BYTES", "65536".to_owned());
-    let mut server = Server::start_armed(dir.path(), "127.0.0.1:0", &[small.clone(), abort_at(point, 1)]);
+    let armed = |point: &str, count: u64| {
+        let mut env = vec![("REELCASE_TEST_SEGMENT_BYTES", "65536".to_owned())];
+        env.push(("REELCASE_ABORT_AT", format!("{point}:{count}")));
+        env.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        env
+    };
+    let mut server = Server::start_armed(dir.path(), "127.0.0.1:0", &armed(point, 1));
     let address = server.url.trim_start_matches("http://").to_owned();
     let load = Load::start(3, &server, &templates);
     for round in 2..=rounds + 1 {
         let died = server.wait(Duration::from_secs(30)).await;
         assert!(died.is_some_and(|status| !status.success()), "{point} was not reached in life {round}");
-        let armed = if round <= rounds { abort_at(point, round) } else { abort_at("", 1) };
-        server = Server::start_armed(dir.path(), &address, &[small.clone(), armed]);
+        let armed = if round <= rounds { armed(point, round) } else { armed("", 1) };
+        server = Server::start_armed(dir.path(), &address, &armed);
     }
     let ledger = load.stop().await;
     println!("{point}: {} uploads acknowledged", ledger.acked.load(Relaxed));
     ledger.check(&server).await;
     server.stop();
-}
-
-fn abort_at(point: &str, count: u64) -> (&'static str, String) {
-    ("REELCASE_ABORT_AT", format!("{point}:{count}"))
 }

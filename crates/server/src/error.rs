@@ -157,6 +157,7 @@ fn store_answer(error: &StoreError) -> (StatusCode, &'static str, Option<u32>) {
         | StoreError::Object(_)
         | StoreError::Reel(_)
         | StoreError::Stopping
+        | StoreError::NewerSettings
         | StoreError::Directory { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed", None),
     }
 }

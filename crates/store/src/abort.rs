@@ -2,9 +2,10 @@
 //! [`abort_point!`](crate::abort_point) is nothing at all.
 //!
 //! `REELCASE_ABORT_AT=object.renamed:2` ends the process when it comes to `object.renamed` for the second time.
-//! [`ABORT_POINTS`] names all places, in the order an upload travels.
+//! [`ABORT_POINTS`] names the places, in the order an upload travels; [`TIDYING_ABORT_POINTS`] those where stored
+//! recordings are compacted and swept.
 
-/// Every place where a debug build can be made to end.
+/// Every place on the way of an upload where a debug build can be made to end.
 pub const ABORT_POINTS: [&str; 13] = [
     "inbox.written",
     "inbox.synced",
@@ -21,11 +22,15 @@ pub const ABORT_POINTS: [&str; 13] = [
     "inbox.released",
 ];
 
+/// Every such place where recordings are compacted and dead objects are swept: the steps of [`Step`](crate::step::Step).
+pub const TIDYING_ABORT_POINTS: [&str; 5] =
+    ["compact.drafted", "compact.placed", "compact.entered", "sweep.deleted", "sweep.forgotten"];
+
 /// Ends the process here if a test asked for it. Nothing in a release build.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! abort_point {
-    ($name:literal) => {
+    ($name:expr) => {
         #[cfg(debug_assertions)]
         $crate::abort::reach($name);
     };

@@ -12,7 +12,8 @@ use reelcase_format::line::lines;
 use reelcase_format::reel::Index;
 
 use crate::catalog::{Catalog, PersonChange};
-use crate::objects::{Listed, ObjectError, Objects};
+use crate::objects::{Listed, ObjectError, Objects, object_id};
+use crate::salvage::{self, Salvaged};
 use crate::store::StoreError;
 use crate::{abort_point, entry, persons};
 
@@ -32,9 +33,13 @@ pub struct Adopted {
     pub entered: u64,
     /// Objects that could not be read, set aside as `*.damaged`.
     pub set_aside: Vec<String>,
+    /// What became of objects whose index could not be read, where it was looked for their blocks.
+    pub salvaged: Vec<Salvaged>,
+    /// Objects whose index cannot be read, and that are where they were.
+    pub(crate) unreadable: Vec<Listed>,
 }
 
-/// Enters `listed` into the catalog, in order. What cannot be read is set aside and holds up nothing.
+/// Enters `listed` into the catalog, in order. What cannot be read is returned as unreadable, and holds up nothing.
 pub(crate) async fn enter_all(
     objects: &Objects,
     catalog: &dyn Catalog,
@@ -58,9 +63,9 @@ pub(crate) async fn enter_all(
                 adopted.set_aside.push(object.id.clone());
             }
             Err(StoreError::Object(error @ ObjectError::Damaged { .. })) => {
-                report_unreadable(&object.id, &error);
-                objects.set_aside(&object.id).await?;
-                adopted.set_aside.push(object.id.clone());
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(object = object.id, error, "an object cannot be read");
+                adopted.unreadable.push(object.clone());
             }
             Err(error) => return Err(error),
         }
@@ -68,9 +73,37 @@ pub(crate) async fn enter_all(
     Ok(adopted)
 }
 
-fn report_unreadable(object: &str, error: &ObjectError) {
-    let error = error as &dyn std::error::Error;
-    tracing::error!(object, error, "an object cannot be read and is set aside as *.damaged");
+impl Adopted {
+    /// Sets aside what cannot be read.
+    pub(crate) async fn set_unreadable_aside(&mut self, objects: &Objects) -> Result<(), StoreError> {
+        for object in std::mem::take(&mut self.unreadable) {
+            tracing::error!(
+                object = object.id,
+                "it is set aside as *.damaged; `reelcase rebuild` may find blocks in it"
+            );
+            objects.set_aside(&object.id).await?;
+            self.set_aside.push(object.id);
+        }
+        Ok(())
+    }
+
+    /// Makes new objects of what can be read of those without an index, and sets these aside. All others are entered.
+    pub(crate) async fn salvage_unreadable(
+        &mut self,
+        objects: &Objects,
+        catalog: &dyn Catalog,
+        mut next_seq: u64,
+    ) -> Result<(), StoreError> {
+        for object in std::mem::take(&mut self.unreadable) {
+            let store_id = object.id.split('/').next().unwrap_or_default();
+            let into = Listed { seq: next_seq, id: object_id(store_id, next_seq), stored_bytes: 0 };
+            let salvaged = salvage::salvage(objects, catalog, &object, into).await?;
+            next_seq += u64::from(salvaged.into.is_some());
+            self.set_aside.push(object.id);
+            self.salvaged.push(salvaged);
+        }
+        Ok(())
+    }
 }
 
 /// Reads an object's index. `None` when the object was never finished: a block of it is torn, and the uploads that it
@@ -99,7 +132,12 @@ async fn whole_index(
 }
 
 /// Enters one object into the catalog, from its own bytes.
-async fn enter(objects: &Objects, catalog: &dyn Catalog, object: &Listed, index: &Index) -> Result<(), StoreError> {
+pub(crate) async fn enter(
+    objects: &Objects,
+    catalog: &dyn Catalog,
+    object: &Listed,
+    index: &Index,
+) -> Result<(), StoreError> {
     let mut changes: Vec<PersonChange> = Vec::new();
     for (ordinal, entry) in (0u32..).zip(&index.blocks) {
         if entry.head.kind != BlockKind::Events {

@@ -156,6 +156,17 @@ impl Objects {
         placed.map_err(|source| ObjectError::Write { object: id.to_owned(), source })
     }
 
+    /// Gives the unfinished object, which is whole and synced, its name. Local objects only.
+    pub(crate) async fn place_unfinished(&self, id: &str) -> Result<(), ObjectError> {
+        self.place(&self.unfinished(Path::new("")), id).await
+    }
+
+    /// Opens an object for reading, wherever in it. Local objects only.
+    pub(crate) fn open(&self, id: &str) -> Result<File, ObjectError> {
+        let dir = self.local_dir.as_deref().ok_or_else(|| ObjectError::BadId(id.to_owned()))?;
+        Ok(File::open(dir.join(path_of(id)?.as_ref()))?)
+    }
+
     /// Length of an object, `None` where there is none.
     pub(crate) async fn stored_bytes(&self, id: &str) -> Result<Option<u64>, ObjectError> {
         match self.store.head(&path_of(id)?).await {
@@ -202,8 +213,8 @@ impl Objects {
         written.map_err(|source| ObjectError::Write { object: "settings".to_owned(), source })
     }
 
-    /// The settings of every store whose objects lie here, with the names of their files.
-    pub(crate) async fn settings(&self) -> Result<Vec<(String, Bytes)>, ObjectError> {
+    /// The settings of every store whose objects lie here, with the names of the stores and of their files.
+    pub(crate) async fn settings(&self) -> Result<Vec<(String, String, Bytes)>, ObjectError> {
         let failed = |source| ObjectError::Store { operation: "list", object: "objects".to_owned(), source };
         let mut stores = self.store.list_with_delimiter(None).await.map_err(failed)?.common_prefixes;
         stores.sort();
@@ -212,7 +223,9 @@ impl Objects {
             let path = settings_path(store.as_ref());
             let failed = |source| ObjectError::Store { operation: "read", object: path.to_string(), source };
             match self.store.get(&path).await {
-                Ok(file) => found.push((path.to_string(), file.bytes().await.map_err(failed)?)),
+                Ok(file) => {
+                    found.push((store.to_string(), path.to_string(), file.bytes().await.map_err(failed)?));
+                }
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(source) => return Err(failed(source)),
             }
@@ -264,7 +277,15 @@ impl Objects {
 
     /// Sets a damaged object aside, under a name that no listing takes for an object.
     pub(crate) async fn set_aside(&self, id: &str) -> Result<(), ObjectError> {
-        let path = path_of(id)?;
+        self.set_path_aside(path_of(id)?, id).await
+    }
+
+    /// Sets the damaged settings of a store aside.
+    pub(crate) async fn set_settings_aside(&self, store_id: &str) -> Result<(), ObjectError> {
+        self.set_path_aside(settings_path(store_id), "settings").await
+    }
+
+    async fn set_path_aside(&self, path: ObjectPath, id: &str) -> Result<(), ObjectError> {
         let failed = |source| ObjectError::Store { operation: "set aside", object: id.to_owned(), source };
         for number in 1.. {
             let aside = ObjectPath::from(format!("{path}.damaged-{number}"));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use reelcase_format::block::BlockHash;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, CatalogError, Project};
@@ -20,24 +21,86 @@ pub(crate) struct Settings {
     version: u32,
     projects: BTreeMap<String, Project>,
     settings: BTreeMap<String, String>,
+    /// BLAKE3 over the JSON of the above: a name in which one letter changed looks like any other name. Not checked
+    /// where it is absent, as after it was deleted together with what somebody edited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+    /// Whether the store's own file is of a newer release, and not ours to write.
+    #[serde(skip)]
+    is_newer: bool,
+}
+
+/// The one thing that is read of a file of any release.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// A file of settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Flaw {
+    #[error("version {found} is newer than the newest supported, {VERSION}")]
+    TooNew { found: u32 },
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("its content does not match its check")]
+    Changed,
 }
 
 impl Settings {
-    /// Reads what there is; where objects of several stores lie together, all of it.
-    pub(crate) async fn read(objects: &Objects) -> Result<Self, StoreError> {
-        let mut all = Self { version: VERSION, projects: BTreeMap::new(), settings: BTreeMap::new() };
-        for (file, bytes) in objects.settings().await? {
-            match serde_json::from_slice::<Self>(&bytes) {
-                Ok(found) if found.version <= VERSION => {
+    /// Reads what there is; where objects of several stores lie together, all of it. The file of `own_store` is set
+    /// aside where it is damaged: the next change writes another.
+    pub(crate) async fn read(objects: &Objects, own_store: Option<&str>) -> Result<Self, StoreError> {
+        let mut all = Self { version: VERSION, ..Self::default() };
+        for (store_id, file, bytes) in objects.settings().await? {
+            let is_own = own_store == Some(store_id.as_str());
+            match Self::parse(&bytes) {
+                Ok(found) => {
                     all.projects.extend(found.projects);
                     all.settings.extend(found.settings);
                 }
                 // Names are not worth refusing to record; the file stays for whoever can read it.
-                Ok(found) => tracing::error!(file, found.version, "the settings are of a newer release"),
-                Err(error) => tracing::error!(file, %error, "the settings cannot be read"),
+                Err(error @ Flaw::TooNew { .. }) => {
+                    tracing::error!(file, %error, "the settings are of a newer release; they stay as they are");
+                    all.is_newer |= is_own;
+                }
+                Err(error) if is_own => {
+                    tracing::error!(file, %error, "the settings are damaged and set aside as settings.json.damaged");
+                    objects.set_settings_aside(&store_id).await?;
+                }
+                Err(error) => tracing::error!(file, %error, "the settings of another store are damaged"),
             }
         }
         Ok(all)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
+        let Version { version } = serde_json::from_slice(bytes)?;
+        if version > VERSION {
+            return Err(Flaw::TooNew { found: version });
+        }
+        let mut found: Self = serde_json::from_slice(bytes)?;
+        match found.check.take() {
+            Some(check) if check != found.computed_check() => Err(Flaw::Changed),
+            _ => Ok(found),
+        }
+    }
+
+    /// Over the content alone, however it is laid out in the file.
+    fn computed_check(&self) -> String {
+        let content = serde_json::to_vec(&Self { check: None, ..self.clone() }).unwrap_or_default();
+        BlockHash::of(&content).to_string()
+    }
+
+    /// Learns from the catalog what no file said: it may have been lost, or be damaged.
+    async fn learn(&mut self, catalog: &dyn Catalog) -> Result<(), StoreError> {
+        for project in catalog.projects().await? {
+            self.projects.entry(project.key.to_string()).or_insert(project);
+        }
+        for (name, value) in catalog.settings().await? {
+            self.settings.entry(name).or_insert(value);
+        }
+        Ok(())
     }
 
     /// Tells the catalog what it does not know.
@@ -54,7 +117,8 @@ impl Settings {
     }
 
     async fn write(&self, objects: &Objects, store_id: &str) -> Result<(), ObjectError> {
-        objects.put_settings(store_id, serde_json::to_vec_pretty(self).unwrap_or_default()).await
+        let checked = Self { check: Some(self.computed_check()), ..self.clone() };
+        objects.put_settings(store_id, serde_json::to_vec_pretty(&checked).unwrap_or_default()).await
     }
 }
 
@@ -62,9 +126,20 @@ impl Store {
     /// Reads the settings, and tells the catalog. An object store that is away must not keep uploads from being taken:
     /// the catalog knows the settings, but for one that was lost, and the next change writes them down.
     pub(crate) async fn load_settings(&self) -> Result<(), StoreError> {
-        match Settings::read(&self.objects).await {
-            Ok(found) => {
+        match Settings::read(&self.objects, Some(&self.store_id)).await {
+            Ok(mut found) => {
                 found.apply(self.catalog.as_ref()).await?;
+                let read = found.clone();
+                found.learn(self.catalog.as_ref()).await?;
+                if found != read && !found.is_newer {
+                    let written = found.write(&self.objects, &self.store_id).await;
+                    let _ = written.inspect_err(|error| {
+                        tracing::warn!(
+                            error = error as &dyn std::error::Error,
+                            "the settings are not written down yet"
+                        );
+                    });
+                }
                 *self.settings.lock().await = Some(found);
             }
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the settings cannot be read yet"),
@@ -95,6 +170,9 @@ impl Store {
 
     /// Writes down the projects that are not yet: recordings bring some along, whose objects may be swept.
     pub(crate) async fn keep_projects(&self) -> Result<(), StoreError> {
+        if self.settings.lock().await.as_ref().is_some_and(|settings| settings.is_newer) {
+            return Ok(());
+        }
         let projects = self.catalog.projects().await?;
         let add = |settings: &mut Settings| {
             for project in projects {
@@ -108,10 +186,18 @@ impl Store {
         let mut settings = self.settings.lock().await;
         let known = match settings.take() {
             Some(known) => known,
-            None => Settings::read(&self.objects).await?,
+            None => {
+                let mut read = Settings::read(&self.objects, Some(&self.store_id)).await?;
+                read.learn(self.catalog.as_ref()).await?;
+                read
+            }
         };
         let mut changed = known.clone();
         let outcome = change(&mut changed);
+        if changed != known && known.is_newer {
+            *settings = Some(known);
+            return Err(StoreError::NewerSettings);
+        }
         if changed != known {
             changed.write(&self.objects, &self.store_id).await?;
         }

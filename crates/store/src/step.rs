@@ -18,6 +18,19 @@ pub enum Step {
     Forgotten,
 }
 
+impl Step {
+    /// What the step is called where a test asks for the process to end at it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drafted => "compact.drafted",
+            Self::Placed => "compact.placed",
+            Self::Entered => "compact.entered",
+            Self::Deleted => "sweep.deleted",
+            Self::Forgotten => "sweep.forgotten",
+        }
+    }
+}
+
 /// Called after each step, on the thread that took it.
 #[derive(Clone)]
 pub struct StepHook(Arc<dyn Fn(Step) + Send + Sync>);

@@ -30,7 +30,7 @@ use crate::pending::{GroupKey, PendingIndex};
 use crate::record::{self, Accepted};
 use crate::settings::Settings;
 use crate::step::{Step, StepHook};
-use crate::{entry, maintain};
+use crate::{abort_point, entry, maintain};
 
 /// Objects that are entered before the store opens. With more, as after the loss of the catalog, it opens at once and
 /// enters them while it takes uploads.
@@ -117,6 +117,9 @@ pub enum StoreError {
     /// A file cannot be laid out.
     #[error(transparent)]
     Reel(#[from] reelcase_format::reel::ReelError),
+    /// A newer release wrote the settings, and this one would lose what it does not know.
+    #[error("the settings are of a newer release\nhint: upgrade to change them")]
+    NewerSettings,
     /// The store is being closed; what was begun is begun anew next time.
     #[error("the store is being closed")]
     Stopping,
@@ -288,7 +291,8 @@ impl Store {
         let from = self.catalog.next_object_seq().await?;
         let left = self.objects.list_from(&self.store_id, from).await?;
         let is_waiting = |project: &ProjectKey, upload: &UploadId| self.pending().holds(project, upload);
-        let adopted = adopt::enter_all(&self.objects, self.catalog.as_ref(), &left, &is_waiting).await?;
+        let mut adopted = adopt::enter_all(&self.objects, self.catalog.as_ref(), &left, &is_waiting).await?;
+        adopted.set_unreadable_aside(&self.objects).await?;
         self.is_catching_up.store(false, Ordering::Relaxed);
         // The number of one that was set aside is free again. It has to be taken: a number beyond it would be forgotten
         // with the next failure, and a write under it that comes late would meet nobody there.
@@ -442,7 +446,8 @@ impl Store {
         Arc::clone(watchers.entry(key).or_default())
     }
 
-    /// Makes the catalog anew from the objects. The store must not be open.
+    /// Makes the catalog anew from the objects, and new objects of what can be read of those without an index. The
+    /// store must not be open.
     pub async fn rebuild(dir: &Path, command: &str) -> Result<Adopted, StoreError> {
         let _lock = StoreLock::take(&dir.join("lock"), command)?;
         let path = dir.join("catalog.sqlite");
@@ -450,10 +455,12 @@ impl Store {
         let aside = replaced.aside.clone();
         replaced.carry_over(&catalog).await?;
         let objects = Objects::local(&dir.join("objects"))?;
-        Settings::read(&objects).await?.apply(&catalog).await?;
+        Settings::read(&objects, None).await?.apply(&catalog).await?;
         let listed = objects.list().await?;
         // Whether the newest was finished is for the next start to say, which knows what waits in the inbox.
-        let adopted = adopt::enter_all(&objects, &catalog, &listed, &|_, _| false).await?;
+        let mut adopted = adopt::enter_all(&objects, &catalog, &listed, &|_, _| false).await?;
+        let next_seq = listed.last().map_or(0, |newest| newest.seq + 1);
+        adopted.salvage_unreadable(&objects, &catalog, next_seq).await?;
         catalog.close().await?;
         SqliteCatalog::delete(&aside)
             .map_err(|source| StoreError::Directory { path: aside.display().to_string(), source })?;
@@ -488,6 +495,7 @@ impl Store {
     }
 
     pub(crate) fn step(&self, step: Step) {
+        abort_point!(step.name());
         if let Some(hook) = &self.options.on_step {
             hook.call(step);
         }

@@ -9,11 +9,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use reelcase_store::catalog::Project;
 use reelcase_store::inbox::InboxOptions;
 use reelcase_store::inbox::sim::Chance;
 use reelcase_store::{AcceptError, Store, StoreError, StoreOptions};
 use serde_json::Value;
-use world::{FastClock, directory, for_seeds, killed, markers, options, size, upload};
+use world::{FastClock, PROJECT, directory, for_seeds, killed, markers, options, size, upload};
 
 const RECORDINGS: u64 = 4;
 const UPLOADS: u64 = 48;
@@ -27,6 +28,10 @@ fn unhurried(dir: &Path) -> StoreOptions {
     StoreOptions { seal_age_first_ms: 1 << 40, seal_age_ms: 1 << 40, ..options(dir) }
 }
 
+fn shop() -> Project {
+    Project { key: PROJECT.parse().unwrap(), name: "The shop".to_owned(), created_at_ms: 7 }
+}
+
 fn recording(marker: u64) -> String {
     format!("recording-{}", marker % RECORDINGS)
 }
@@ -35,6 +40,8 @@ fn recording(marker: u64) -> String {
 fn make_store(dir: &Path) {
     killed(async {
         let store = open(unhurried(dir)).await.unwrap();
+        store.create_project(shop()).await.unwrap();
+        store.set_setting("retention_days", "30").await.unwrap();
         for marker in 0..UPLOADS {
             store.accept(upload(&recording(marker), marker)).await.unwrap();
             if marker % 8 == 7 && marker < UPLOADS * 2 / 3 {
@@ -161,7 +168,7 @@ fn one_flipped_bit_anywhere_is_found_or_harmless_and_costs_nobody_else_anything(
     let original = directory();
     make_store(original.path());
     let names = files(original.path());
-    let kinds = ["objects/", "inbox/", "catalog.sqlite", "store-id", "lock"];
+    let kinds = ["objects/", "inbox/", "catalog.sqlite", "store-id", "lock", "settings.json"];
     for_seeds(size("REELCASE_FLIP_SEEDS", 1_000), |seed| {
         let dir = directory();
         copy(original.path(), dir.path());
@@ -170,7 +177,11 @@ fn one_flipped_bit_anywhere_is_found_or_harmless_and_costs_nobody_else_anything(
         let kind = kinds[seed as usize % kinds.len()];
         let of_kind: Vec<_> = names
             .iter()
-            .filter(|path| path.strip_prefix(original.path()).unwrap().starts_with(kind.trim_end_matches('/')))
+            .filter(|path| {
+                let is_settings = path.ends_with("settings.json");
+                let is_below = path.strip_prefix(original.path()).unwrap().starts_with(kind.trim_end_matches('/'));
+                if kind == "settings.json" { is_settings } else { is_below && !is_settings }
+            })
             .collect();
         let hit = of_kind[chance.below(of_kind.len())].strip_prefix(original.path()).unwrap().to_owned();
         let path = dir.path().join(&hit);
@@ -178,7 +189,7 @@ fn one_flipped_bit_anywhere_is_found_or_harmless_and_costs_nobody_else_anything(
         let used_bytes = if kind == "inbox/" { bytes.len().min(16 << 10) } else { bytes.len() };
         let bit = chance.below(used_bytes * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);
-        std::fs::write(&path, bytes).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
         let place = format!("seed {seed}: bit {bit} of {}", hit.display());
         killed(async {
             let store = match open(options(dir.path())).await {
@@ -195,6 +206,10 @@ fn one_flipped_bit_anywhere_is_found_or_harmless_and_costs_nobody_else_anything(
                 "objects/" => {
                     assert!(broken <= 1 && lost <= UPLOADS / RECORDINGS, "{place}: {broken} broken, {lost} lost")
                 }
+                "settings.json" => {
+                    assert_eq!((broken, lost), (0, 0), "{place}");
+                    settings_are_known_and_damage_is_kept(dir.path(), &path, &bytes, &place).await;
+                }
                 "inbox/" => assert!(broken == 0 && lost <= 1, "{place}: {broken} broken, {lost} lost"),
                 "catalog.sqlite" if lost > 0 => {
                     drop(store.close().await);
@@ -207,6 +222,105 @@ fn one_flipped_bit_anywhere_is_found_or_harmless_and_costs_nobody_else_anything(
             }
         });
     });
+}
+
+/// With its file of settings damaged, a store still knows them, the file is where it was or set aside, and the next
+/// store made of the objects alone knows the settings as they were.
+async fn settings_are_known_and_damage_is_kept(dir: &Path, path: &Path, damaged: &[u8], place: &str) {
+    let aside = path.with_extension("json.damaged-1");
+    let kept = std::fs::read(if aside.exists() { &aside } else { path }).unwrap();
+    let store = {
+        let other = directory();
+        copy(&dir.join("objects"), &other.path().join("objects"));
+        open(options(other.path())).await.map(|store| (store, other))
+    };
+    let (store, _dir) = store.unwrap();
+    let projects = store.catalog().projects().await.unwrap();
+    let days = store.catalog().setting("retention_days").await.unwrap();
+    let is_newer = !aside.exists() && kept == damaged;
+    assert!(is_newer || projects == [shop()] && days.as_deref() == Some("30"), "{place}: {projects:?}, {days:?}");
+    assert!(!aside.exists() || kept == damaged, "{place}: what is set aside is something else");
+}
+
+#[test]
+fn settings_of_a_newer_release_are_never_written_over() {
+    let dir = directory();
+    make_store(dir.path());
+    let path = files(&dir.path().join("objects")).into_iter().find(|path| path.ends_with("settings.json")).unwrap();
+    let newer = br#"{"version":2,"projects":"in another form"}"#;
+    std::fs::write(&path, newer).unwrap();
+    killed(async {
+        let store = open(options(dir.path())).await.unwrap();
+        let refused = store.set_setting("retention_days", "60").await.unwrap_err();
+        assert!(refused.to_string().contains("newer release"), "{refused}");
+        let another = Project { key: "phc_another".parse().unwrap(), ..shop() };
+        store.create_project(another.clone()).await.unwrap();
+        assert!(store.catalog().projects().await.unwrap().contains(&another), "uploads are taken all the same");
+        assert_eq!(readable(&store).await, ((0..UPLOADS).collect(), 0));
+        store.close().await.unwrap();
+    });
+    assert_eq!(std::fs::read(&path).unwrap(), newer);
+}
+
+/// The objects, in the order of their numbers.
+fn objects(dir: &Path) -> Vec<PathBuf> {
+    let mut found = files(&dir.join("objects"));
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "reel"));
+    found
+}
+
+#[test]
+fn rebuild_recovers_the_intact_blocks_of_an_object_without_an_index_once() {
+    let dir = directory();
+    make_store(dir.path());
+    let damaged = objects(dir.path())[1].clone();
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    // The tail is gone, and of one of its four blocks a bit is another.
+    let frames: Vec<_> = (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(b"\x28\xb5\x2f\xfd")).collect();
+    bytes[frames[2] + 12] ^= 1;
+    bytes.truncate(bytes.len() - 40);
+    std::fs::write(&damaged, &bytes).unwrap();
+    let aside = damaged.with_extension("reel.damaged-1");
+    let whole = copied(dir.path());
+    killed(async {
+        let rebuilt = Store::rebuild(dir.path(), "test").await.unwrap();
+        let [salvaged] = rebuilt.salvaged.as_slice() else { panic!("{rebuilt:?}") };
+        assert_eq!((rebuilt.entered, salvaged.block_count, salvaged.event_count), (3, 3, 6));
+        assert!(salvaged.into.is_some() && !salvaged.damage.is_empty(), "{salvaged:?}");
+        assert_eq!(std::fs::read(&aside).unwrap(), bytes, "what was damaged is kept as it was");
+    });
+    let check = |dir: &Path| {
+        killed(async {
+            let store = open(options(dir)).await.unwrap();
+            let (found, broken) = readable(&store).await;
+            assert_eq!((found.len() as u64, broken), (UPLOADS - 2, 0));
+            let listed = store.catalog().list(Default::default()).await.unwrap();
+            let counted: u64 = listed.recordings.iter().map(|row| row.summary.event_count).sum();
+            assert_eq!(counted, UPLOADS - 2, "the figures are those of what is there");
+            store.close().await.unwrap();
+        });
+    };
+    let placed = objects(dir.path()).last().unwrap().clone();
+    // Cut short between the new object and setting the damaged one aside: both are there when it is done again.
+    let again = whole.path().join(placed.strip_prefix(dir.path()).unwrap());
+    std::fs::copy(&placed, &again).unwrap();
+    killed(async {
+        let rebuilt = Store::rebuild(whole.path(), "test").await.unwrap();
+        assert_eq!((rebuilt.salvaged[0].event_count, &rebuilt.salvaged[0].into), (0, &None), "{rebuilt:?}");
+    });
+    check(whole.path());
+    check(dir.path());
+    killed(async {
+        let rebuilt = Store::rebuild(dir.path(), "test").await.unwrap();
+        assert!(rebuilt.set_aside.is_empty(), "{rebuilt:?}");
+    });
+    check(dir.path());
+}
+
+fn copied(dir: &Path) -> tempfile::TempDir {
+    let target = directory();
+    copy(dir, target.path());
+    target
 }
 
 #[tokio::test]

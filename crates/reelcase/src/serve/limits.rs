@@ -135,7 +135,15 @@ fn connections_that_fit(wanted: usize) -> usize {
         return wanted;
     }
     let fitting = usize::try_from(current.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or(wanted).max(1);
-    tracing::warn!(wanted, fitting, "fewer connections than wanted: the limit of open files is {current}");
+    // A few fewer than wanted make no difference to anybody.
+    if fitting < wanted / 2 {
+        tracing::warn!(
+            wanted,
+            fitting,
+            "only {fitting} connections fit under the limit of {current} open files; raise its hard limit with \
+             `ulimit -Hn`, LimitNOFILE= of systemd or --ulimit nofile= of docker, or lower --connections-max"
+        );
+    }
     fitting
 }
 

@@ -22,6 +22,10 @@ export default defineConfig({
       },
     },
   ],
+  // Scripts and styles find each other from where they are; in pages the server writes where it is mounted.
+  experimental: {
+    renderBuiltUrl: (file, { hostType }) => (hostType === 'html' ? `/${file}` : { relative: true }),
+  },
   build: {
     outDir: here('./dist'),
     emptyOutDir: true,

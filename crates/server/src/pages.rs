@@ -67,7 +67,7 @@ pub(crate) fn has_web_app() -> bool {
 /// The app; with `?token=`, trades the token for a cookie first, so that it stays in no history and no referrer.
 async fn start(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let Some(token) = query.as_deref().and_then(|query| query_value(query, "token")) else {
-        return app_page().await;
+        return app_page(State(app)).await;
     };
     if !app.access.opens(&token) {
         return Failure::NoAccess.into_response();
@@ -80,12 +80,12 @@ async fn start(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Respon
     reply
 }
 
-async fn app_page() -> Response {
-    html("index.html", APP_POLICY)
+async fn app_page(State(app): State<Arc<App>>) -> Response {
+    mounted("index.html", &app.options.path_prefix, APP_POLICY)
 }
 
-async fn playground() -> Response {
-    html("playground.html", PLAYGROUND_POLICY)
+async fn playground(State(app): State<Arc<App>>) -> Response {
+    mounted("playground.html", &app.options.path_prefix, PLAYGROUND_POLICY)
 }
 
 /// The link that posthog-js makes for a recording. The key in it is of no use: the id is enough.
@@ -141,9 +141,23 @@ fn file(path: &str, is_hashed: bool) -> Option<Response> {
     Some(reply)
 }
 
+/// A page of the app, told where the server is mounted: the addresses in its tags are all that begin there.
+fn mounted(path: &str, path_prefix: &str, policy: &str) -> Response {
+    let page = Web::get(path).map(|file| bytes_of(file.data));
+    if path_prefix.is_empty() {
+        return html_of(page, policy);
+    }
+    let page = page.map(|page| String::from_utf8_lossy(&page).replace("=\"/", &format!("=\"{path_prefix}/")));
+    html_of(page.map(Bytes::from), policy)
+}
+
 fn html(path: &str, policy: &str) -> Response {
-    let (status, body) = match Web::get(path) {
-        Some(file) => (StatusCode::OK, bytes_of(file.data)),
+    html_of(Web::get(path).map(|file| bytes_of(file.data)), policy)
+}
+
+fn html_of(page: Option<Bytes>, policy: &str) -> Response {
+    let (status, body) = match page {
+        Some(page) => (StatusCode::OK, page),
         None => (StatusCode::NOT_FOUND, Bytes::from_static(NOT_BUILT.as_bytes())),
     };
     let mut reply = (status, body).into_response();

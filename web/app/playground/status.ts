@@ -1,4 +1,5 @@
 import { fetchInfo, fetchRecording } from '../src/lib/api';
+import { at, BASE } from '../src/lib/base';
 import { counted, number } from '../src/lib/format';
 import { loadPostHog, type PostHog } from './posthog';
 
@@ -25,7 +26,7 @@ export async function startRecording(): Promise<PostHog | null> {
   const key = wanted ?? info.value.projects[0]?.key ?? 'phc_reelcase';
   return new Promise((resolve) => {
     const config = {
-      api_host: location.origin,
+      api_host: location.origin + BASE,
       persistence: 'memory',
       person_profiles: 'always',
       opt_out_useragent_filter: true,
@@ -58,7 +59,7 @@ function follow(posthog: PostHog): void {
   addEventListener('keydown', onTouch, { once: true });
   const observer = new PerformanceObserver((entries) => {
     for (const entry of entries.getEntries()) {
-      if (new URL(entry.name).pathname.replace(/\/$/, '') !== '/s') continue;
+      if (new URL(entry.name).pathname.replace(/\/$/, '') !== at('/s')) continue;
       if (entry instanceof PerformanceResourceTiming && entry.responseStatus >= 400) {
         say('danger', `an upload was refused with status ${entry.responseStatus}`);
         continue;
@@ -79,7 +80,7 @@ async function look(posthog: PostHog): Promise<void> {
     say('ok', 'running; this page can be watched');
     show('kept', counted(answer.value.event_count, 'event'));
     const link = document.getElementById('watch');
-    link?.setAttribute('href', `/recordings/${encodeURIComponent(id)}`);
+    link?.setAttribute('href', at(`/recordings/${encodeURIComponent(id)}`));
     link?.classList.add('primary');
     show('watch', 'Watch it');
   } else if (answer.kind === 'offline') {

@@ -1,3 +1,4 @@
+import { at } from '../src/lib/base';
 import type { PostHog } from './posthog';
 
 const FILMS = [
@@ -50,8 +51,8 @@ export function toys(recorder: Promise<PostHog | null>): void {
     throw: () => {
       throw new Error('Thrown on purpose');
     },
-    'fetch-ok': () => void noise('/health'),
-    'fetch-missing': () => void noise('/api/no-such-thing'),
+    'fetch-ok': () => void noise(at('/health')),
+    'fetch-missing': () => void noise(at('/api/no-such-thing')),
     navigate: () => {
       const page = Number(new URLSearchParams(location.search).get('page') ?? '1') + 1;
       const query = new URLSearchParams(location.search);

@@ -1,3 +1,4 @@
+import { at } from './base';
 import { checksFrom, errorMessageFrom, infoFrom, pageFrom, recordingFrom } from './decode';
 import type { Check, Info, Recording, RecordingPage } from './types';
 
@@ -21,7 +22,7 @@ export type Outcome<T> = { readonly kind: 'ok'; readonly value: T } | Failure;
 
 /** Asks what the server is. */
 export function fetchInfo(): Promise<Outcome<Info>> {
-  return ask('/api/info', infoFrom);
+  return ask(at('/api/info'), infoFrom);
 }
 
 /** Asks for one page of the list. */
@@ -29,22 +30,22 @@ export function fetchRecordings(
   params: URLSearchParams,
   signal?: AbortSignal,
 ): Promise<Outcome<RecordingPage>> {
-  return ask(`/api/recordings?${params}`, pageFrom, signal);
+  return ask(at(`/api/recordings?${params}`), pageFrom, signal);
 }
 
 /** Asks for one recording's summary. */
 export function fetchRecording(id: string, signal?: AbortSignal): Promise<Outcome<Recording>> {
-  return ask(`/api/recordings/${encodeURIComponent(id)}`, recordingFrom, signal);
+  return ask(at(`/api/recordings/${encodeURIComponent(id)}`), recordingFrom, signal);
 }
 
 /** Has the server look at itself. */
 export function fetchChecks(): Promise<Outcome<readonly Check[]>> {
-  return ask('/api/doctor', checksFrom);
+  return ask(at('/api/doctor'), checksFrom);
 }
 
 /** Where a recording can be downloaded. */
 export function exportUrl(id: string, format: 'reel' | 'jsonl'): string {
-  return `/api/recordings/${encodeURIComponent(id)}/export?format=${format}`;
+  return at(`/api/recordings/${encodeURIComponent(id)}/export?format=${format}`);
 }
 
 async function ask<T>(url: string, decode: (json: unknown) => T, signal?: AbortSignal): Promise<Outcome<T>> {

@@ -1,4 +1,5 @@
 /** Reads the server's JSON into the app's types, once, so that nothing further in has to check again. */
+import { BASE } from './base';
 import type { Check, Info, Person, Project, RecordedWindow, Recording, RecordingPage } from './types';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -8,7 +9,7 @@ export function infoFrom(json: unknown): Info {
   const from = fields(json);
   return {
     version: text(from['version']) ?? '',
-    capture_url: (text(from['capture_url']) ?? location.origin).replace(/\/+$/, ''),
+    capture_url: (text(from['capture_url']) ?? location.origin + BASE).replace(/\/+$/, ''),
     projects: list(from['projects']).map(projectFrom),
     accept_any_key: from['accept_any_key'] === true,
   };

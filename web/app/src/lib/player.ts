@@ -1,7 +1,7 @@
 import type { Component } from 'svelte';
 
 /** The player as the app sees it. */
-export type PlayerView = Component<{ recordingId: string; startMs?: number }>;
+export type PlayerView = Component<{ recordingId: string; startMs?: number; base?: string }>;
 
 // A glob, because the app builds without the player too.
 const players = import.meta.glob<{ default: PlayerView }>('../../../player/src/view/Player.svelte');

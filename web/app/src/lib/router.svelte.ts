@@ -1,3 +1,5 @@
+import { BASE } from './base';
+
 /** Where the app is: one variant for each page it has. */
 export type Route =
   | { readonly kind: 'home' }
@@ -41,7 +43,7 @@ export function routeOf(path: string): Route {
   return { kind: 'unknown' };
 }
 
-/** Goes to a path of the app. With `replace`, Back skips where we are now. */
+/** Goes to an address of the app. With `replace`, Back skips where we are now. */
 export function navigate(to: string, how: 'push' | 'replace' = 'push'): void {
   if (to === location.pathname + location.search) return;
   if (how === 'push') cameBack = false;
@@ -71,7 +73,7 @@ function onClick(event: MouseEvent): void {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
   const link = event.target instanceof Element ? event.target.closest('a') : null;
   if (link?.target !== '' || link.hasAttribute('download') || link.origin !== location.origin) return;
-  if (link.hash !== '' || routeOf(link.pathname).kind === 'unknown') return;
+  if (link.hash !== '' || routeOf(pathOf(link.pathname)).kind === 'unknown') return;
   event.preventDefault();
   navigate(link.pathname + link.search);
   cameBack = link.dataset['return'] !== undefined;
@@ -79,7 +81,12 @@ function onClick(event: MouseEvent): void {
 }
 
 function readLocation(): { path: string; query: string } {
-  return { path: location.pathname, query: location.search };
+  return { path: pathOf(location.pathname), query: location.search };
+}
+
+/** The app's own path in an address, without what the server is mounted below. */
+function pathOf(address: string): string {
+  return address === BASE || address.startsWith(`${BASE}/`) ? address.slice(BASE.length) : address;
 }
 
 function decoded(part: string): string {

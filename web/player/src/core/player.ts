@@ -13,6 +13,8 @@ import { type Span, Timeline } from './timeline.ts';
 
 export type PlayerOptions = {
   readonly recording: string;
+  /** Path below which the server is mounted; empty at the root. */
+  readonly base?: string;
   readonly api: Api;
   readonly onPicture: (picture: Picture) => void;
 };
@@ -69,7 +71,7 @@ export class Player {
 
   constructor(options: PlayerOptions) {
     this.#options = options;
-    this.#source = new Source(options.recording, options.api, (trouble) => {
+    this.#source = new Source(options, (trouble) => {
       this.#trouble = trouble;
       this.#emit();
     });

@@ -29,14 +29,18 @@ const BLOCK_TRIES_MAX = 3;
 /** Asks the server, again and again where that may help. */
 export class Source {
   readonly #api: Api;
-  readonly #recording: string;
+  /** Where the recording's blocks are listed. */
+  readonly #listPath: string;
   readonly #onTrouble: (trouble: Trouble | null) => void;
   readonly #abort = new AbortController();
   readonly #waits = new Set<() => void>();
   readonly #hurry = () => this.hurry();
 
-  constructor(recording: string, api: Api, onTrouble: (trouble: Trouble | null) => void) {
-    this.#recording = recording;
+  constructor(
+    { recording, base = '', api }: { recording: string; base?: string; api: Api },
+    onTrouble: (trouble: Trouble | null) => void,
+  ) {
+    this.#listPath = `${base}/api/recordings/${encodeURIComponent(recording)}/blocks`;
     this.#api = api;
     this.#onTrouble = onTrouble;
     if (typeof addEventListener === 'function') addEventListener('online', this.#hurry);
@@ -111,8 +115,7 @@ export class Source {
 
   async #list(version: string, waitMs: number): Promise<BlockList> {
     const query = waitMs > 0 ? `?after=${encodeURIComponent(version)}&wait_ms=${waitMs}` : '';
-    const path = `/api/recordings/${encodeURIComponent(this.#recording)}/blocks${query}`;
-    const response = await this.#get(path);
+    const response = await this.#get(`${this.#listPath}${query}`);
     try {
       return (await response.json()) as BlockList;
     } catch (reason) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from '../browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { captures, send, uploadsOf } from '../corpus.mjs';
 import { replayedText, shoot } from '../watch.mjs';
 
@@ -186,6 +186,15 @@ test('a live recording is followed, each upload as it comes', async () => {
   await eventually(async () => (await second(page)) >= (await length()) - 1, 'the position to be at its end');
   assert.equal(await page.locator('.top .live').count(), 1, 'it still follows');
   await shoot(page, 'live');
+  // A minute after its last upload it is over: the page says so wherever it said the opposite, and plays to the end.
+  await page.getByText('This recording has ended and is now complete').waitFor({ timeout: PATIENCE_MS });
+  await eventually(async () => (await page.getByText('Live', { exact: true }).count()) === 0, 'no live mark');
+  await shoot(page, 'live-ended');
+  await page.getByRole('button', { name: 'Watch from the start' }).click();
+  await eventually(async () => (await second(page)) < 5, 'the start');
+  await page.getByRole('slider').press('End');
+  await page.getByText('Watch again').waitFor();
+  assert.equal(await second(page), await length(), 'the true end');
   assert.deepEqual(errors, []);
   await close();
 });

@@ -17,7 +17,7 @@ use crate::process::Server;
 use crate::report::{Row, median, number, percent};
 use crate::workload::chance;
 
-/// Recordings entered by one commit, as many as a busy server seals at a time.
+/// Recordings entered by one commit.
 const PER_OBJECT: usize = 1_000;
 
 /// Requests whose times are taken.
@@ -59,14 +59,14 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// Enters recordings, each with one block, as sealing would have done.
+/// Enters recordings, each with one block, as compacting has left those of the past.
 async fn fill(dir: &Path, recording_count: usize) -> anyhow::Result<()> {
     let catalog = SqliteCatalog::open(dir.join("catalog.sqlite"))?;
     let project: ProjectKey = "phc_bench".parse()?;
     for seq in 0..recording_count.div_ceil(PER_OBJECT) as u64 {
         let key = format!("bench-{seq:08}");
         let object =
-            ObjectRow { seq, key: key.clone(), kind: ObjectKind::Batch, stored_bytes: 1 << 20, recording_count: 0 };
+            ObjectRow { seq, key: key.clone(), kind: ObjectKind::Compacted, stored_bytes: 1 << 20, recording_count: 0 };
         let now_ms = BEGIN_MS + i64::try_from(seq)? * APART_MS;
         let (mut recordings, mut blocks) = (Vec::new(), Vec::new());
         for index in 0..PER_OBJECT as u64 {

@@ -4,10 +4,10 @@
 //! it: a deep page costs what the first one does, and rows that arrive meanwhile neither repeat nor hide any.
 //!
 //! Which index a listing walks is decided by looking, not by guessing. Each filter has an index of its own; it is asked
-//! for its matches, up to [`RARE_MAX`]. If all of those came, the filter is rare and its matches are the candidates, to
-//! which the other filters are applied. If no filter is rare, the recordings are walked newest first, and a page fills
-//! soon because matches are common. SQLite's planner cannot choose so, since it does not know how often the value at
-//! hand occurs.
+//! for its matches, up to [`RARE_MAX`]. Filters of which all matches came are rare, and what they have in common are the
+//! candidates, to which the other filters are applied. If no filter is rare, the recordings are walked newest first, and
+//! a page fills soon because matches are common. SQLite's planner cannot choose so, since it does not know how often the
+//! value at hand occurs.
 
 use reelcase_format::id::{ProjectKey, RecordingId};
 use rusqlite::types::Value as SqlValue;
@@ -18,8 +18,9 @@ use super::rows::{count, id_of_project, unsigned};
 use super::sqlite::Failure;
 use super::{ListQuery, PAGE_RECORDINGS_MAX, Page, RecordingRow, persons};
 
-/// A filter with at most this many matches drives the listing.
-const RARE_MAX: usize = 2_000;
+/// Filters with at most this many matches drive the listing. Looking up so many of a million recordings takes about as
+/// long as walking them until a page of fifty is full.
+const RARE_MAX: usize = 10_000;
 
 /// Shortest text that a trigram index can look for, in characters.
 const TRIGRAM_CHARS: usize = 3;
@@ -107,7 +108,7 @@ fn statement(
 ) -> Result<(String, Vec<SqlValue>), Failure> {
     let filters = filters(query);
     let mut conditions = Conditions::default();
-    let source = match rarest(db, &filters)? {
+    let source = match candidates(db, &filters)? {
         Some(candidates) => {
             let candidates = serde_json::to_string(&candidates)?;
             conditions.add("r.id IN (SELECT value FROM json_each(?))", [candidates.into()]);
@@ -203,28 +204,43 @@ const URL_PROBE: &str = "SELECT ru.recording_id FROM url_search s CROSS JOIN rec
     WHERE s.url MATCH ? LIMIT ?";
 const ERRORS_PROBE: &str =
     "SELECT id FROM recordings WHERE console_error_count > 0 AND console_error_count >= ? LIMIT ?";
-const CLICKS_PROBE: &str = "SELECT id FROM recordings WHERE click_count >= ? LIMIT ?";
-const KEYPRESSES_PROBE: &str = "SELECT id FROM recordings WHERE keypress_count >= ? LIMIT ?";
-const DURATION_MIN_PROBE: &str = "SELECT id FROM recordings WHERE duration_ms >= ? LIMIT ?";
-const DURATION_MAX_PROBE: &str = "SELECT id FROM recordings WHERE duration_ms <= ? LIMIT ?";
-const UPDATE_PROBE: &str = "SELECT id FROM recordings WHERE updated_at_ms >= ? LIMIT ?";
+const CLICKS_PROBE: &str = "SELECT id FROM recordings WHERE hot_block_count = 0 AND click_count >= ?1
+    UNION ALL SELECT id FROM recordings INDEXED BY recordings_hot WHERE hot_block_count > 0 AND click_count >= ?1
+    LIMIT ?2";
+const KEYPRESSES_PROBE: &str = "SELECT id FROM recordings WHERE hot_block_count = 0 AND keypress_count >= ?1
+    UNION ALL SELECT id FROM recordings INDEXED BY recordings_hot WHERE hot_block_count > 0 AND keypress_count >= ?1
+    LIMIT ?2";
+const DURATION_MIN_PROBE: &str = "SELECT id FROM recordings WHERE hot_block_count = 0 AND duration_ms >= ?1
+    UNION ALL SELECT id FROM recordings INDEXED BY recordings_hot WHERE hot_block_count > 0 AND duration_ms >= ?1
+    LIMIT ?2";
+const DURATION_MAX_PROBE: &str = "SELECT id FROM recordings WHERE hot_block_count = 0 AND duration_ms <= ?1
+    UNION ALL SELECT id FROM recordings INDEXED BY recordings_hot WHERE hot_block_count > 0 AND duration_ms <= ?1
+    LIMIT ?2";
+const UPDATE_PROBE: &str = "SELECT id FROM recordings WHERE hot_block_count = 0 AND updated_at_ms >= ?1
+    UNION ALL SELECT id FROM recordings INDEXED BY recordings_hot WHERE hot_block_count > 0 AND updated_at_ms >= ?1
+    LIMIT ?2";
 
-/// The matches of the filter with the fewest, or nothing when every filter has more than [`RARE_MAX`].
-fn rarest(db: &Connection, filters: &[Filter]) -> Result<Option<Vec<i64>>, Failure> {
-    let mut rarest: Option<Vec<i64>> = None;
+/// What all rare filters match, sorted; nothing when every filter has more than [`RARE_MAX`] matches.
+fn candidates(db: &Connection, filters: &[Filter]) -> Result<Option<Vec<i64>>, Failure> {
+    let mut candidates: Option<Vec<i64>> = None;
     for filter in filters {
         let Some((probe, values)) = &filter.probe else { continue };
         // One match past the limit tells a rare filter from a common one.
         let most = SqlValue::from(signed(count(RARE_MAX) + 1));
         let mut select = db.prepare_cached(probe)?;
-        let matches: Vec<i64> = select
+        let mut matches: Vec<i64> = select
             .query_map(params_from_iter(values.iter().chain([&most])), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        if matches.len() <= RARE_MAX && rarest.as_ref().is_none_or(|other| matches.len() < other.len()) {
-            rarest = Some(matches);
+        if matches.len() > RARE_MAX {
+            continue;
+        }
+        matches.sort_unstable();
+        match &mut candidates {
+            Some(candidates) => candidates.retain(|id| matches.binary_search(id).is_ok()),
+            None => candidates = Some(matches),
         }
     }
-    Ok(rarest)
+    Ok(candidates)
 }
 
 fn recording_row(db: &Connection, row: &Row<'_>) -> Result<RecordingRow, Failure> {

@@ -47,13 +47,17 @@ CREATE TABLE recordings (
 CREATE INDEX recordings_newest ON recordings (start_ms DESC, recording, project_id);
 CREATE INDEX recordings_newest_of_project ON recordings (project_id, start_ms DESC, recording);
 CREATE UNIQUE INDEX recordings_by_id ON recordings (recording, project_id);
--- One index for each filter that can be rare: query.rs drives a listing by the rarest.
-CREATE INDEX recordings_by_duration ON recordings (duration_ms, project_id);
-CREATE INDEX recordings_by_clicks ON recordings (click_count, project_id);
-CREATE INDEX recordings_by_keypresses ON recordings (keypress_count, project_id);
-CREATE INDEX recordings_by_errors ON recordings (console_error_count, project_id) WHERE console_error_count > 0;
-CREATE INDEX recordings_by_update ON recordings (updated_at_ms, project_id);
-CREATE INDEX recordings_to_compact ON recordings (updated_at_ms, id) WHERE hot_block_count > 0;
+-- One index for each filter that can be rare: query.rs drives a listing by the rarest. What a recording in progress says
+-- changes with every object, so these hold it once it is compacted; the few that are not are looked through in
+-- recordings_hot. So an object's rows are written at the young end of the indexes, however many recordings there are.
+-- hot_block_count is a column too, because SQLite would look into the table for it.
+CREATE INDEX recordings_by_duration ON recordings (duration_ms, hot_block_count) WHERE hot_block_count = 0;
+CREATE INDEX recordings_by_clicks ON recordings (click_count, hot_block_count) WHERE hot_block_count = 0;
+CREATE INDEX recordings_by_keypresses ON recordings (keypress_count, hot_block_count) WHERE hot_block_count = 0;
+CREATE INDEX recordings_by_update ON recordings (updated_at_ms, hot_block_count) WHERE hot_block_count = 0;
+CREATE INDEX recordings_by_errors ON recordings (console_error_count) WHERE console_error_count > 0;
+CREATE INDEX recordings_hot ON recordings (updated_at_ms, id, hot_block_count, duration_ms, click_count, keypress_count)
+    WHERE hot_block_count > 0;
 
 -- What each object said of a recording that it holds live blocks of: the summary is the merge of these. The rest is for
 -- the compactor: the uploads (16 bytes each), and which blocks of other objects are in this part.

@@ -35,8 +35,10 @@ const READERS: u32 = 4;
 /// How long a connection waits for another process, such as a backup, to let go of the file.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 
-/// Page cache of each connection, in KiB; negative because SQLite would take a positive number for pages.
-const CACHE_KIB: i64 = -16 * 1024;
+/// Page caches in KiB; negative because SQLite would take a positive number for pages. They are small, because what
+/// they miss the system has in memory, and there it counts once, not for each connection.
+const WRITER_CACHE_KIB: i64 = -2 * 1024;
+const READER_CACHE_KIB: i64 = -1024;
 
 /// A [`Catalog`] in one SQLite file (and its `-wal` and `-shm` while it is open).
 #[derive(Debug)]
@@ -85,11 +87,11 @@ impl SqliteCatalog {
     /// Opens the catalog, or creates it where there is no file. Blocks.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, CatalogError> {
         let path: Arc<Path> = path.into().into();
-        let mut connection = connect(&path).map_err(|error| explain(&path, error.into()))?;
+        let mut connection = connect(&path, WRITER_CACHE_KIB).map_err(|error| explain(&path, error.into()))?;
         migrate(&mut connection, &path)?;
         let mut idle = Vec::new();
         for _ in 0..READERS {
-            idle.push(connect(&path).map_err(|error| explain(&path, error.into()))?);
+            idle.push(connect(&path, READER_CACHE_KIB).map_err(|error| explain(&path, error.into()))?);
         }
         let (writer, jobs) = mpsc::channel(WRITES_WAITING_MAX);
         thread::Builder::new()
@@ -145,7 +147,7 @@ impl SqliteCatalog {
             let mut connection = match readers.take() {
                 Some(connection) => connection,
                 // An earlier query panicked and took its connection with it.
-                None => connect(&path).map_err(|error| explain(&path, error.into()))?,
+                None => connect(&path, READER_CACHE_KIB).map_err(|error| explain(&path, error.into()))?,
             };
             let seen = in_transaction(&mut connection, TransactionBehavior::Deferred, look);
             readers.put(connection);
@@ -328,14 +330,14 @@ fn in_transaction<T>(
     Ok(done)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
-    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)

@@ -83,3 +83,58 @@ describe('what the newest rrweb builds, where that is right', { concurrency: 2 }
     );
   }
 });
+
+test('a page that is sought to stands where it and its elements were scrolled to, over all that came between', () =>
+  withFrame(async (frame) => {
+    const style = 'height: 3000px';
+    const box = (id, child, top) => ({
+      type: 2,
+      id,
+      tagName: 'div',
+      attributes: { style: 'height: 100px; overflow: auto', ...(top > 0 ? { rr_scrollTop: top } : {}) },
+      childNodes: [{ type: 2, id: child, tagName: 'p', attributes: { style }, childNodes: [] }],
+    });
+    const childNodes = [
+      box(4, 5, 70),
+      box(6, 7, 0),
+      { type: 2, id: 8, tagName: 'p', attributes: { style }, childNodes: [] },
+    ];
+    const body = { type: 2, id: 3, tagName: 'body', attributes: {}, childNodes };
+    const html = { type: 2, id: 2, tagName: 'html', attributes: {}, childNodes: [body] };
+    const node = { type: 0, id: 1, childNodes: [html] };
+    const initialOffset = { left: 0, top: 500 };
+    const at = (ms, event) => ({ ...event, timestamp: 1_700_000_000_000 + ms });
+    const start = [
+      at(0, { type: 4, data: { href: '', width: 800, height: 600 } }),
+      at(1, { type: 2, data: { node, initialOffset } }),
+    ];
+    const more = [
+      at(10, { type: 3, data: { source: 3, id: 6, x: 0, y: 30 } }),
+      at(11, { type: 3, data: { source: 3, id: 1, x: 0, y: 900 } }),
+      at(12, {
+        type: 3,
+        data: {
+          source: 0,
+          texts: [],
+          removes: [],
+          adds: [],
+          attributes: [{ id: 8, attributes: { class: 'x' } }],
+        },
+      }),
+      at(13, { type: 3, data: { source: 3, id: 6, x: 0, y: 40 } }),
+    ];
+    const stands = async () => {
+      const inner = frame.page.frames().find((item) => item.url().startsWith('data:'));
+      return inner.evaluate(() => {
+        const { contentDocument, contentWindow } = [...document.querySelectorAll('.scene iframe')].at(-1);
+        return [
+          contentWindow.scrollY,
+          ...[...contentDocument.querySelectorAll('div')].map((div) => div.scrollTop),
+        ];
+      });
+    };
+    await frame.show(start);
+    assert.deepEqual(await stands(), [500, 70, 0]);
+    await frame.show([...start, ...more]);
+    assert.deepEqual(await stands(), [900, 70, 40]);
+  }));

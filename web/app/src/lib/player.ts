@@ -1,7 +1,11 @@
 import type { Component } from 'svelte';
+import { at } from './base';
+
+/** How the player reaches the API. */
+export type PlayerApi = (path: string, signal?: AbortSignal) => Promise<Response>;
 
 /** The player as the app sees it. */
-export type PlayerView = Component<{ recordingId: string; startMs?: number; base?: string }>;
+export type PlayerView = Component<{ recordingId: string; startMs?: number; base?: string; api?: PlayerApi }>;
 
 // A glob, because the app builds without the player too.
 const players = import.meta.glob<{ default: PlayerView }>('../../../player/src/view/Player.svelte');
@@ -10,4 +14,17 @@ const players = import.meta.glob<{ default: PlayerView }>('../../../player/src/v
 export async function loadPlayer(): Promise<PlayerView | null> {
   const load = Object.values(players)[0];
   return load === undefined ? null : (await load()).default;
+}
+
+/** Asks for a recording's blocks before there is a player to ask. The player's own first question gets that answer. */
+export function askEarly(id: string): PlayerApi {
+  const early = at(`/api/recordings/${encodeURIComponent(id)}/blocks`);
+  let answer: Promise<Response> | null = fetch(early);
+  // Where nobody comes for it, its failure is nobody's.
+  answer.catch(() => {});
+  return (path, signal) => {
+    const found = path === early ? answer : null;
+    if (found !== null) answer = null;
+    return found ?? fetch(path, signal ? { signal } : {});
+  };
 }

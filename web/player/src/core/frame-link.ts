@@ -34,9 +34,10 @@ export class FrameLink {
     frame.addEventListener('load', () => this.#connect(isReady), { once: true });
   }
 
-  /** Builds the page from these events and resolves when it stands. */
-  async show(events: readonly string[]): Promise<Shown> {
+  /** Builds the page from these events, with animations running or not, and resolves when it stands. */
+  async show(events: readonly string[], isRunning: boolean): Promise<Shown> {
     await this.ready;
+    this.animate(isRunning);
     const ticket = ++this.#ticket;
     this.outstanding = 0;
     const answer = new Promise<Shown>((done) => this.#waiting.set(ticket, done));

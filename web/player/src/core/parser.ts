@@ -19,6 +19,18 @@ export function newParser(): Parser {
   return typeof Worker === 'undefined' ? inlineParser() : workerParser();
 }
 
+/** A parser that starts when it is first used, so that its worker does not start beside one that is waited for. */
+export function lateParser(): Parser {
+  let parser: Parser | null = null;
+  return {
+    parse(body, purpose, onPiece) {
+      parser ??= newParser();
+      return parser.parse(body, purpose, onPiece);
+    },
+    close: () => parser?.close(),
+  };
+}
+
 /** A parser on the calling thread: for tests, and where a page forbids workers. */
 export function inlineParser(): Parser {
   const reading = new Reading();

@@ -3,7 +3,7 @@ import { Clock, type Speed, skipPlan } from './clock.ts';
 import { FrameLink } from './frame-link.ts';
 import { Loader } from './loader.ts';
 import type { Mark } from './mark.ts';
-import { newParser } from './parser.ts';
+import { lateParser, newParser } from './parser.ts';
 import type { Picture, Status } from './picture.ts';
 import { type Move, splitMoves } from './pointer.ts';
 import type { EventRecord } from './record.ts';
@@ -33,6 +33,8 @@ const LIVE_LAG_MS = 300;
 const WINDOW_CHECK_MS = 250;
 /** How often the view is told of a growing timeline, at most. */
 const TIMELINE_PAUSE_MS = 200;
+/** The same of how much has come. */
+const PROGRESS_PAUSE_MS = 50;
 
 const pause = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
@@ -63,6 +65,7 @@ export class Player {
   #seeks = 0;
   #isLoadingAhead = false;
   #windowChecked = 0;
+  #progressTold = 0;
   #isClosed = false;
   #isFollowing = false;
   #isAtEdge = false;
@@ -84,14 +87,17 @@ export class Player {
       parser: newParser(),
       bytesMax: HELD_BYTES_MAX,
       onProgress: () => {
-        if (this.#isBusy) this.#emit();
+        const now = performance.now();
+        if (!this.#isBusy || now - this.#progressTold < PROGRESS_PAUSE_MS) return;
+        this.#progressTold = now;
+        this.#emit();
       },
       onBroken,
     });
     this.#scan = new Scan({
       source: this.#source,
       // A parser of its own: reading for the timeline must not stand before what a seek waits for.
-      parser: newParser(),
+      parser: lateParser(),
       timeline: () => this.#timeline,
       index: () => this.#loader.index,
       at: () => this.#clock.at,
@@ -228,7 +234,10 @@ export class Player {
       }
       if (seek !== this.#seeks || this.#link === null) return;
       if (shown.events.length === 0) return this.#showNothing(window, at);
-      const result = await this.#link.show(shown.events.map((event) => event.json));
+      const result = await this.#link.show(
+        shown.events.map((event) => event.json),
+        this.#wantsPlay,
+      );
       if (seek !== this.#seeks) return;
       if (!result.ok) return this.#set({ kind: 'empty', reason: 'broken-snapshot' });
       this.#window = window;

@@ -12,18 +12,21 @@ declare const REPLAY_DOCUMENT: string;
 /** The policies of the two variants; the build puts them here. */
 declare const POLICIES: { readonly none: string; readonly remote: string };
 
+const assets = new URLSearchParams(location.search).get('assets') === 'remote' ? 'remote' : 'none';
+const html = REPLAY_DOCUMENT.replace('{assets}', () => assets).replace('{policy}', () => POLICIES[assets]);
+const frame = document.createElement('iframe');
+frame.title = 'Recorded page';
+frame.sandbox.add('allow-scripts', 'allow-same-origin');
+// Where remote assets are loaded, they are asked for without the viewer's cookies.
+frame.setAttribute('credentialless', '');
+// Only what an address would lose is written in another way: the document is long, and each escape would be read twice.
+frame.src = `data:text/html;charset=utf-8,${html.replace(/[%#\t\n\r]/g, encodeURIComponent)}`;
+// It loads before anyone asks for it. This document has loaded once that one has, so the port finds it there.
+document.body.append(frame);
+
 addEventListener('message', function onMessage(message: MessageEvent<unknown>): void {
   const port = message.ports[0];
   if (message.source !== parent || message.origin !== location.origin || port === undefined) return;
   removeEventListener('message', onMessage);
-  const assets = new URLSearchParams(location.search).get('assets') === 'remote' ? 'remote' : 'none';
-  const html = REPLAY_DOCUMENT.replace('{assets}', () => assets).replace('{policy}', () => POLICIES[assets]);
-  const frame = document.createElement('iframe');
-  frame.title = 'Recorded page';
-  frame.sandbox.add('allow-scripts', 'allow-same-origin');
-  // Where remote assets are loaded, they are asked for without the viewer's cookies.
-  frame.setAttribute('credentialless', '');
-  frame.src = `data:text/html;charset=utf-8,${encodeURIComponent(html)}`;
-  frame.onload = () => frame.contentWindow?.postMessage({ kind: 'reelcase-connect' }, '*', [port]);
-  document.body.append(frame);
+  frame.contentWindow?.postMessage({ kind: 'reelcase-connect' }, '*', [port]);
 });

@@ -6,6 +6,7 @@ import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode }
 import { KnownNodes, orderMutation } from './order.ts';
 import { Page } from './page.ts';
 import { cleanEvent } from './sanitise.ts';
+import { takeScrolls } from './scroll.ts';
 
 /**
  * What the stage uses of the replayer beyond its public face. The replayer's own clock stays stopped; events are
@@ -64,8 +65,10 @@ export class Stage {
     const head = all.slice(0, base).findLast((event) => event.type === 4);
     const box = document.createElement('div');
     box.className = 'scene';
+    // What is not shown has no layout, for which the replayer would ask several times on the way.
+    box.style.display = 'none';
     this.#root.append(box);
-    const list = withoutLooseMetas([head ?? meta, ...events]);
+    const { kept: list, scrolls } = takeScrolls(withoutLooseMetas([head ?? meta, ...events]));
     const old = this.#scene;
     this.#scene = { inner: this.#build(list, box, true), box };
     try {
@@ -83,10 +86,13 @@ export class Stage {
       old.inner.destroy();
       old.box.remove();
     }
+    // Before anything asks for the layout: whether animations run is a matter of style for every element.
+    this.animate(this.#running);
+    box.style.display = '';
+    for (const scroll of scrolls) this.#cast(scroll, true);
     this.#drawCanvases(all);
     const pointer = lastPointer(all);
     if (pointer !== null) this.#point(pointer, true);
-    this.animate(this.#running);
     this.fit();
     return true;
   }
@@ -220,9 +226,9 @@ export class Stage {
     return source === 9 || POINTER_SOURCES.has(source);
   }
 
-  #cast(event: WireEvent): void {
+  #cast(event: WireEvent, isSync = false): void {
     try {
-      this.#scene?.inner.getCastFn(event, false)();
+      this.#scene?.inner.getCastFn(event, isSync)();
     } catch {
       this.problems++;
     }

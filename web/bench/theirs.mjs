@@ -34,7 +34,11 @@ if (at > 0) void open(at);
 </script>`;
 
 const shownAt = async (page) => {
-  await page.waitForFunction(() => times.shown > 0, null, { timeout: 120_000, polling: 10 });
+  // The page may have been led to before it is read: then its script has not run yet.
+  await page.waitForFunction(() => typeof times !== 'undefined' && times.shown > 0, null, {
+    timeout: 120_000,
+    polling: 10,
+  });
   return page.evaluate(() => times);
 };
 

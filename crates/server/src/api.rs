@@ -1,4 +1,4 @@
-//! The read API: what the web app, the player and the command line ask for. Described by `/openapi.json`.
+//! The API: what the web app, the player and the command line ask for. Described by `/openapi.json`.
 //!
 //! All of it needs access, and none of it is ever shared with other origins.
 
@@ -6,6 +6,7 @@ mod blocks;
 mod doctor;
 mod export;
 mod parameters;
+mod projects;
 mod recordings;
 
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use crate::metrics::single;
 use crate::scripts;
 use crate::state::App;
 
+use projects::ProjectInfo;
+
 pub use export::{GAPS_HEADER, Gaps};
 pub use recordings::{Recording, iso};
 
@@ -37,8 +40,25 @@ pub(crate) const LIVE_MS: i64 = 60_000;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Reelcase", description = "Reads recordings. Times are milliseconds since the epoch."),
-    paths(info, recordings::list, recordings::one, blocks::list, blocks::one, export::export, doctor::doctor, metrics),
+    info(title = "Reelcase", description = "Reads recordings, and says what is recorded. Times are milliseconds since the epoch."),
+    paths(
+        info,
+        recordings::list,
+        recordings::one,
+        blocks::list,
+        blocks::one,
+        export::export,
+        projects::list,
+        projects::create,
+        projects::one,
+        projects::rename,
+        projects::fields,
+        projects::settings,
+        projects::merge,
+        projects::replace,
+        doctor::doctor,
+        metrics
+    ),
     components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail)),
     modifiers(&Secured),
     security(("secret" = []), ("cookie" = []))
@@ -72,17 +92,6 @@ struct Info {
     static_versions: Vec<String>,
 }
 
-/// A project.
-#[derive(Debug, Serialize, ToSchema)]
-struct ProjectInfo {
-    /// Its public, write-only key.
-    key: String,
-    /// What people call it.
-    name: String,
-    /// When it was created.
-    created_at_ms: i64,
-}
-
 /// The routes, without the access check.
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -92,6 +101,10 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/recordings/{id}/blocks", get(blocks::list))
         .route("/api/recordings/{id}/blocks/{object}/{block}", get(blocks::one))
         .route("/api/recordings/{id}/export", get(export::export))
+        .route("/api/projects", get(projects::list).post(projects::create))
+        .route("/api/projects/{key}", get(projects::one).patch(projects::rename))
+        .route("/api/projects/{key}/settings", get(projects::settings).patch(projects::merge).put(projects::replace))
+        .route("/api/settings", get(projects::fields))
         .route("/api/doctor", get(doctor::doctor))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn(unshared))
@@ -128,15 +141,10 @@ async fn unshared(request: Request, next: Next) -> Response {
 )]
 async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
     let projects = app.store.catalog().projects().await?;
-    let projects = projects.into_iter().map(|project| ProjectInfo {
-        key: project.key.to_string(),
-        name: project.name,
-        created_at_ms: project.created_at_ms,
-    });
     Ok(Json(Info {
         version: env!("CARGO_PKG_VERSION"),
         capture_url: app.public_url(),
-        projects: projects.collect(),
+        projects: projects.into_iter().map(ProjectInfo::from).collect(),
         accept_any_key: app.options.accepts_any_key(),
         static_versions: scripts::versions(&app).await,
     }))

@@ -11,6 +11,8 @@ use reelcase_store::{AcceptError, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::settings::{Flaw, SettingsError};
+
 /// Why a request was not done. The message goes to the client; what it must not see is only logged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -52,13 +54,21 @@ pub(crate) enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Settings(SettingsError),
+    #[error("another project has this key")]
+    KeyTaken,
+    #[error("there are {limit} projects, and no more can be made")]
+    TooManyProjects { limit: usize },
+    #[error("the body must be JSON, with `content-type: application/json`")]
+    NotJson,
     #[error("give the token of this server: as `Authorization: Bearer …`, or open /?token=… once")]
     NoAccess,
     #[error("changes must come from this server's own pages")]
     CrossSite,
     #[error("this server is not {0:?}: open it by its own address, or start it with --public-url")]
     WrongHost(String),
-    #[error("this can only be read: use GET")]
+    #[error("this path does not take this method; its Allow header says which it takes")]
     MethodNotAllowed,
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -80,6 +90,9 @@ pub(crate) struct ErrorDetail {
     pub code: &'static str,
     /// What to do about it.
     pub message: String,
+    /// Each value that is not what it should be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flaws: Vec<Flaw>,
 }
 
 impl Failure {
@@ -119,6 +132,10 @@ impl Failure {
             Self::Accept(error) => accept_answer(error),
             Self::Store(error) => store_answer(error),
             Self::Catalog(error) => catalog_answer(error),
+            Self::Settings(error) => settings_answer(error),
+            Self::KeyTaken => (S::CONFLICT, "key_taken", None),
+            Self::TooManyProjects { .. } => (S::CONFLICT, "too_many_projects", None),
+            Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", None),
             Self::NoAccess => (S::UNAUTHORIZED, "no_access", None),
             Self::CrossSite => (S::FORBIDDEN, "cross_site", None),
             Self::WrongHost(_) => (S::FORBIDDEN, "wrong_host", None),
@@ -151,14 +168,35 @@ fn accept_answer(error: &AcceptError) -> (StatusCode, &'static str, Option<u32>)
 fn store_answer(error: &StoreError) -> (StatusCode, &'static str, Option<u32>) {
     match error {
         StoreError::Catalog(error) => catalog_answer(error),
+        StoreError::NewerSettings => (StatusCode::CONFLICT, "newer_settings", None),
         StoreError::Block { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged", None),
         StoreError::Lock(_)
         | StoreError::Inbox(_)
         | StoreError::Object(_)
         | StoreError::Reel(_)
         | StoreError::Stopping
-        | StoreError::NewerSettings
         | StoreError::Directory { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed", None),
+    }
+}
+
+fn settings_answer(error: &SettingsError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        SettingsError::NoProject => (StatusCode::NOT_FOUND, "not_found", None),
+        SettingsError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_settings", None),
+        SettingsError::Conflict => (StatusCode::PRECONDITION_FAILED, "changed_meanwhile", None),
+        SettingsError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "settings_unreadable", None),
+        SettingsError::Store(error) => store_answer(error),
+        SettingsError::Catalog(error) => catalog_answer(error),
+    }
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        match error {
+            SettingsError::Store(error) => Self::Store(error),
+            SettingsError::Catalog(error) => Self::Catalog(error),
+            other => Self::Settings(other),
+        }
     }
 }
 
@@ -185,7 +223,11 @@ impl IntoResponse for Failure {
             }
             _ => self.to_string(),
         };
-        let body = ErrorBody { error: ErrorDetail { code, message } };
+        let flaws = match &self {
+            Self::Settings(SettingsError::Invalid(flaws)) => flaws.clone(),
+            _ => Vec::new(),
+        };
+        let body = ErrorBody { error: ErrorDetail { code, message, flaws } };
         let mut reply = (status, Json(body)).into_response();
         if let Some(seconds) = retry_after_s {
             reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

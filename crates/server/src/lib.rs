@@ -17,6 +17,7 @@ mod pages;
 mod remote_config;
 mod router;
 mod scripts;
+pub mod settings;
 mod state;
 
 pub use config::{ConfigError, Secret, ServerOptions, Timeouts};

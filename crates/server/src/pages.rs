@@ -50,6 +50,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/recordings", get(app_page))
         .route("/recordings/{*rest}", get(app_page))
         .route("/doctor", get(app_page))
+        .route("/settings", get(app_page))
         .route("/playground", get(playground))
         .route("/assets/{*path}", get(asset))
         .route("/favicon.svg", get(root_file))

@@ -1,8 +1,7 @@
-//! Tells posthog-js to record: the remote config in all the forms that its versions ask for.
+//! Tells posthog-js what to record: the remote config in all the forms that its versions ask for.
 //!
-//! One document serves them all. It switches recording on, keeps bodies gzipped (without `supportedCompression` the
-//! client falls back to plain JSON and a preflight for each request), and leaves everything off that would make the
-//! client load further scripts.
+//! One document serves them all, made of what was decided about the project (`settings`) for each request. Where that
+//! cannot be read the request fails, and the client keeps to what it was told before, or records nothing.
 
 use std::sync::Arc;
 
@@ -10,51 +9,63 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use reelcase_format::id::ProjectKey;
+use reelcase_format::limits::Limits;
+use reelcase_format::upload::{Wire, inflate};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::capture::{admit, body};
+use crate::capture::{admit, body, query_value};
 use crate::error::Failure;
 use crate::scripts;
+use crate::settings::document::{document, escape_for_script};
+use crate::settings::{self, Settings};
 use crate::state::App;
 
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+/// What the body of a request for flags may inflate to. Clients send what they know of the person, a few KiB.
+const FLAGS_BYTES_MAX: usize = 1 << 20;
+
 /// Answers `/array/<key>/config`.
-pub(crate) async fn config(app: &App, key: &str) -> Result<Response, Failure> {
-    known_key(app, key).await?;
-    let mut reply = Json(document()).into_response();
+pub(crate) async fn config(app: &App, key: &str, request: &HeaderMap) -> Result<Response, Failure> {
+    let key = known_key(app, key).await?;
+    let mut reply = Json(document_for(app, &key, request).await?).into_response();
     config_headers(reply.headers_mut());
     Ok(reply)
 }
 
 /// Answers `/array/<key>/config.js`.
-pub(crate) async fn config_script(app: &App, key: &str) -> Result<Response, Failure> {
+pub(crate) async fn config_script(app: &App, key: &str, request: &HeaderMap) -> Result<Response, Failure> {
     let key = known_key(app, key).await?;
-    Ok(script(assignment(&key).into()))
+    Ok(script(assignment(&key, &document_for(app, &key, request).await?).into()))
 }
 
 /// Answers `/array/<key>/array.js`: the config, then the client itself.
-pub(crate) async fn bundle_with_config(app: &App, key: &str) -> Result<Response, Failure> {
+pub(crate) async fn bundle_with_config(app: &App, key: &str, request: &HeaderMap) -> Result<Response, Failure> {
     let key = known_key(app, key).await?;
     let bundle = scripts::pinned_plain("array.js").ok_or(Failure::NotFound("script"))?;
-    let mut text = assignment(&key).into_bytes();
+    let mut text = assignment(&key, &document_for(app, &key, request).await?).into_bytes();
     text.push(b'\n');
     text.extend_from_slice(&bundle);
     Ok(script(text.into()))
 }
 
 /// Answers `/flags` and `/decide` of every version: no flags, and the config merged in for clients that expect it
-/// there.
+/// there. Whoever names no project of ours is told not to record.
 pub(crate) async fn flags(app: &Arc<App>, request: Request) -> Result<Response, Failure> {
     let (parts, sent) = request.into_parts();
-    if parts.method == Method::POST {
-        // Nothing in it is needed, but a connection whose body is not read cannot be used again.
-        body::read(sent, &parts.headers, app).await?;
-    }
-    let mut reply = document();
+    let body = match parts.method {
+        Method::POST => body::read(sent, &parts.headers, app).await?,
+        _ => body::Held::default(),
+    };
+    let mut reply = match project_of(app, &parts, &body.bytes).await? {
+        Some(key) => document_for(app, &key, &parts.headers).await?,
+        None => document(&Settings { recording: Some(false), ..Settings::default() }),
+    };
     if let Value::Object(members) = &mut reply {
         members.extend([
             ("featureFlags".to_owned(), json!({})),
@@ -67,37 +78,52 @@ pub(crate) async fn flags(app: &Arc<App>, request: Request) -> Result<Response, 
     Ok(Json(reply).into_response())
 }
 
-fn document() -> Value {
-    json!({
-        "supportedCompression": ["gzip", "gzip-js"],
-        "hasFeatureFlags": false,
-        // Absent would keep autocapture off for new visitors.
-        "autocapture_opt_out": false,
-        "capturePerformance": { "network_timing": true, "web_vitals": false },
-        "analytics": { "endpoint": "/i/v0/e/" },
-        "elementsChainAsString": true,
-        "defaultIdentifiedOnly": true,
-        "surveys": false,
-        "heatmaps": false,
-        "captureDeadClicks": false,
-        "autocaptureExceptions": false,
-        "siteApps": [],
-        "toolbarParams": {},
-        "isAuthenticated": false,
-        "sessionRecording": {
-            "endpoint": "/s/",
-            "recorderVersion": "v2",
-            "consoleLogRecordingEnabled": true,
-            "sampleRate": null,
-            "minimumDurationMilliseconds": null,
-            "linkedFlag": null,
-            "networkPayloadCapture": null,
-            "recordCanvas": false,
-            "urlTriggers": [],
-            "urlBlocklist": [],
-            "eventTriggers": [],
-        },
-    })
+/// The config of a project for the page that asks.
+async fn document_for(app: &App, key: &ProjectKey, request: &HeaderMap) -> Result<Value, Failure> {
+    let mut decided = settings::read(&app.store, key).await?.settings;
+    if !settings::admits(decided.domains.as_deref().unwrap_or_default(), request) {
+        decided.recording = Some(false);
+    }
+    Ok(document(&decided))
+}
+
+/// The project that a request for flags names, where it names one of ours.
+async fn project_of(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Option<ProjectKey>, Failure> {
+    let query = parts.uri.query().unwrap_or_default();
+    let coding = Coding {
+        content_type: parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned),
+        compression: query_value(query, "compression"),
+    };
+    let sent = body.clone();
+    let named = match query_value(query, "token") {
+        Some(key) => Some(key),
+        None if body.is_empty() => None,
+        None => app.heavy_work(move || token_in(&sent, &coding)).await?,
+    };
+    let Some(Ok(key)) = named.map(|key| key.parse::<ProjectKey>()) else { return Ok(None) };
+    match admit(app, &key, app.clock.now_ms()).await {
+        Err(Failure::UnknownKey(_)) => Ok(None),
+        other => other.map(|()| Some(key)),
+    }
+}
+
+/// How a body is coded.
+struct Coding {
+    content_type: Option<String>,
+    compression: Option<String>,
+}
+
+/// The key in the body of a request for flags; web clients call it `token`, others `api_key`.
+fn token_in(body: &[u8], coding: &Coding) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Sent {
+        token: Option<String>,
+        api_key: Option<String>,
+    }
+    let limits = Limits { inflated_bytes_max: FLAGS_BYTES_MAX, ..Limits::default() };
+    let wire = Wire { body, content_type: coding.content_type.as_deref(), compression: coding.compression.as_deref() };
+    let sent: Sent = serde_json::from_slice(&inflate(&wire, &limits).ok()?).ok()?;
+    sent.token.or(sent.api_key)
 }
 
 /// Checks the key of a path as PostHog does.
@@ -115,16 +141,11 @@ async fn known_key(app: &App, key: &str) -> Result<ProjectKey, Failure> {
     }
 }
 
-fn assignment(key: &ProjectKey) -> String {
-    let config = escape_for_script(&document().to_string());
+fn assignment(key: &ProjectKey, document: &Value) -> String {
+    let config = escape_for_script(&document.to_string());
     format!(
         r#"(function(){{var k="_POSTHOG_REMOTE_CONFIG";window[k]=window[k]||{{}};window[k]["{key}"]={{config:{config},siteApps:[]}};}})();"#
     )
-}
-
-/// Makes JSON safe within a script element and within old JavaScript, where two kinds of line break end a string.
-fn escape_for_script(json: &str) -> String {
-    json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 fn script(text: Bytes) -> Response {
@@ -143,15 +164,11 @@ fn config_headers(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn config_scripts_cannot_be_broken_out_of() {
-        assert_eq!(escape_for_script("\"</script>\u{2028}\u{2029}\""), "\"\\u003c/script>\\u2028\\u2029\"");
-    }
+    use crate::settings::document::default_document;
 
     #[test]
     fn the_config_records_and_keeps_bodies_gzipped() {
-        let document = document();
+        let document = default_document();
         assert!(document["sessionRecording"].is_object());
         assert!(document["supportedCompression"].as_array().unwrap().contains(&json!("gzip-js")));
         assert_eq!(document["autocapture_opt_out"], json!(false));

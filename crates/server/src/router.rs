@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
@@ -63,12 +63,15 @@ async fn health() -> impl IntoResponse {
     axum::Json(serde_json::json!({ "status": "ok" }))
 }
 
-/// Our own paths are read and nothing else. Some of them end like those of clients, which send.
+/// Most of our own paths are read and nothing else. Some of them end like those of clients, which send.
 async fn other_method(app: State<Arc<App>>, request: Request) -> Response {
     if client_path(request.uri().path()).is_some() {
         return client(app, request).await;
     }
-    Failure::MethodNotAllowed.into_response()
+    let mut reply = Failure::MethodNotAllowed.into_response();
+    // The router knows which methods the path has, and says so where nobody else does.
+    reply.headers_mut().remove(ALLOW);
+    reply
 }
 
 /// Answers what clients of PostHog ask for; anything else is not found.
@@ -98,9 +101,9 @@ async fn answer(
         ClientPath::Capture => capture::capture(app, request).await,
         ClientPath::Flags => remote_config::flags(app, request).await,
         _ if !reads => Err(Failure::MethodNotAllowed),
-        ClientPath::Config { key } => remote_config::config(app, key).await,
-        ClientPath::ConfigScript { key } => remote_config::config_script(app, key).await,
-        ClientPath::BundleWithConfig { key } => remote_config::bundle_with_config(app, key).await,
+        ClientPath::Config { key } => remote_config::config(app, key, headers).await,
+        ClientPath::ConfigScript { key } => remote_config::config_script(app, key, headers).await,
+        ClientPath::BundleWithConfig { key } => remote_config::bundle_with_config(app, key, headers).await,
         ClientPath::Script { version, file } => {
             scripts::script(app, version, file, request.uri().query(), headers).await
         }

@@ -96,6 +96,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// Creates a project, or leaves the one that has the key as it is, and returns what is there now.
     async fn create_project(&self, project: Project) -> Result<Project, CatalogError>;
 
+    /// Gives a project another name. Does nothing where there is none.
+    async fn rename_project(&self, key: &ProjectKey, name: &str) -> Result<(), CatalogError>;
+
     /// The person whom this distinct id belongs to.
     async fn person(&self, project: &ProjectKey, distinct_id: &str) -> Result<Option<Person>, CatalogError>;
 

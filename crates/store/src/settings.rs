@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use reelcase_format::block::BlockHash;
+use reelcase_format::id::ProjectKey;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, CatalogError, Project};
@@ -105,9 +106,14 @@ impl Settings {
 
     /// Tells the catalog what it does not know.
     pub(crate) async fn apply(&self, catalog: &dyn Catalog) -> Result<(), StoreError> {
-        let known: Vec<_> = catalog.projects().await?.into_iter().map(|project| project.key).collect();
-        for project in self.projects.values().filter(|project| !known.contains(&project.key)) {
-            catalog.create_project(project.clone()).await?;
+        let known: BTreeMap<_, _> =
+            catalog.projects().await?.into_iter().map(|known| (known.key, known.name)).collect();
+        for project in self.projects.values() {
+            match known.get(&project.key) {
+                None => drop(catalog.create_project(project.clone()).await?),
+                Some(name) if *name != project.name => catalog.rename_project(&project.key, &project.name).await?,
+                Some(_) => (),
+            }
         }
         let known: BTreeMap<_, _> = catalog.settings().await?.into_iter().collect();
         for (name, value) in self.settings.iter().filter(|(name, value)| known.get(*name) != Some(value)) {
@@ -162,10 +168,42 @@ impl Store {
         self.catalog.create_project(kept).await
     }
 
+    /// Gives a project another name, and returns it; `None` where there is none.
+    pub async fn rename_project(&self, key: &ProjectKey, name: &str) -> Result<Option<Project>, StoreError> {
+        let Some(known) = self.catalog.project(key).await? else { return Ok(None) };
+        let renamed = Project { name: name.to_owned(), ..known };
+        let rename = |settings: &mut Settings| settings.projects.insert(key.to_string(), renamed.clone());
+        let mut settings = self.settings.lock().await;
+        self.change_held(&mut settings, rename).await?;
+        self.catalog.rename_project(key, name).await?;
+        Ok(Some(renamed))
+    }
+
     /// Writes a setting.
     pub async fn set_setting(&self, name: &str, value: &str) -> Result<(), StoreError> {
-        self.change_settings(|settings| settings.settings.insert(name.to_owned(), value.to_owned())).await?;
+        let set = |settings: &mut Settings| settings.settings.insert(name.to_owned(), value.to_owned());
+        let mut settings = self.settings.lock().await;
+        self.change_held(&mut settings, set).await?;
         Ok(self.catalog.set_setting(name, value).await?)
+    }
+
+    /// Writes a setting that still is what it was when it was read, `None` for absent. Says whether it was: of two who
+    /// change the same value, the second has to look again.
+    pub async fn replace_setting(&self, name: &str, read: Option<&str>, value: &str) -> Result<bool, StoreError> {
+        let replace = |settings: &mut Settings| {
+            let is_same = settings.settings.get(name).map(String::as_str) == read;
+            if is_same {
+                settings.settings.insert(name.to_owned(), value.to_owned());
+            }
+            is_same
+        };
+        // Held until the catalog knows: it must learn of changes in their order, and whoever looks again find this one.
+        let mut settings = self.settings.lock().await;
+        let is_replaced = self.change_held(&mut settings, replace).await?;
+        if is_replaced {
+            self.catalog.set_setting(name, value).await?;
+        }
+        Ok(is_replaced)
     }
 
     /// Writes down the projects that are not yet: recordings bring some along, whose objects may be swept.
@@ -184,6 +222,14 @@ impl Store {
 
     async fn change_settings<T>(&self, change: impl FnOnce(&mut Settings) -> T) -> Result<T, StoreError> {
         let mut settings = self.settings.lock().await;
+        self.change_held(&mut settings, change).await
+    }
+
+    async fn change_held<T>(
+        &self,
+        settings: &mut Option<Settings>,
+        change: impl FnOnce(&mut Settings) -> T,
+    ) -> Result<T, StoreError> {
         let known = match settings.take() {
             Some(known) => known,
             None => {

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::drops::hint;
 use crate::error::Failure;
+use crate::settings::{self, Settings};
 use crate::state::App;
 use crate::{pages, scripts};
 
@@ -55,6 +56,7 @@ enum CheckState {
 pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, Failure> {
     let checks = vec![
         scripts_check(&app).await,
+        settings_check(&app).await,
         web_check(),
         inbox_check(&app),
         sealing_check(&app),
@@ -75,6 +77,52 @@ async fn scripts_check(app: &App) -> Check {
     let message = format!("posthog-js {} is not in this build", scripts::PINNED_VERSION);
     let hint = "run crates/server/posthog-js/fetch.sh and build again, or let pages bundle the recorder".to_owned();
     Check { name: "scripts", state: CheckState::Fail, message, hint: Some(hint) }
+}
+
+/// What pages are told: whether anything is recorded, and what may come as a surprise.
+async fn settings_check(app: &App) -> Check {
+    let projects = match app.store.catalog().projects().await {
+        Ok(projects) => projects,
+        Err(error) => {
+            let message = format!("the projects cannot be read: {error}");
+            return Check { name: "settings", state: CheckState::Fail, message, hint: None };
+        }
+    };
+    let mut surprises = Vec::new();
+    for project in &projects {
+        match settings::read(&app.store, &project.key).await {
+            Ok(kept) => {
+                surprises.extend(surprise(&kept.settings).map(|surprise| format!("{}: {surprise}", project.name)))
+            }
+            Err(error) => {
+                let message = format!("{}: {error}", project.name);
+                let hint = Some("write the settings of this project anew, on the page Settings".to_owned());
+                return Check { name: "settings", state: CheckState::Fail, message, hint };
+            }
+        }
+    }
+    if surprises.is_empty() {
+        return fine("settings", format!("{} projects, and all of them record", projects.len()));
+    }
+    let hint = Some("the page Settings says what each setting does".to_owned());
+    Check { name: "settings", state: CheckState::Warn, message: surprises.join("; "), hint }
+}
+
+/// Why less may arrive than somebody expects.
+fn surprise(settings: &Settings) -> Option<String> {
+    let Settings { recording, sample_rate, domains, linked_flag, url_triggers, event_triggers, .. } = settings;
+    let has = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    match (recording, sample_rate) {
+        (Some(false), _) => Some("recording is switched off".to_owned()),
+        (_, Some(rate)) if *rate <= 0.0 => Some("no session is recorded, its part is 0".to_owned()),
+        _ if linked_flag.as_ref().is_some_and(|flag| !flag.is_empty()) => {
+            Some("recording waits for a feature flag, which this server does not answer".to_owned())
+        }
+        (_, Some(rate)) if *rate < 1.0 => Some(format!("{} % of the sessions are recorded", rate * 100.0)),
+        _ if has(domains) => Some("pages of sites that are not listed are not recorded".to_owned()),
+        _ if has(url_triggers) || has(event_triggers) => Some("recording waits for an address or an event".to_owned()),
+        _ => None,
+    }
 }
 
 fn web_check() -> Check {

@@ -42,10 +42,10 @@ async fn every_form_of_the_config_says_the_same_and_keeps_bodies_gzipped() {
     assert_eq!(json["autocapture_opt_out"], false);
     assert!(json["sessionRecording"].is_object(), "a missing key would be no news, and switch nothing on");
     for (path, body) in [
-        ("/flags/?v=2", String::from("{}")),
-        ("/flags/?v=2&only_evaluate_survey_feature_flags=true", String::from("{}")),
+        ("/flags/?v=2", String::from("{\"token\":\"phc_test\"}")),
+        ("/flags/?v=2&token=phc_test&only_evaluate_survey_feature_flags=true", String::from("{}")),
         ("/decide/?v=3&ip=0&_=1795226820022&ver=1.150.0", format!("data={}", base64(b"{\"token\":\"phc_test\"}"))),
-        ("/decide/?v=4", String::from("{}")),
+        ("/decide/?v=4", String::from("{\"api_key\":\"phc_test\"}")),
     ] {
         let reply = site.post(path, "application/x-www-form-urlencoded", body).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");

@@ -16,4 +16,5 @@ mod hostile;
 mod limits;
 mod mobile;
 mod reading;
+mod settings;
 mod web_surface;

@@ -120,6 +120,11 @@ pub(super) fn create_project(db: &Connection, project: Project) -> Result<Projec
     Ok(self::project(db, &project.key)?.unwrap_or(project))
 }
 
+pub(super) fn rename_project(db: &Connection, key: &ProjectKey, name: &str) -> Result<(), Failure> {
+    db.execute("UPDATE projects SET name = ?2 WHERE key = ?1", [key.as_str(), name])?;
+    Ok(())
+}
+
 pub(super) fn id_of_project(db: &Connection, key: &ProjectKey) -> Result<Option<i64>, Failure> {
     let mut select = db.prepare_cached("SELECT id FROM projects WHERE key = ?1")?;
     Ok(select.query_row([key.as_str()], |row| row.get(0)).optional()?)

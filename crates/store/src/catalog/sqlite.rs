@@ -253,6 +253,11 @@ impl Catalog for SqliteCatalog {
         self.write(move |db| rows::create_project(db, project)).await
     }
 
+    async fn rename_project(&self, key: &ProjectKey, name: &str) -> Result<(), CatalogError> {
+        let (key, name) = (key.clone(), name.to_owned());
+        self.write(move |db| rows::rename_project(db, &key, &name)).await
+    }
+
     async fn person(&self, project: &ProjectKey, distinct_id: &str) -> Result<Option<Person>, CatalogError> {
         let (project, distinct_id) = (project.clone(), distinct_id.to_owned());
         self.read(move |db| persons::by_distinct_id(db, &project, &distinct_id)).await

@@ -1,0 +1,317 @@
+//! Projects and their settings: what people decide while the server runs.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use reelcase_format::id::ProjectKey;
+use reelcase_store::catalog::Project;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+use super::parameters::PathParts;
+use crate::capture::body;
+use crate::error::{ErrorBody, Failure};
+use crate::settings::{self, Change, FIELDS, Field, Kept, SETTINGS_BYTES_MAX, Settings, SettingsError};
+use crate::state::App;
+
+/// Projects that can be made here.
+const PROJECTS_MAX: usize = 1_000;
+
+/// Longest name of a project, in characters.
+const NAME_CHARACTERS_MAX: usize = 100;
+
+/// Random letters and digits in a key that is made up.
+const KEY_CHARACTERS: usize = 43;
+
+/// A project.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProjectInfo {
+    /// Its public, write-only key.
+    pub(super) key: String,
+    /// What people call it.
+    pub(super) name: String,
+    /// When it was created.
+    pub(super) created_at_ms: i64,
+}
+
+/// A project to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewProject {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+    /// Its key, in letters, digits, `_` and `-`; made up where there is none.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
+    key: Option<String>,
+}
+
+/// Another name for a project.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewName {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100)]
+    name: String,
+}
+
+/// The settings of a project.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SettingsReply {
+    /// Changes with each change; also the `ETag`, which a change may name as `If-Match`.
+    revision: String,
+    /// What somebody decided. What is absent is as the upstream has it, or else the default.
+    settings: Settings,
+    /// Names of settings that a newer release wrote. They stay as they are.
+    unknown: Vec<String>,
+}
+
+/// All settings there are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FieldList {
+    fields: &'static [Field],
+}
+
+/// Which state of the settings a change is of.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(super) struct IfMatch {
+    /// The `ETag` of what was read. Where somebody else changed it in between, the answer is 412.
+    #[param(rename = "If-Match")]
+    #[allow(dead_code, reason = "describes the header")]
+    if_match: Option<String>,
+}
+
+/// All projects, by key.
+#[utoipa::path(
+    get,
+    path = "/api/projects",
+    responses((status = 200, body = [ProjectInfo]), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<ProjectInfo>>, Failure> {
+    let projects = app.store.catalog().projects().await?;
+    Ok(Json(projects.into_iter().map(ProjectInfo::from).collect()))
+}
+
+/// Makes a project.
+#[utoipa::path(
+    post,
+    path = "/api/projects",
+    request_body = NewProject,
+    responses((status = 201, body = ProjectInfo), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+    let new: NewProject = json_of(&app, request).await?;
+    let name = checked_name(&new.name)?;
+    let key = match &new.key {
+        Some(key) => key_of(key)?,
+        None => random_key()?,
+    };
+    let known = app.store.catalog().projects().await?;
+    if known.iter().any(|project| project.key == key) {
+        return Err(Failure::KeyTaken);
+    }
+    if known.len() >= PROJECTS_MAX {
+        return Err(Failure::TooManyProjects { limit: PROJECTS_MAX });
+    }
+    let project = Project { key, name, created_at_ms: app.clock.now_ms() };
+    let made = app.store.create_project(project).await?;
+    Ok((StatusCode::CREATED, Json(ProjectInfo::from(made))).into_response())
+}
+
+/// One project.
+#[utoipa::path(
+    get,
+    path = "/api/projects/{key}",
+    params(("key" = String, Path)),
+    responses((status = 200, body = ProjectInfo), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    PathParts(key): PathParts<String>,
+) -> Result<Json<ProjectInfo>, Failure> {
+    let found = app.store.catalog().project(&project_key(&key)?).await?;
+    Ok(Json(found.ok_or(Failure::NotFound("project"))?.into()))
+}
+
+/// Gives a project another name.
+#[utoipa::path(
+    patch,
+    path = "/api/projects/{key}",
+    params(("key" = String, Path)),
+    request_body = NewName,
+    responses((status = 200, body = ProjectInfo), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn rename(
+    State(app): State<Arc<App>>,
+    PathParts(key): PathParts<String>,
+    request: Request,
+) -> Result<Json<ProjectInfo>, Failure> {
+    let NewName { name } = json_of(&app, request).await?;
+    let renamed = app.store.rename_project(&project_key(&key)?, &checked_name(&name)?).await?;
+    Ok(Json(renamed.ok_or(Failure::NotFound("project"))?.into()))
+}
+
+/// Every setting there is: what it does, what may be in it, and which clients read it.
+#[utoipa::path(
+    get,
+    path = "/api/settings",
+    responses((status = 200, body = FieldList), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn fields() -> Json<FieldList> {
+    Json(FieldList { fields: FIELDS })
+}
+
+/// What was decided about a project.
+#[utoipa::path(
+    get,
+    path = "/api/projects/{key}/settings",
+    params(("key" = String, Path)),
+    responses((status = 200, body = SettingsReply), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn settings(
+    State(app): State<Arc<App>>,
+    PathParts(key): PathParts<String>,
+) -> Result<Response, Failure> {
+    let key = project_key(&key)?;
+    app.store.catalog().project(&key).await?.ok_or(Failure::NotFound("project"))?;
+    Ok(reply(settings::read(&app.store, &key).await?))
+}
+
+/// Changes some settings; null goes back to the default. Pages learn of it with their next request for the config.
+#[utoipa::path(
+    patch,
+    path = "/api/projects/{key}/settings",
+    params(("key" = String, Path), IfMatch),
+    request_body = Settings,
+    responses(
+        (status = 200, body = SettingsReply),
+        (status = 412, description = "Somebody else changed them in between", body = ErrorBody),
+        (status = "default", description = "What went wrong", body = ErrorBody)
+    )
+)]
+pub(super) async fn merge(
+    State(app): State<Arc<App>>,
+    PathParts(key): PathParts<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    change(&app, &key, request, Change::Merge).await
+}
+
+/// Replaces all settings. Pages learn of it with their next request for the config.
+#[utoipa::path(
+    put,
+    path = "/api/projects/{key}/settings",
+    params(("key" = String, Path), IfMatch),
+    request_body = Settings,
+    responses(
+        (status = 200, body = SettingsReply),
+        (status = 412, description = "Somebody else changed them in between", body = ErrorBody),
+        (status = "default", description = "What went wrong", body = ErrorBody)
+    )
+)]
+pub(super) async fn replace(
+    State(app): State<Arc<App>>,
+    PathParts(key): PathParts<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    change(&app, &key, request, Change::Replace).await
+}
+
+async fn change(
+    app: &Arc<App>,
+    key: &str,
+    request: Request,
+    of: fn(Map<String, Value>) -> Change,
+) -> Result<Response, Failure> {
+    let key = project_key(key)?;
+    let revision = revision_in(request.headers());
+    let values = json_of(app, request).await?;
+    let changed = settings::change(&app.store, &key, &of(values), revision.as_deref()).await;
+    let kept = changed.map_err(|error| match error {
+        SettingsError::NoProject => Failure::NotFound("project"),
+        other => other.into(),
+    })?;
+    tracing::info!("the settings of a project were changed");
+    Ok(reply(kept))
+}
+
+fn reply(kept: Kept) -> Response {
+    let revision = kept.revision();
+    let tag = HeaderValue::from_str(&format!("\"{revision}\""));
+    let unknown = kept.unknown.keys().cloned().collect();
+    let mut reply = Json(SettingsReply { revision, settings: kept.settings, unknown }).into_response();
+    if let Ok(tag) = tag {
+        reply.headers_mut().insert(ETAG, tag);
+    }
+    reply
+}
+
+/// The revision that a change is of. A star is any.
+fn revision_in(headers: &HeaderMap) -> Option<String> {
+    let tag = headers.get(IF_MATCH)?.to_str().ok()?.trim();
+    (tag != "*").then(|| tag.trim_start_matches("W/").trim_matches('"').to_owned())
+}
+
+/// Reads a body of JSON.
+async fn json_of<T: for<'de> Deserialize<'de>>(app: &Arc<App>, request: Request) -> Result<T, Failure> {
+    let (parts, sent) = request.into_parts();
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json")
+        && !essence.eq_ignore_ascii_case("application/merge-patch+json")
+    {
+        return Err(Failure::NotJson);
+    }
+    let body = body::read(sent, &parts.headers, app).await?;
+    if body.bytes.len() > SETTINGS_BYTES_MAX {
+        return Err(Failure::BodyTooLarge { limit: SETTINGS_BYTES_MAX });
+    }
+    serde_json::from_slice(&body.bytes).map_err(Failure::bad_parameter)
+}
+
+/// A key in a path. What cannot be one names nothing that exists.
+fn project_key(text: &str) -> Result<ProjectKey, Failure> {
+    text.parse().map_err(|_| Failure::NotFound("project"))
+}
+
+/// A key to be made: it stands in paths.
+fn key_of(text: &str) -> Result<ProjectKey, Failure> {
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
+        return Err(Failure::BadKeyCharacters);
+    }
+    text.parse().map_err(Failure::bad_parameter)
+}
+
+fn random_key() -> Result<ProjectKey, Failure> {
+    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let mut bytes = [0; KEY_CHARACTERS];
+    getrandom::fill(&mut bytes).map_err(|_| Failure::Busy { what: "no random bytes for a key", retry_after_s: 5 })?;
+    let mut key = "phc_".to_owned();
+    for byte in bytes {
+        // Not quite even, which a public name need not be.
+        let _ = key.write_char(char::from(LETTERS[usize::from(byte) % LETTERS.len()]));
+    }
+    key.parse().map_err(Failure::bad_parameter)
+}
+
+fn checked_name(text: &str) -> Result<String, Failure> {
+    let name = text.trim();
+    if name.is_empty() || text.chars().count() > NAME_CHARACTERS_MAX || text.contains(char::is_control) {
+        let message = format!("the name of a project is one line of 1 to {NAME_CHARACTERS_MAX} characters");
+        return Err(Failure::BadParameter(message));
+    }
+    Ok(name.to_owned())
+}
+
+impl From<Project> for ProjectInfo {
+    fn from(project: Project) -> Self {
+        Self { key: project.key.to_string(), name: project.name, created_at_ms: project.created_at_ms }
+    }
+}

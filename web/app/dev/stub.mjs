@@ -113,18 +113,18 @@ function list(query) {
 const CHECKS = [
   {
     name: 'data_directory',
-    ok: true,
+    state: 'ok',
     message: '/var/lib/reelcase can be written and has 214 GB left.',
     hint: null,
   },
-  { name: 'inbox', ok: true, message: 'Uploads are durable after 0.8 ms. Nothing waits.', hint: null },
+  { name: 'inbox', state: 'ok', message: 'Uploads are durable after 0.8 ms. Nothing waits.', hint: null },
   {
     name: 'capture_scripts',
-    ok: false,
+    state: 'fail',
     message: 'The recorder of posthog-js 1.449.2 is not on this server.',
     hint: 'put its dist directory below /static/1.449.2, or let pages bundle the recorder',
   },
-  { name: 'clock', ok: true, message: 'Clients and server agree to within 2 seconds.', hint: null },
+  { name: 'clock', state: 'ok', message: 'Clients and server agree to within 2 seconds.', hint: null },
 ];
 
 /** Enough of posthog-js for the playground: one upload for each click. */

@@ -23,6 +23,7 @@ const PAGES = [
   { name: 'a missing recording', path: '/recordings/none', ready: 'text=No such recording' },
   { name: 'first steps', path: '/start', ready: 'text=phc_' },
   { name: 'the doctor', path: '/doctor', ready: 'h2' },
+  { name: 'the settings', path: '/settings', ready: '#setting-recording' },
   { name: 'the playground', path: '/playground', ready: 'h1' },
 ];
 

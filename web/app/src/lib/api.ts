@@ -1,6 +1,26 @@
 import { at } from './base';
-import { checksFrom, errorMessageFrom, infoFrom, pageFrom, recordingFrom } from './decode';
-import type { Check, Info, Recording, RecordingPage } from './types';
+import {
+  checksFrom,
+  errorMessageFrom,
+  fieldsFrom,
+  flawsFrom,
+  infoFrom,
+  keptSettingsFrom,
+  pageFrom,
+  projectFrom,
+  recordingFrom,
+} from './decode';
+import type {
+  Check,
+  Flaw,
+  Info,
+  KeptSettings,
+  Project,
+  Recording,
+  RecordingPage,
+  SettingField,
+  SettingValue,
+} from './types';
 
 const ANSWER_WAIT_MS = 15_000;
 
@@ -13,7 +33,12 @@ export type Failure =
   /** Nobody answered. Asking again may help. */
   | { readonly kind: 'offline' }
   /** The server said no, or broke. */
-  | { readonly kind: 'refused'; readonly status: number; readonly message: string }
+  | {
+      readonly kind: 'refused';
+      readonly status: number;
+      readonly message: string;
+      readonly flaws: readonly Flaw[];
+    }
   /** We stopped waiting on purpose; there is nothing to show. */
   | { readonly kind: 'aborted' };
 
@@ -43,37 +68,87 @@ export function fetchChecks(): Promise<Outcome<readonly Check[]>> {
   return ask(at('/api/doctor'), checksFrom);
 }
 
+/** Asks which settings there are. */
+export function fetchFields(): Promise<Outcome<readonly SettingField[]>> {
+  return ask(at('/api/settings'), fieldsFrom);
+}
+
+/** Asks what was decided about a project. */
+export function fetchSettings(key: string, signal?: AbortSignal): Promise<Outcome<KeptSettings>> {
+  return ask(settingsUrl(key), keptSettingsFrom, signal);
+}
+
+/** Changes settings that still are of `revision`; null goes back to the default. */
+export function changeSettings(
+  key: string,
+  revision: string,
+  change: Readonly<Record<string, SettingValue | null>>,
+): Promise<Outcome<KeptSettings>> {
+  return tell('PATCH', settingsUrl(key), change, keptSettingsFrom, { 'if-match': `"${revision}"` });
+}
+
+/** Makes a project, whose key the server makes up. */
+export function createProject(name: string): Promise<Outcome<Project>> {
+  return tell('POST', at('/api/projects'), { name }, projectFrom);
+}
+
+/** Gives a project another name. */
+export function renameProject(key: string, name: string): Promise<Outcome<Project>> {
+  return tell('PATCH', at(`/api/projects/${encodeURIComponent(key)}`), { name }, projectFrom);
+}
+
 /** Where a recording can be downloaded. */
 export function exportUrl(id: string, format: 'reel' | 'jsonl'): string {
   return at(`/api/recordings/${encodeURIComponent(id)}/export?format=${format}`);
 }
 
-async function ask<T>(url: string, decode: (json: unknown) => T, signal?: AbortSignal): Promise<Outcome<T>> {
+function settingsUrl(key: string): string {
+  return at(`/api/projects/${encodeURIComponent(key)}/settings`);
+}
+
+function ask<T>(url: string, decode: (json: unknown) => T, signal?: AbortSignal): Promise<Outcome<T>> {
+  return send(url, { headers: { accept: 'application/json' } }, decode, signal);
+}
+
+function tell<T>(
+  method: string,
+  url: string,
+  body: unknown,
+  decode: (json: unknown) => T,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Outcome<T>> {
+  const all = { accept: 'application/json', 'content-type': 'application/json', ...headers };
+  return send(url, { method, headers: all, body: JSON.stringify(body) }, decode);
+}
+
+async function send<T>(
+  url: string,
+  request: RequestInit,
+  decode: (json: unknown) => T,
+  signal?: AbortSignal,
+): Promise<Outcome<T>> {
   const late = AbortSignal.timeout(ANSWER_WAIT_MS);
   try {
     const response = await fetch(url, {
-      headers: { accept: 'application/json' },
+      ...request,
       credentials: 'same-origin',
       signal: signal ? AbortSignal.any([signal, late]) : late,
     });
     if (response.ok) return { kind: 'ok', value: decode(await response.json()) };
     if (response.status === 401) return { kind: 'unauthorized' };
     if (response.status === 404) return { kind: 'missing' };
-    return { kind: 'refused', status: response.status, message: await messageOf(response) };
+    return { kind: 'refused', status: response.status, ...(await refusalOf(response)) };
   } catch (error) {
     if (signal?.aborted) return { kind: 'aborted' };
     // An answer that is not JSON is the server's fault, not the network's.
     if (error instanceof SyntaxError) {
-      return { kind: 'refused', status: 200, message: 'the answer could not be read' };
+      return { kind: 'refused', status: 200, message: 'the answer could not be read', flaws: [] };
     }
     return { kind: 'offline' };
   }
 }
 
-async function messageOf(response: Response): Promise<string> {
-  try {
-    return errorMessageFrom(await response.json()) ?? `status ${response.status}`;
-  } catch {
-    return `status ${response.status}`;
-  }
+async function refusalOf(response: Response): Promise<{ message: string; flaws: readonly Flaw[] }> {
+  const json: unknown = await response.json().catch(() => null);
+  return { message: errorMessageFrom(json) ?? `status ${response.status}`, flaws: flawsFrom(json) };
 }

@@ -1,6 +1,19 @@
 /** Reads the server's JSON into the app's types, once, so that nothing further in has to check again. */
 import { BASE } from './base';
-import type { Check, Info, Person, Project, RecordedWindow, Recording, RecordingPage } from './types';
+import type {
+  Check,
+  Flaw,
+  Info,
+  KeptSettings,
+  Person,
+  Project,
+  RecordedWindow,
+  Recording,
+  RecordingPage,
+  SettingField,
+  SettingKind,
+  SettingValue,
+} from './types';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -60,9 +73,57 @@ export function checksFrom(json: unknown): readonly Check[] {
     const from = fields(check);
     return {
       name: text(from['name']) ?? 'check',
-      ok: from['ok'] === true,
+      state: from['state'] === 'ok' || from['state'] === 'warn' ? from['state'] : 'fail',
       message: text(from['message']) ?? '',
       hint: text(from['hint']),
+    };
+  });
+}
+
+/** Reads `/api/settings`. A setting of a kind that this app does not know is left out: it cannot be shown. */
+export function fieldsFrom(json: unknown): readonly SettingField[] {
+  return list(fields(json)['fields']).flatMap((field) => {
+    const from = fields(field);
+    const kind = kindFrom(from);
+    const name = text(from['name']);
+    if (kind === null || name === null) return [];
+    const [group, title, help, since] = [from['group'], from['title'], from['help'], from['since']].map(text);
+    return [
+      { ...kind, name, group: group ?? '', title: title ?? name, help: help ?? '', since: since ?? '' },
+    ];
+  });
+}
+
+/** Reads `/api/projects/KEY/settings`. */
+export function keptSettingsFrom(json: unknown): KeptSettings {
+  const from = fields(json);
+  const settings = Object.entries(fields(from['settings'])).flatMap(([name, value]) => {
+    const read = settingValueFrom(value);
+    return read === null ? [] : [[name, read] as const];
+  });
+  return {
+    revision: text(from['revision']) ?? '',
+    settings: Object.fromEntries(settings),
+    unknown: texts(from['unknown']),
+  };
+}
+
+/** Reads a project. */
+export function projectFrom(json: unknown): Project {
+  const from = fields(json);
+  const key = text(from['key']) ?? '';
+  return { key, name: text(from['name']) ?? key, created_at_ms: count(from['created_at_ms']) };
+}
+
+/** Reads which values the server refused. */
+export function flawsFrom(json: unknown): readonly Flaw[] {
+  return list(fields(fields(json)['error'])['flaws']).map((flaw) => {
+    const from = fields(flaw);
+    const item = from['item'];
+    return {
+      field: text(from['field']) ?? '',
+      item: typeof item === 'number' ? item : null,
+      message: text(from['message']) ?? '',
     };
   });
 }
@@ -72,10 +133,36 @@ export function errorMessageFrom(json: unknown): string | null {
   return text(fields(fields(json)['error'])['message']);
 }
 
-function projectFrom(json: unknown): Project {
-  const from = fields(json);
-  const key = text(from['key']) ?? '';
-  return { key, name: text(from['name']) ?? key, created_at_ms: count(from['created_at_ms']) };
+function kindFrom(from: Fields): SettingKind | null {
+  const preset = from['default'];
+  switch (from['kind']) {
+    case 'switch':
+      return { kind: 'switch', default: preset === true };
+    case 'share':
+      return { kind: 'share', default: count(preset) };
+    case 'whole': {
+      const [min, max] = [count(from['min']), count(from['max'])];
+      return { kind: 'whole', default: count(preset), min, max, unit: text(from['unit']) ?? '' };
+    }
+    case 'list':
+      return { kind: 'list', item: text(from['item']) ?? '' };
+    case 'text':
+      return { kind: 'text', item: text(from['item']) ?? '' };
+    case 'choice': {
+      const options = list(from['options']).map((option) => {
+        const value = text(fields(option)['value']) ?? '';
+        return { value, label: text(fields(option)['label']) ?? value };
+      });
+      return { kind: 'choice', default: text(preset) ?? '', options };
+    }
+    default:
+      return null;
+  }
+}
+
+function settingValueFrom(json: unknown): SettingValue | null {
+  if (typeof json === 'boolean' || typeof json === 'number' || typeof json === 'string') return json;
+  return Array.isArray(json) ? texts(json) : null;
 }
 
 function personFrom(json: unknown): Person {

@@ -6,12 +6,15 @@ export type Route =
   | { readonly kind: 'start' }
   | { readonly kind: 'recordings' }
   | { readonly kind: 'recording'; readonly id: string }
+  | { readonly kind: 'settings' }
   | { readonly kind: 'doctor' }
   | { readonly kind: 'unknown' };
 
 let current = $state.raw(readLocation());
 /** Whether the reader came here by Back, and so expects the page as it was left. */
 let cameBack = false;
+/** Whether the reader may go: a page with something unsaved asks. */
+let mayLeave: () => boolean = () => true;
 
 /** The page the address names. */
 export function route(): Route {
@@ -35,12 +38,26 @@ export function routeOf(path: string): Route {
   if (parts.length === 0) return { kind: 'home' };
   if (parts.length === 1 && first === 'start') return { kind: 'start' };
   if (parts.length === 1 && first === 'recordings') return { kind: 'recordings' };
+  if (parts.length === 1 && first === 'settings') return { kind: 'settings' };
   if (parts.length === 1 && first === 'doctor') return { kind: 'doctor' };
   if (parts.length === 2 && first === 'recordings' && second !== undefined) {
     const id = decoded(second);
     if (/^[A-Za-z0-9-]{1,70}$/.test(id)) return { kind: 'recording', id };
   }
   return { kind: 'unknown' };
+}
+
+/** Has `ask` decide whether the reader may leave, by a link, by Back or by closing the tab, until the result is called. */
+export function guardLeaving(isDirty: () => boolean, ask: () => boolean): () => void {
+  mayLeave = () => !isDirty() || ask();
+  const onUnload = (event: BeforeUnloadEvent) => {
+    if (isDirty()) event.preventDefault();
+  };
+  addEventListener('beforeunload', onUnload);
+  return () => {
+    mayLeave = () => true;
+    removeEventListener('beforeunload', onUnload);
+  };
 }
 
 /** Goes to an address of the app. With `replace`, Back skips where we are now. */
@@ -57,6 +74,10 @@ export function startRouter(): () => void {
   // The list knows better than the browser where it was: its rows are not all there when the browser looks.
   history.scrollRestoration = 'manual';
   const onPop = () => {
+    if (!mayLeave()) {
+      history.pushState(null, '', BASE + current.path + current.query);
+      return;
+    }
     cameBack = true;
     current = readLocation();
   };
@@ -75,6 +96,7 @@ function onClick(event: MouseEvent): void {
   if (link?.target !== '' || link.hasAttribute('download') || link.origin !== location.origin) return;
   if (link.hash !== '' || routeOf(pathOf(link.pathname)).kind === 'unknown') return;
   event.preventDefault();
+  if (!mayLeave()) return;
   navigate(link.pathname + link.search);
   cameBack = link.dataset['return'] !== undefined;
   scrollTo(0, 0);

@@ -61,10 +61,58 @@ export interface RecordingPage {
   readonly next: string | null;
 }
 
+/** What may be in a setting. */
+export type SettingValue = boolean | number | string | readonly string[];
+
+/** What a setting is made of, and what it is when nobody decided. */
+export type SettingKind =
+  | { readonly kind: 'switch'; readonly default: boolean }
+  | { readonly kind: 'share'; readonly default: number }
+  | {
+      readonly kind: 'whole';
+      readonly default: number;
+      readonly min: number;
+      readonly max: number;
+      readonly unit: string;
+    }
+  | { readonly kind: 'list'; readonly item: string }
+  | { readonly kind: 'text'; readonly item: string }
+  | {
+      readonly kind: 'choice';
+      readonly default: string;
+      readonly options: readonly { readonly value: string; readonly label: string }[];
+    };
+
+/** A setting of a project: what it is called, what it does, and what may be in it. */
+export type SettingField = SettingKind & {
+  readonly name: string;
+  readonly group: string;
+  readonly title: string;
+  readonly help: string;
+  readonly since: string;
+};
+
+/** What somebody decided about a project, by name of the setting. What is absent is as it is by default. */
+export type Settings = Readonly<Record<string, SettingValue>>;
+
+/** Settings as the server keeps them. `revision` changes with each change. */
+export interface KeptSettings {
+  readonly revision: string;
+  readonly settings: Settings;
+  readonly unknown: readonly string[];
+}
+
+/** A value that is not what it should be. `item` is the position in a list. */
+export interface Flaw {
+  readonly field: string;
+  readonly item: number | null;
+  readonly message: string;
+}
+
 /** One thing the doctor looked at. */
 export interface Check {
   readonly name: string;
-  readonly ok: boolean;
+  readonly state: 'ok' | 'warn' | 'fail';
   readonly message: string;
   readonly hint: string | null;
 }

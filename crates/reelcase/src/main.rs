@@ -8,6 +8,7 @@ mod file;
 mod local;
 mod remote;
 mod serve;
+mod settings;
 mod terminal;
 
 use std::path::PathBuf;
@@ -82,6 +83,12 @@ enum Command {
         after_help = "Examples:\n  reelcase convert events.json --output events.reel\n  zstd -dc export.json.zst | reelcase convert - --output - > export.reel"
     )]
     Convert(convert::ConvertArgs),
+    /// Show or change what is recorded of a project. Pages learn of it when they next ask for their config.
+    #[command(
+        long_about = "Show or change what is recorded of a project.\n\nPrints what was decided, as JSON; what is not there is as by default. docs/settings.md lists every setting. Pages learn of a change when they next ask for their config, no restart is needed.",
+        after_help = "Examples:\n  reelcase settings phc_your_key --data ./data\n  reelcase settings phc_your_key sample_rate=0.25 mask_all_text=true --server http://127.0.0.1:8787 --token …\n  reelcase settings phc_your_key 'url_blocklist=[\"/account\"]' --reset sample_rate --data ./data\n  reelcase settings phc_your_key --file settings.json --data ./data"
+    )]
+    Settings(settings::SettingsArgs),
     /// Check every byte of .reel files. Exits with 1 where there is damage.
     #[command(after_help = "Example:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel")]
     Verify {
@@ -186,6 +193,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Some(data) => return local::export(&data, &id, format, &output).await,
             None => return remote::Remote::new(source.place.server, source.token)?.export(&id, format, &output).await,
         },
+        Command::Settings(args) => settings::settings(args).await?,
         Command::Convert(args) => return convert::convert(args),
         Command::Verify { files } => return file::verify(&files),
         Command::Rebuild { data } => return local::rebuild(&data).await,

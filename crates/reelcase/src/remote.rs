@@ -79,13 +79,23 @@ impl Remote {
         Ok(code)
     }
 
-    async fn json(&self, path: &str) -> anyhow::Result<Value> {
+    /// Asks for JSON in another way than `GET`; `body` goes along.
+    pub(crate) async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        Ok(serde_json::from_slice(&self.answer(request).await?.bytes().await?)?)
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> anyhow::Result<Value> {
         Ok(serde_json::from_slice(&self.get(path).await?.bytes().await?)?)
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
-        let url = format!("{}{path}", self.base);
-        let response = self.client.get(&url).bearer_auth(&self.token).send().await;
+        self.answer(self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token)).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
+        let response = request.send().await;
         let response = response.with_context(|| format!("cannot reach {}", self.base))?;
         if response.status().is_success() {
             return Ok(response);

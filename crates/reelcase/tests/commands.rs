@@ -242,3 +242,37 @@ async fn files_of_both_kinds_open_together() {
     assert!(recordings.iter().any(|recording| recording["id"] == "mine"));
     assert!(recordings.iter().all(|recording| recording["event_count"] == 2));
 }
+
+/// Runs `reelcase settings` on the project `phc_commands`; the settings it prints, or what it says.
+fn settings(place: &[&str], arguments: &[&str]) -> Result<serde_json::Value, String> {
+    let done = reelcase().args(["settings", "phc_commands"]).args(arguments).args(place).output().unwrap();
+    match done.status.success() {
+        true => Ok(serde_json::from_slice(&done.stdout).unwrap()),
+        false => Err(String::from_utf8(done.stderr).unwrap()),
+    }
+}
+
+#[tokio::test]
+async fn settings_are_shown_and_changed_in_a_store_and_on_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_store_with_a_damaged_block(&data).await;
+    let check = |place: &[&str]| {
+        let file = dir.path().join("settings.json");
+        std::fs::write(&file, r#"{"canvas":true}"#).unwrap();
+        let replaced = settings(place, &["--file", file.to_str().unwrap()]).unwrap();
+        assert_eq!(replaced, serde_json::json!({ "canvas": true }));
+        let set = ["sample_rate=0.5", "block_selector=.card", r#"url_triggers=["/a"]"#, "trigger_match=any"];
+        settings(place, &set).unwrap();
+        settings(place, &["--reset", "canvas", "--reset", "trigger_match"]).unwrap();
+        let expected = serde_json::json!({ "sample_rate": 0.5, "block_selector": ".card", "url_triggers": ["/a"] });
+        assert_eq!(settings(place, &[]).unwrap(), expected);
+        let refused = settings(place, &["sample_rate=2", "canvass=true"]).unwrap_err();
+        assert!(refused.contains("sample_rate: must be a number from 0 to 1"), "{refused}");
+        assert!(refused.contains("canvass: is no setting; the nearest is canvas"), "{refused}");
+        assert_eq!(settings(place, &[]).unwrap(), expected);
+    };
+    check(&["--data", data.to_str().unwrap()]);
+    let server = Server::start(&data);
+    check(&["--server", &server.url, "--token", &server.token]);
+}

@@ -1,6 +1,7 @@
 //! Projects and their settings: decided while the server runs, and told to the next page that asks.
 
 use axum::http::{Request, StatusCode};
+use reelcase_server::settings::{FIELDS, Field, Kind};
 use serde_json::{Value, json};
 
 use crate::site::{PAGE, Reply, SECRET, Site, gzip, site, site_in, site_with};
@@ -205,4 +206,57 @@ async fn what_is_not_there_or_not_allowed_is_said() {
     assert!(wrong.header("allow").contains("PATCH"), "{:?}", wrong.headers);
     let form = Request::patch(SETTINGS).header("authorization", format!("Bearer {SECRET}"));
     assert_eq!(site.send(form.body(b"a=b".to_vec()).unwrap()).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+/// The table of `docs/settings.md`.
+fn table() -> String {
+    let mut table = String::new();
+    for field in FIELDS {
+        let heading = format!(
+            "\n### {}\n\n| Setting | Default | Does | Since |\n| --- | --- | --- | --- |\n",
+            field.group.title()
+        );
+        if !table.contains(&heading) {
+            table.push_str(&heading);
+        }
+        let Field { name, help, key, since, .. } = field;
+        table.push_str(&format!(
+            "| `{name}` | `{}` | {help} {}As `{key}`. | {since} |\n",
+            field.default_value(),
+            allowed(field)
+        ));
+    }
+    table
+}
+
+fn allowed(field: &Field) -> String {
+    match &field.kind {
+        Kind::Switch { .. } => String::new(),
+        Kind::Share { .. } => "From 0 to 1. ".to_owned(),
+        Kind::Whole { min, max, .. } => format!("From {min} to {max}. "),
+        Kind::List { items_max, characters_max, .. } => {
+            format!("Up to {items_max}, of {characters_max} characters each. ")
+        }
+        Kind::Text { characters_max, .. } => format!("Up to {characters_max} characters. "),
+        Kind::Choice { options, .. } => {
+            let words: Vec<_> = options.iter().map(|option| format!("`{}`", option.value)).collect();
+            format!("One of {}. ", words.join(", "))
+        }
+    }
+}
+
+#[test]
+fn the_page_of_settings_lists_them_all() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/settings.md");
+    let kept = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = kept.split_once("<!-- settings -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end -->").unwrap();
+    let page = format!("{before}<!-- settings -->\n{}\n<!-- end -->{after}", table());
+    if std::env::var_os("REELCASE_UPDATE").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(path).unwrap() == page,
+        "docs/settings.md is out of date: run the tests with REELCASE_UPDATE=1"
+    );
 }

@@ -8,6 +8,7 @@ mod storage;
 mod serving;
 mod catalog;
 mod restart;
+mod proxy;
 
 use std::net::SocketAddr;
 
@@ -33,6 +34,7 @@ pub(crate) const LINES: &[Line] = &[
     Line { ids: &["P9", "P9b"], run: serving::run },
     Line { ids: &["P14", "P14f", "P14c", "P14m"], run: catalog::run },
     Line { ids: &["P15", "P15a"], run: restart::run },
+    Line { ids: &["P17", "P17s", "P17c"], run: proxy::run },
     Line { ids: &["P19", "P19r"], run: restart::size },
 ];
 

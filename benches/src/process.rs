@@ -87,8 +87,14 @@ impl Server {
 
     /// Starts the release binary on a store.
     pub(crate) fn reelcase(binary: &Path, data: &Path) -> anyhow::Result<Self> {
+        Self::reelcase_with(binary, data, &[])
+    }
+
+    /// Starts the release binary on a store, with further arguments.
+    pub(crate) fn reelcase_with(binary: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(binary);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("REELCASE_LOG", "warn");
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).args(arguments);
+        command.env("REELCASE_LOG", "warn");
         Self::start(&mut command)
     }
 

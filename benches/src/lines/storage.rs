@@ -90,6 +90,7 @@ fn accepted(body: &CapturedBody, received_at_ms: i64) -> anyhow::Result<Accepted
         inflated_bytes: body.json.len() as u64,
         body: body.sent.clone(),
         items: items.collect::<anyhow::Result<_>>()?,
+        onward: None,
     })
 }
 

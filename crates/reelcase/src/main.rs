@@ -35,7 +35,7 @@ struct Cli {
 enum Command {
     /// Run the server: records, stores, plays.
     #[command(
-        after_help = "Examples:\n  reelcase serve --data ./data\n  REELCASE_SECRET=… reelcase serve --data /var/lib/reelcase --listen 0.0.0.0:8787"
+        after_help = "Examples:\n  reelcase serve --data ./data\n  REELCASE_SECRET=… reelcase serve --data /var/lib/reelcase --listen 0.0.0.0:8787\n  reelcase serve --upstream eu"
     )]
     Serve(Box<serve::ServeArgs>),
     /// Watch files in the browser, without a store: .reel, and whatever `convert` reads.

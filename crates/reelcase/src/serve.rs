@@ -16,8 +16,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::convert;
 
 mod limits;
+mod upstream;
 
 use limits::LimitArgs;
+use upstream::UpstreamArgs;
 
 /// Exit code after a second signal. Nothing is lost: no step of this program relies on being finished.
 const STOPPED_TWICE: i32 = 130;
@@ -69,6 +71,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "REELCASE_LOG_JSON")]
     log_json: bool,
     #[command(flatten)]
+    upstream: UpstreamArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
@@ -97,6 +101,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     };
     args.limits.apply_to_store(&mut options)?;
     shrink_for_tests(&mut options);
+    args.upstream.apply_to_store(&mut options)?;
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", args.data.display()))?;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -109,6 +114,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         public_url: args.public_url,
         static_dir: args.static_dir,
         keep_all_events: args.keep_all_events,
+        upstream: args.upstream.options(&args.data)?,
         ..ServerOptions::default()
     };
     args.limits.apply_to_server(&mut options);

@@ -342,6 +342,7 @@ async fn fill_inbox(data: &Path, mebibytes: u64) {
             user_agent: None,
             inflated_bytes: body.len() as u64,
             body: body.into(),
+            onward: None,
             items: vec![ItemRef {
                 index: 0,
                 kind: ItemKind::Snapshot,

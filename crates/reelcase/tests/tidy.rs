@@ -16,9 +16,20 @@ const EDGES: &[(&str, &[&str])] = &[
     ("reelcase-format", &[]),
     ("reelcase-transform", &["reelcase-format"]),
     ("reelcase-store", &["reelcase-format"]),
-    ("reelcase-server", &["reelcase-store", "reelcase-transform", "reelcase-format"]),
-    ("reelcase", &["reelcase-server", "reelcase-store", "reelcase-transform", "reelcase-format"]),
-    ("reelcase-bench", &["reelcase", "reelcase-server", "reelcase-store", "reelcase-transform", "reelcase-format"]),
+    ("reelcase-upstream", &[]),
+    ("reelcase-server", &["reelcase-store", "reelcase-upstream", "reelcase-transform", "reelcase-format"]),
+    ("reelcase", &["reelcase-server", "reelcase-upstream", "reelcase-store", "reelcase-transform", "reelcase-format"]),
+    (
+        "reelcase-bench",
+        &[
+            "reelcase",
+            "reelcase-server",
+            "reelcase-upstream",
+            "reelcase-store",
+            "reelcase-transform",
+            "reelcase-format",
+        ],
+    ),
 ];
 
 /// What `crates/format` and `crates/transform` may not use: they read no clock, open no file, wait for nothing.
@@ -55,6 +66,7 @@ const ONCE: &[&str] = &[
     "object_store",
     "reqwest",
     "rusqlite",
+    "rustls",
     "serde",
     "serde_json",
     "tokio",

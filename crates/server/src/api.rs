@@ -8,6 +8,7 @@ mod export;
 mod parameters;
 mod projects;
 mod recordings;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router, extract::Request, http::HeaderValue};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::catalog::RecordingRow;
@@ -57,6 +58,8 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         projects::merge,
         projects::replace,
         doctor::doctor,
+        upstream::show,
+        upstream::set_mode,
         metrics
     ),
     components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail)),
@@ -106,6 +109,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/projects/{key}/settings", get(projects::settings).patch(projects::merge).put(projects::replace))
         .route("/api/settings", get(projects::fields))
         .route("/api/doctor", get(doctor::doctor))
+        .route("/api/upstream", get(upstream::show))
+        .route("/api/projects/{key}/mode", put(upstream::set_mode))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn(unshared))
 }
@@ -194,6 +199,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     ] {
         single(&mut text, name, "counter", help, count);
     }
+    upstream::add_metrics(&app, &mut text);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 

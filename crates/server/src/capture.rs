@@ -6,6 +6,7 @@
 pub(crate) mod body;
 mod sort;
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,15 +15,15 @@ use axum::Json;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use reelcase_format::id::ProjectKey;
 use reelcase_format::upload::{DecodeError, INFLATED_BYTES};
 use reelcase_store::catalog::{CatalogError, Project};
-use reelcase_store::{Accepted, ItemKind};
+use reelcase_store::{Accepted, ItemKind, ItemRef, Onward};
 use serde::Serialize;
 
-pub(crate) use self::body::Budget;
-use self::body::Held;
+pub(crate) use self::body::{Budget, Held};
 use self::sort::{Coding, Sorted, sort};
 use crate::error::Failure;
 use crate::state::{App, off_thread};
@@ -42,6 +43,9 @@ const LARGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Projects that unknown keys may create, so that nobody fills the catalog with made-up keys.
 const PROJECTS_MADE_MAX: usize = 1_000;
 
+/// What stands for a project where a record is for PostHog only, and none of its events is kept.
+const OF_NO_PROJECT: &str = "-";
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What PostHog's server answers to a good upload.
@@ -57,10 +61,27 @@ impl Default for Ok200 {
 }
 
 /// An upload that is in memory, and how to read it.
-struct Received {
-    body: Held,
+pub(crate) struct Received {
+    pub(crate) body: Held,
     coding: Coding,
     user_agent: Option<String>,
+}
+
+impl Received {
+    /// An upload as it came. A `GET`, and a `POST` without a body, carry it as `data` in the query.
+    pub(crate) fn new(parts: &Parts, mut body: Held) -> Result<Self, Failure> {
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let query = parts.uri.query().unwrap_or_default();
+        let mut coding = Coding { content_type: header(CONTENT_TYPE), compression: query_value(query, "compression") };
+        if body.bytes.is_empty() && query_value(query, "data").is_some() {
+            body.bytes = query.to_owned().into();
+            coding.content_type = Some(FORM.to_owned());
+        }
+        if body.bytes.is_empty() {
+            return Err(Failure::EmptyBody);
+        }
+        Ok(Self { body, coding, user_agent: header(USER_AGENT) })
+    }
 }
 
 /// Answers one upload.
@@ -84,6 +105,17 @@ pub(crate) async fn capture(app: &Arc<App>, request: Request) -> Result<Response
 async fn keep(app: &Arc<App>, request: Request) -> Result<(), Failure> {
     let received_at_ms = app.clock.now_ms();
     let received = receive(app, request).await?;
+    keep_received(app, received, received_at_ms).await
+}
+
+/// The project that a request with a body is of.
+pub(crate) async fn key_of(app: &Arc<App>, received: &Received) -> Option<ProjectKey> {
+    let (body, coding, limits) = (received.body.bytes.clone(), received.coding.clone(), app.options.limits.clone());
+    app.heavy_work(move || sort::key_of(&body, &coding, &limits)).await.ok().flatten()
+}
+
+/// Makes what is to be kept of an upload durable.
+pub(crate) async fn keep_received(app: &Arc<App>, received: Received, received_at_ms: i64) -> Result<(), Failure> {
     app.metrics.body_bytes.fetch_add(received.body.bytes.len() as u64, Relaxed);
     let sorted = decode(app, &received).await?;
     for project in sorted.by_project.keys() {
@@ -99,6 +131,7 @@ async fn keep(app: &Arc<App>, request: Request) -> Result<(), Failure> {
             inflated_bytes: sorted.inflated_bytes as u64,
             body: received.body.bytes.clone(),
             items: items.clone(),
+            onward: None,
         };
         app.store.accept(accepted).await?;
     }
@@ -107,25 +140,14 @@ async fn keep(app: &Arc<App>, request: Request) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Brings the body into memory. A `GET`, and a `POST` without a body, carry it as `data` in the query.
+/// Brings the body into memory.
 async fn receive(app: &App, request: Request) -> Result<Received, Failure> {
     let (parts, body) = request.into_parts();
-    let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let query = parts.uri.query().unwrap_or_default();
-    let user_agent = header(USER_AGENT);
-    let mut held = match parts.method {
+    let held = match parts.method {
         Method::GET | Method::HEAD => Held::default(),
-        _ => body::read(body, &parts.headers, app).await?,
+        _ => body::read(body, &parts.headers, app.options.limits.body_bytes_max, app).await?,
     };
-    let mut coding = Coding { content_type: header(CONTENT_TYPE), compression: query_value(query, "compression") };
-    if held.bytes.is_empty() && query_value(query, "data").is_some() {
-        held.bytes = query.to_owned().into();
-        coding.content_type = Some(FORM.to_owned());
-    }
-    if held.bytes.is_empty() {
-        return Err(Failure::EmptyBody);
-    }
-    Ok(Received { body: held, coding, user_agent })
+    Received::new(&parts, held)
 }
 
 /// Undoes the coding and sorts the events. What inflates to much takes its memory from a budget first; which uploads
@@ -184,6 +206,63 @@ pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<()
 pub(crate) async fn create_project(app: &App, key: &ProjectKey, now_ms: i64) -> Result<(), CatalogError> {
     let project = Project { key: key.clone(), name: key.to_string(), created_at_ms: now_ms };
     app.store.create_project(project).await.map(drop)
+}
+
+/// Makes an upload durable that PostHog is to get too, whatever we make of it: an upload is never refused because we
+/// cannot keep it. What would be refused elsewhere is counted as not kept.
+pub(crate) async fn mirror(app: &Arc<App>, parts: &Parts, held: Held, onward: Onward) -> Result<Response, Failure> {
+    let received_at_ms = app.clock.now_ms();
+    let received = Received::new(parts, held)?;
+    app.metrics.body_bytes.fetch_add(received.body.bytes.len() as u64, Relaxed);
+    let sorted = match decode(app, &received).await {
+        Ok(mut sorted) => {
+            for project in sorted.by_project.keys().cloned().collect::<Vec<_>>() {
+                if let Err(failure) = admit(app, &project, received_at_ms).await {
+                    not_kept(app, failure)?;
+                    sorted.by_project.remove(&project);
+                }
+            }
+            sorted
+        }
+        Err(failure) => {
+            not_kept(app, failure)?;
+            Sorted::default()
+        }
+    };
+    let mut onward = Some(onward);
+    let mut accepted = |project: &ProjectKey, items: &[ItemRef]| Accepted {
+        project: project.clone(),
+        received_at_ms,
+        content_type: received.coding.content_type.clone(),
+        compression: received.coding.compression.clone(),
+        user_agent: received.user_agent.clone(),
+        inflated_bytes: sorted.inflated_bytes as u64,
+        body: received.body.bytes.clone(),
+        items: items.to_vec(),
+        onward: onward.take(),
+    };
+    // One record of it is enough for PostHog: the body is the same.
+    let mut all: Vec<_> = sorted.by_project.iter().map(|(project, items)| accepted(project, items)).collect();
+    if all.is_empty() {
+        let nobody = ProjectKey::from_str(OF_NO_PROJECT).map_err(Failure::BadKey)?;
+        all.push(accepted(&nobody, &[]));
+    }
+    for upload in all {
+        app.store.accept(upload).await?;
+    }
+    count(app, &sorted, received_at_ms);
+    app.metrics.count_answer(200);
+    Ok(Json(Ok200::default()).into_response())
+}
+
+/// Counts what no retry could help, and hands on what it could.
+fn not_kept(app: &App, failure: Failure) -> Result<(), Failure> {
+    if failure.status().is_server_error() {
+        return Err(failure);
+    }
+    tracing::debug!(%failure, "an upload is for PostHog only");
+    app.drops.count_copy(failure.code());
+    Ok(())
 }
 
 fn count(app: &App, sorted: &Sorted, now_ms: i64) {

@@ -9,6 +9,7 @@ use reelcase_format::id::ProjectKey;
 use reelcase_format::limits::Limits;
 
 use crate::capture::body;
+use crate::upstream::UpstreamOptions;
 
 /// Shortest secret that is taken, in bytes.
 pub const SECRET_BYTES_MIN: usize = 8;
@@ -47,6 +48,8 @@ pub struct ServerOptions {
     pub timeouts: Timeouts,
     /// Connections that may be open at once. Further ones wait in the kernel's queue.
     pub connections_max: usize,
+    /// The PostHog that is behind this server, if any.
+    pub upstream: Option<UpstreamOptions>,
 }
 
 /// How long the server waits before it gives up.
@@ -93,6 +96,9 @@ pub enum ConfigError {
     /// The operating system gave no random bytes.
     #[error("no random bytes for a secret: {0}")]
     NoRandomness(String),
+    /// No connection to PostHog can be made.
+    #[error(transparent)]
+    Upstream(#[from] reelcase_upstream::TlsError),
 }
 
 impl Default for ServerOptions {
@@ -111,6 +117,7 @@ impl Default for ServerOptions {
             keep_all_events: false,
             timeouts: Timeouts::default(),
             connections_max: 20_000,
+            upstream: None,
         }
     }
 }

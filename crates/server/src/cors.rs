@@ -35,6 +35,18 @@ pub(crate) fn allow(request: &HeaderMap, reply: &mut HeaderMap) {
     reply.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
 }
 
+/// The same for an answer that was made for somebody else, whom its headers name.
+pub(crate) fn allow_again(request: &HeaderMap, reply: &mut HeaderMap) {
+    let is_credentialed = reply.contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS);
+    let Some(for_whom) = reply.get(ACCESS_CONTROL_ALLOW_ORIGIN) else { return };
+    match request.get(ORIGIN) {
+        Some(origin) if for_whom != "*" || is_credentialed => {
+            reply.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        }
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,9 @@ pub(crate) const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// What the reasons of uploads begin with in the catalog, where those of single events have nothing.
 const UPLOAD: &str = "upload_";
 
+/// What the reasons of copies begin with there: uploads that went to PostHog and were not kept here.
+const COPY: &str = "copy_";
+
 /// An analytics event without a recording that says nothing of a person: the one reason that is nobody's mistake.
 pub(crate) const NO_RECORDING: &str = "no_recording";
 
@@ -33,6 +36,8 @@ pub(crate) struct Totals {
     pub(crate) items: BTreeMap<String, u64>,
     /// Uploads that were refused for good, as a whole.
     pub(crate) uploads: BTreeMap<String, u64>,
+    /// Uploads that went to PostHog, and of which no copy was kept.
+    pub(crate) copies: BTreeMap<String, u64>,
 }
 
 impl Drops {
@@ -44,6 +49,11 @@ impl Drops {
     /// Counts an upload that was refused for good.
     pub(crate) fn count_upload(&self, reason: &'static str) {
         self.add(format!("{UPLOAD}{reason}"), 1);
+    }
+
+    /// Counts an upload that went to PostHog, and of which no copy was kept.
+    pub(crate) fn count_copy(&self, reason: &'static str) {
+        self.add(format!("{COPY}{reason}"), 1);
     }
 
     /// Moves what was counted since the last time to the catalog.
@@ -69,9 +79,10 @@ impl Drops {
         let unsaved = self.unsaved().clone();
         let mut totals = Totals::default();
         for (reason, count) in saved.chain(unsaved) {
-            let (counts, reason) = match reason.strip_prefix(UPLOAD) {
-                Some(reason) => (&mut totals.uploads, reason.to_owned()),
-                None => (&mut totals.items, reason),
+            let (counts, reason) = match (reason.strip_prefix(UPLOAD), reason.strip_prefix(COPY)) {
+                (Some(reason), _) => (&mut totals.uploads, reason.to_owned()),
+                (_, Some(reason)) => (&mut totals.copies, reason.to_owned()),
+                _ => (&mut totals.items, reason),
             };
             *counts.entry(reason).or_default() += count;
         }
@@ -96,6 +107,10 @@ pub(crate) fn hint(reason: &str) -> Option<&'static str> {
         "too_large" | "body_too_large" => "uploads pass a limit: `reelcase serve --help` names them all",
         "malformed" | "empty_body" | "no_events" => "something sends what no client does, or a proxy changes bodies",
         "session_id_invalid" => "a client uses session ids with other characters than letters, digits and dashes",
+        "busy" | "store_failing" => {
+            "PostHog got uploads that were not kept here, because memory, inbox or disk were full: look at the log"
+        }
+        "broken_body" | "slow_body" => "clients went away in the middle of uploads; they send them again",
         "kept_compressed" => "some events were kept as they were sent, because they inflate to too much or are no gzip",
         "unreadable_body" | "unreadable_record" | "missing_item" | "block_not_encoded" => {
             "accepted uploads could not be sealed: please report this with the log"

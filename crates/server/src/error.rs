@@ -74,6 +74,16 @@ pub(crate) enum Failure {
     NotFound(&'static str),
     #[error("{0}")]
     BadParameter(String),
+    #[error("PostHog does not answer")]
+    UpstreamAway,
+    #[error("this request was here before: --upstream leads back to this server")]
+    Loop,
+    #[error(
+        "connections are not handed over to other protocols, such as WebSocket: nothing that PostHog's clients send needs that"
+    )]
+    NoUpgrade,
+    #[error("there is no PostHog behind this server: start it with --upstream")]
+    NoUpstream,
 }
 
 /// The body of an answer that is not a success.
@@ -142,6 +152,10 @@ impl Failure {
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             Self::NotFound(_) => (S::NOT_FOUND, "not_found", None),
             Self::BadParameter(_) => (S::BAD_REQUEST, "bad_parameter", None),
+            Self::UpstreamAway => (S::SERVICE_UNAVAILABLE, "upstream_away", Some(5)),
+            Self::Loop => (S::LOOP_DETECTED, "loop", None),
+            Self::NoUpgrade => (S::NOT_IMPLEMENTED, "no_upgrade", None),
+            Self::NoUpstream => (S::CONFLICT, "no_upstream", None),
         }
     }
 }

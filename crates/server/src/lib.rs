@@ -19,8 +19,10 @@ mod router;
 mod scripts;
 pub mod settings;
 mod state;
+pub mod upstream;
 
 pub use config::{ConfigError, Secret, ServerOptions, Timeouts};
 pub use listen::{BoundServer, ServeError, serve};
 pub use router::router;
 pub use state::App;
+pub use upstream::{Mode, QuotaLimited, UpstreamOptions};

@@ -4,8 +4,7 @@
 //! stops accepting, lets open requests finish within `timeouts.shutdown`, and returns; the caller then closes the store.
 
 use std::future::Future;
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -27,12 +26,17 @@ use crate::config::{ConfigError, ServerOptions};
 use crate::drops::SAVE_EVERY;
 use crate::router::router;
 use crate::state::App;
+use crate::upstream;
 
 /// Bytes of a connection's read buffer, and so the longest head of a request.
 const CONNECTION_BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// Pause after the operating system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Who opened the connection that a request came on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,9 @@ pub enum ServeError {
     /// The projects that were asked for cannot be created.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// The PostHog behind the server must not be used.
+    #[error(transparent)]
+    Upstream(#[from] reelcase_upstream::CheckError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -53,12 +60,20 @@ pub enum ServeError {
     },
 }
 
-/// A server that has its address but answers nobody yet.
-#[derive(Debug)]
+/// A server that has its address. It answers only while it looks at the PostHog behind it, and once it serves.
 pub struct BoundServer {
-    listener: TcpListener,
     address: SocketAddr,
+    accepting: Accepting,
+}
+
+/// Accepts connections, and holds those that are open.
+struct Accepting {
+    listener: TcpListener,
     app: Arc<App>,
+    router: Router,
+    places: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+    connections: JoinSet<()>,
 }
 
 /// Binds and serves until `shutdown`. Use [`BoundServer`] where the address must be known first.
@@ -88,7 +103,21 @@ impl BoundServer {
         for key in &app.options.projects {
             create_project(&app, key, app.clock.now_ms()).await?;
         }
-        Ok(Self { listener, address, app: Arc::new(app) })
+        let server = Self { address, accepting: Accepting::new(listener, Arc::new(app)) };
+        server.look_at_upstream().await
+    }
+
+    /// Refuses a PostHog that must not be used. Whoever asks meanwhile is answered: that may be ourselves.
+    async fn look_at_upstream(mut self) -> Result<Self, ServeError> {
+        let app = Arc::clone(&self.accepting.app);
+        if let Some(upstream) = &app.upstream {
+            upstream.modes.load(&app.store).await?;
+            tokio::select! {
+                checked = upstream.check() => checked?,
+                () = self.accepting.run() => {}
+            }
+        }
+        Ok(self)
     }
 
     /// The address taken, with the real port.
@@ -98,44 +127,80 @@ impl BoundServer {
 
     /// The link that opens the web app, secret included: for the operator's terminal, never for a log.
     pub fn login_url(&self) -> String {
-        format!("{}/?token={}", self.app.public_url(), self.app.secret.expose())
+        let app = &self.accepting.app;
+        format!("{}/?token={}", app.public_url(), app.secret.expose())
     }
 
     /// Serves until `shutdown`, then lets open requests finish.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, app, .. } = self;
-        let mut shutdown = pin!(shutdown);
-        let mut connections = JoinSet::new();
-        let graceful = GracefulShutdown::new();
-        let places = Arc::new(Semaphore::new(app.options.connections_max));
-        let router = router(app.clone());
-        let saver = tokio::spawn(save_drops(app.clone()));
+        let mut accepting = self.accepting;
+        let saver = tokio::spawn(save_drops(accepting.app.clone()));
+        let sender = tokio::spawn(upstream::drain(accepting.app.clone()));
+        tokio::select! {
+            () = shutdown => {}
+            () = accepting.run() => {}
+        }
+        accepting.finish().await;
+        if let Err(error) = sender.await {
+            tracing::warn!(%error, "sending to PostHog ended in disorder; what it does not have is sent again");
+        }
+        if let Err(error) = saver.await {
+            tracing::warn!(%error, "cannot save the counts of what was dropped");
+        }
+    }
+}
+
+impl Accepting {
+    fn new(listener: TcpListener, app: Arc<App>) -> Self {
+        Self {
+            listener,
+            router: router(app.clone()),
+            places: Arc::new(Semaphore::new(app.options.connections_max)),
+            graceful: GracefulShutdown::new(),
+            connections: JoinSet::new(),
+            app,
+        }
+    }
+
+    /// Accepts connections for as long as it is polled.
+    async fn run(&mut self) {
         loop {
             let accepted = tokio::select! {
-                () = &mut shutdown => break,
-                Some(_) = connections.join_next() => continue,
-                accepted = accept(&listener, &places) => accepted,
+                Some(_) = self.connections.join_next() => continue,
+                accepted = accept(&self.listener, &self.places) => accepted,
             };
             match accepted {
-                Ok((stream, place)) => {
-                    connections.spawn(connection(stream, app.clone(), router.clone(), graceful.watcher(), place));
+                Ok(accepted) => {
+                    let (app, router, watcher) = (self.app.clone(), self.router.clone(), self.graceful.watcher());
+                    self.connections.spawn(connection(accepted, app, router, watcher));
                 }
                 Err(error) => {
-                    app.metrics.connections_refused.fetch_add(1, Relaxed);
+                    self.app.metrics.connections_refused.fetch_add(1, Relaxed);
                     tracing::warn!(%error, "could not accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Accepts nothing more, and waits for what is under way.
+    async fn finish(self) {
+        let Self { listener, app, graceful, mut connections, .. } = self;
         drop(listener);
         app.stop();
         if tokio::time::timeout(app.options.timeouts.shutdown, graceful.shutdown()).await.is_err() {
             tracing::warn!(open = connections.len(), "closing connections that did not finish in time");
         }
         connections.shutdown().await;
-        if let Err(error) = saver.await {
-            tracing::warn!(%error, "cannot save the counts of what was dropped");
+        if let Some(upstream) = &app.upstream {
+            upstream.finish().await;
         }
+    }
+}
+
+impl std::fmt::Debug for BoundServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BoundServer").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -150,16 +215,25 @@ async fn save_drops(app: Arc<App>) {
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+/// A connection, and its place among those that may be open.
+struct Accepted {
+    stream: TcpStream,
+    peer: Peer,
+    _place: OwnedSemaphorePermit,
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<Accepted> {
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok(Accepted { stream, peer: Peer(peer.ip()), _place: place })
 }
 
 /// Serves one connection to its end.
-async fn connection(stream: TcpStream, app: Arc<App>, router: Router, watcher: Watcher, _place: OwnedSemaphorePermit) {
-    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+async fn connection(accepted: Accepted, app: Arc<App>, router: Router, watcher: Watcher) {
+    let Accepted { stream, peer, _place } = accepted;
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(peer);
         router.clone().call(request.map(Body::new))
     });
     let connection = http1::Builder::new()

@@ -44,14 +44,16 @@ impl Metrics {
         let mut text = String::with_capacity(2_048);
         let answers =
             ANSWERS.iter().zip(&self.answers).map(|(status, count)| (status.to_string(), count.load(Relaxed)));
-        family(&mut text, "reelcase_uploads_total", "Uploads by answer.", "status", answers);
-        let Totals { items, uploads } = totals;
+        family(&mut text, "reelcase_uploads_total", "counter", "Uploads by answer.", "status", answers);
+        let Totals { items, uploads, copies } = totals;
         let (refused, dropped) = ("Uploads refused for good, by reason.", "Events not kept, by reason.");
-        family(&mut text, "reelcase_uploads_refused_total", refused, "reason", uploads.into_iter());
-        family(&mut text, "reelcase_items_dropped_total", dropped, "reason", items.into_iter());
+        family(&mut text, "reelcase_uploads_refused_total", "counter", refused, "reason", uploads.into_iter());
+        family(&mut text, "reelcase_items_dropped_total", "counter", dropped, "reason", items.into_iter());
+        let not_kept = "Uploads that PostHog got, and of which no copy was kept, by reason.";
+        family(&mut text, "reelcase_copies_not_kept_total", "counter", not_kept, "reason", copies.into_iter());
         let kept = [("snapshot", &self.snapshots_kept), ("event", &self.events_kept), ("person", &self.persons_kept)];
         let kept = kept.into_iter().map(|(kind, count)| (kind.to_owned(), count.load(Relaxed)));
-        family(&mut text, "reelcase_items_kept_total", "Events kept, by kind.", "kind", kept);
+        family(&mut text, "reelcase_items_kept_total", "counter", "Events kept, by kind.", "kind", kept);
         for (name, help, count) in [
             ("reelcase_body_bytes_total", "Bytes of bodies received.", &self.body_bytes),
             ("reelcase_connections_refused_total", "Connections that failed to open.", &self.connections_refused),
@@ -68,9 +70,16 @@ impl Metrics {
     }
 }
 
-fn family(text: &mut String, name: &str, help: &str, label: &str, values: impl Iterator<Item = (String, u64)>) {
+pub(crate) fn family(
+    text: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    label: &str,
+    values: impl Iterator<Item = (String, u64)>,
+) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     for (value, count) in values {
         let _ = writeln!(text, "{name}{{{label}=\"{value}\"}} {count}");
     }
@@ -88,10 +97,12 @@ mod tests {
     #[test]
     fn every_reason_has_its_own_series() {
         let items = [("session_id_invalid".to_owned(), 1), ("no_recording".to_owned(), 2)].into();
-        let totals = Totals { items, uploads: [("unknown_key".to_owned(), 3)].into() };
+        let uploads = [("unknown_key".to_owned(), 3)].into();
+        let totals = Totals { items, uploads, copies: [("busy".to_owned(), 4)].into() };
         let text = Metrics::default().render(totals, &[("reelcase_inbox_bytes", "Bytes waiting.", 7)]);
         assert!(text.contains("reelcase_items_dropped_total{reason=\"session_id_invalid\"} 1"), "{text}");
         assert!(text.contains("reelcase_uploads_refused_total{reason=\"unknown_key\"} 3"), "{text}");
+        assert!(text.contains("reelcase_copies_not_kept_total{reason=\"busy\"} 4"), "{text}");
         assert!(text.ends_with("reelcase_inbox_bytes 7\n"));
     }
 

@@ -59,7 +59,7 @@ pub(crate) async fn bundle_with_config(app: &App, key: &str, request: &HeaderMap
 pub(crate) async fn flags(app: &Arc<App>, request: Request) -> Result<Response, Failure> {
     let (parts, sent) = request.into_parts();
     let body = match parts.method {
-        Method::POST => body::read(sent, &parts.headers, app).await?,
+        Method::POST => body::read(sent, &parts.headers, app.options.limits.body_bytes_max, app).await?,
         _ => body::Held::default(),
     };
     let mut reply = match project_of(app, &parts, &body.bytes).await? {

@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
@@ -17,11 +18,11 @@ use tower::util::MapRequest;
 
 use crate::error::Failure;
 use crate::state::App;
-use crate::{access, api, capture, cors, pages, remote_config, scripts};
+use crate::{access, api, capture, cors, pages, remote_config, scripts, upstream};
 
 /// What a client of PostHog asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum ClientPath<'a> {
+pub(crate) enum ClientPath<'a> {
     Capture,
     Flags,
     Config { key: &'a str },
@@ -36,6 +37,7 @@ const INERT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox"
 /// Everything the server answers.
 pub fn router(app: Arc<App>) -> Router {
     let prefix = app.options.path_prefix.clone();
+    let has_upstream = app.upstream.is_some();
     let routes = api::routes()
         .route_layer(axum::middleware::from_fn_with_state(app.clone(), access::require))
         .merge(pages::routes())
@@ -46,13 +48,16 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app);
     // The path is rewritten outside the routes, because axum has chosen a route before any layer of it runs.
     Router::new()
-        .fallback_service(MapRequest::new(routes, move |request| tidy(request, &prefix)))
+        .fallback_service(MapRequest::new(routes, move |request| tidy(request, &prefix, has_upstream)))
         .layer(map_response(inert))
 }
 
 /// Makes an answer that is no page of ours into nothing a browser could run, whatever it holds and however it was
 /// asked for: recorded HTML must never become a document of this origin.
 async fn inert(mut reply: Response) -> Response {
+    if upstream::is_from_posthog(&reply) {
+        return reply;
+    }
     let headers = reply.headers_mut();
     headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(INERT_POLICY));
@@ -65,7 +70,7 @@ async fn health() -> impl IntoResponse {
 
 /// Most of our own paths are read and nothing else. Some of them end like those of clients, which send.
 async fn other_method(app: State<Arc<App>>, request: Request) -> Response {
-    if client_path(request.uri().path()).is_some() {
+    if app.upstream.is_some() || client_path(request.uri().path()).is_some() {
         return client(app, request).await;
     }
     let mut reply = Failure::MethodNotAllowed.into_response();
@@ -74,8 +79,16 @@ async fn other_method(app: State<Arc<App>>, request: Request) -> Response {
     reply
 }
 
-/// Answers what clients of PostHog ask for; anything else is not found.
+/// Answers what clients of PostHog ask for: PostHog itself where it is behind us, or we in its place.
 async fn client(State(app): State<Arc<App>>, request: Request) -> Response {
+    match &app.upstream {
+        Some(upstream) => upstream::answer(&app, upstream, request).await,
+        None => in_place_of_posthog(&app, request).await,
+    }
+}
+
+/// Answers what clients of PostHog ask for; anything else is not found.
+pub(crate) async fn in_place_of_posthog(app: &Arc<App>, request: Request) -> Response {
     let uri = request.uri().clone();
     let Some(path) = client_path(uri.path()) else {
         return Failure::NotFound("page").into_response();
@@ -84,7 +97,7 @@ async fn client(State(app): State<Arc<App>>, request: Request) -> Response {
     let mut reply = if request.method() == Method::OPTIONS {
         axum::Json(capture::Ok200::default()).into_response()
     } else {
-        answer(&app, path, request, &headers).await.unwrap_or_else(IntoResponse::into_response)
+        answer(app, path, request, &headers).await.unwrap_or_else(IntoResponse::into_response)
     };
     cors::allow(&headers, reply.headers_mut());
     reply
@@ -111,7 +124,7 @@ async fn answer(
 }
 
 /// Recognises a path by its end.
-fn client_path(path: &str) -> Option<ClientPath<'_>> {
+pub(crate) fn client_path(path: &str) -> Option<ClientPath<'_>> {
     let mut ends = path.rsplit('/').filter(|part| !part.is_empty());
     let (last, before, third) = (ends.next()?, ends.next(), ends.next());
     match (third, before, last) {
@@ -129,12 +142,28 @@ fn client_path(path: &str) -> Option<ClientPath<'_>> {
     }
 }
 
+/// What the client asked for, as it wrote it, but for our prefix: this is what PostHog is to be asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Target(pub(crate) PathAndQuery);
+
 /// Squeezes slashes, drops the last one, and takes off the prefix.
-fn tidy(mut request: Request<Body>, prefix: &str) -> Request<Body> {
+fn tidy(mut request: Request<Body>, prefix: &str, has_upstream: bool) -> Request<Body> {
+    if has_upstream && let Some(target) = target(request.uri(), prefix) {
+        request.extensions_mut().insert(Target(target));
+    }
     if let Some(uri) = tidy_uri(request.uri(), prefix) {
         *request.uri_mut() = uri;
     }
     request
+}
+
+fn target(uri: &Uri, prefix: &str) -> Option<PathAndQuery> {
+    let target = uri.path_and_query()?;
+    match target.as_str().strip_prefix(prefix) {
+        Some(rest) if !prefix.is_empty() && rest.starts_with('/') => rest.parse().ok(),
+        Some("") => Some(PathAndQuery::from_static("/")),
+        _ => Some(target.clone()),
+    }
 }
 
 fn tidy_uri(uri: &Uri, prefix: &str) -> Option<Uri> {
@@ -174,6 +203,15 @@ mod tests {
         assert_eq!(tidied("/replay", "/replay"), "/");
         assert_eq!(tidied("/replayed/s", "/replay"), "/replayed/s");
         assert_eq!(tidied("/", ""), "/");
+    }
+
+    #[test]
+    fn what_posthog_is_asked_is_what_the_client_wrote_but_for_the_prefix() {
+        let target = |path: &str| target(&path.parse().unwrap(), "/replay").unwrap().to_string();
+        assert_eq!(target("/replay/s/?compression=gzip-js"), "/s/?compression=gzip-js");
+        assert_eq!(target("/replay//flags/?v=2"), "//flags/?v=2");
+        assert_eq!(target("/replay"), "/");
+        assert_eq!(target("/replayed/s/"), "/replayed/s/");
     }
 
     #[test]

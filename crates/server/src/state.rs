@@ -15,6 +15,7 @@ use crate::drops::Drops;
 use crate::error::Failure;
 use crate::metrics::Metrics;
 use crate::scripts::PackedScripts;
+use crate::upstream::Upstream;
 
 /// The running server, shared by all requests.
 pub struct App {
@@ -35,6 +36,8 @@ pub struct App {
     pub(crate) known_keys: RwLock<HashSet<ProjectKey>>,
     /// Scripts that were compressed before.
     pub(crate) packed_scripts: PackedScripts,
+    /// The PostHog behind this server.
+    pub(crate) upstream: Option<Upstream>,
     stopping: watch::Sender<bool>,
 }
 
@@ -42,6 +45,7 @@ impl App {
     /// Checks the options and prepares the state. `clock` says when uploads arrive.
     pub fn new(mut options: ServerOptions, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
         let secret = options.settle()?;
+        let upstream = options.upstream.take().map(Upstream::new).transpose()?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             access: Access::new(&secret, options.listen.ip().is_loopback() && options.public_url.is_none()),
@@ -52,6 +56,7 @@ impl App {
             packed_scripts: PackedScripts::default(),
             metrics: Metrics::default(),
             drops: Drops::default(),
+            upstream,
             stopping: watch::Sender::new(false),
             options,
             store,

@@ -316,6 +316,11 @@ impl Inbox {
         self.stock.release(position);
     }
 
+    /// Whether a segment holds records that are not released.
+    pub fn holds_segment(&self, segment: u64) -> bool {
+        self.stock.holds_segment(segment)
+    }
+
     /// Counts the bytes of records that are not released.
     pub fn bytes_waiting(&self) -> u64 {
         self.stock.stats().bytes_waiting

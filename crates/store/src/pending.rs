@@ -223,6 +223,7 @@ mod tests {
                     recording: Some("one".parse().unwrap()),
                 })
                 .collect(),
+            onward: None,
         }
     }
 

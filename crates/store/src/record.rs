@@ -4,6 +4,8 @@ use bytes::Bytes;
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use serde::{Deserialize, Serialize};
 
+use crate::spool::Onward;
+
 /// What becomes of one event of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -49,6 +51,8 @@ pub struct Accepted {
     pub body: Bytes,
     /// The events to keep.
     pub items: Vec<ItemRef>,
+    /// What to tell PostHog, if it is to be sent on from here.
+    pub onward: Option<Onward>,
 }
 
 /// What a record says before the body.
@@ -66,6 +70,8 @@ pub(crate) struct RecordHead {
     #[serde(default)]
     pub(crate) inflated_bytes: u64,
     pub(crate) items: Vec<ItemRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) onward: Option<Onward>,
 }
 
 /// A record whose head is longer than the record, or is not JSON: nothing this program ever wrote.
@@ -85,6 +91,7 @@ pub(crate) fn encode(upload: Accepted) -> (RecordHead, Vec<Bytes>) {
         user_agent: upload.user_agent,
         inflated_bytes: upload.inflated_bytes,
         items: upload.items,
+        onward: upload.onward,
     };
     let json = serde_json::to_vec(&head).unwrap_or_default();
     let len = u32::try_from(json.len()).unwrap_or(u32::MAX).to_le_bytes();

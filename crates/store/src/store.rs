@@ -4,8 +4,11 @@
 //! recording out of turn costs little, and spares every reader a second kind of source.
 
 mod sealer;
+mod sender;
 
-use std::collections::HashMap;
+pub use sender::Parcel;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +32,7 @@ use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{GroupKey, PendingIndex};
 use crate::record::{self, Accepted};
 use crate::settings::Settings;
+use crate::spool::{Spool, SpoolOptions};
 use crate::step::{Step, StepHook};
 use crate::{abort_point, entry, maintain};
 
@@ -64,6 +68,8 @@ pub struct StoreOptions {
     /// How long a block can still be read after another has replaced it, ms: whoever plays the recording then asks for
     /// the list again.
     pub sweep_grace_ms: i64,
+    /// How much may wait to be sent on to PostHog. `None` where nothing is.
+    pub spool: Option<SpoolOptions>,
     /// Called between the steps of compacting and sweeping, by tests.
     pub on_step: Option<StepHook>,
 }
@@ -83,6 +89,7 @@ impl StoreOptions {
             maintains_itself: false,
             compact_idle_ms: 35 * 60 * 1_000,
             sweep_grace_ms: 10 * 60 * 1_000,
+            spool: None,
             on_step: None,
         }
     }
@@ -175,6 +182,9 @@ pub struct Store {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) objects: Objects,
     pending: Mutex<PendingIndex>,
+    /// What is still to be sent on.
+    spool: Mutex<Spool>,
+    spooled: Notify,
     /// Held while an object is made: there is one at a time. Holds its sequence number; `None` when it is not known
     /// whether the last one was written, or what an earlier process left is not entered yet.
     pub(crate) next_seq: tokio::sync::Mutex<Option<u64>>,
@@ -236,7 +246,8 @@ impl Store {
             replaced.carry_over(&catalog).await?;
         }
         let mut pending = PendingIndex::default();
-        let inbox = open_inbox(files, options.inbox.clone(), &mut pending, clock.now_ms())?;
+        let mut spool = Spool::open(&dir);
+        let inbox = open_inbox(files, &options, &mut pending, &mut spool, clock.now_ms())?;
         sync_names(&dir).map_err(unusable(&dir))?;
         let store = Arc::new(Self {
             options,
@@ -246,6 +257,8 @@ impl Store {
             catalog: Arc::new(catalog),
             objects,
             pending: Mutex::new(pending),
+            spool: Mutex::new(spool),
+            spooled: Notify::new(),
             next_seq: tokio::sync::Mutex::new(None),
             settings: tokio::sync::Mutex::default(),
             compactor: tokio::sync::Mutex::default(),
@@ -312,7 +325,7 @@ impl Store {
             upload.items.retain(|item| !pending.holds(&project, &item.upload));
         }
         let receipt = Receipt { new_items: upload.items.len(), repeated_items: sent_items - upload.items.len() };
-        if upload.items.is_empty() {
+        if upload.items.is_empty() && upload.onward.is_none() {
             return Ok(receipt);
         }
         let (head, parts) = record::encode(upload);
@@ -321,8 +334,12 @@ impl Store {
             InboxError::TooLarge { .. } => AcceptError::TooLarge(error),
             source => AcceptError::Failing { retry_after_s: 5, source },
         })?;
+        // Before anybody could think that the record is done with.
+        if self.options.spool.is_some() && self.spool().insert(&head, position) {
+            self.spooled.notify_one();
+        }
         if !self.pending().insert(&head, position, self.clock.now_ms()) {
-            self.inbox.release(position);
+            self.let_go_sealed(position);
         }
         self.wake_watchers(&head);
         Ok(receipt)
@@ -531,19 +548,39 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn open_inbox(
     files: Arc<dyn Files>,
-    options: InboxOptions,
+    options: &StoreOptions,
     pending: &mut PendingIndex,
+    spool: &mut Spool,
     now_ms: i64,
 ) -> Result<Inbox, StoreError> {
     let mut useless = Vec::new();
-    let (inbox, recovery) = Inbox::open(files, options, |position, record| match record::decode(&record) {
-        Ok((head, _)) if pending.insert(&head, position, now_ms) => {}
-        Ok(_) => useless.push(position),
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, ?position, "an inbox record cannot be read");
-        }
-    })?;
+    let mut segments = HashSet::new();
+    let mut unsent = 0_u64;
+    let (inbox, recovery) =
+        Inbox::open(files, options.inbox.clone(), |position, record| match record::decode(&record) {
+            Ok((head, _)) => {
+                segments.insert(position.segment);
+                let is_to_send = match options.spool {
+                    Some(_) => spool.insert(&head, position),
+                    None => {
+                        unsent += u64::from(head.onward.is_some());
+                        false
+                    }
+                };
+                let is_to_seal = pending.insert(&head, position, now_ms);
+                if !is_to_seal && (!is_to_send || spool.sealed(position)) {
+                    useless.push(position);
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, ?position, "an inbox record cannot be read");
+            }
+        })?;
     useless.into_iter().for_each(|position| inbox.release(position));
+    spool.keep_segments(|segment| segments.contains(&segment));
+    if unsent > 0 {
+        tracing::error!(uploads = unsent, "without --upstream, uploads that wait for PostHog are not sent to it");
+    }
     for damage in &recovery.damage {
         tracing::warn!(?damage, "the inbox is damaged; what is readable is kept");
     }

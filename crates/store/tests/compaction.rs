@@ -131,6 +131,7 @@ async fn accept(store: &Store, body: Value, items: Vec<ItemRef>) -> usize {
         inflated_bytes: body.len() as u64,
         body: body.into(),
         items,
+        onward: None,
     };
     store.accept(upload).await.unwrap().new_items
 }

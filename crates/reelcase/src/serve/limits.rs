@@ -148,7 +148,7 @@ fn connections_that_fit(wanted: usize) -> usize {
 }
 
 /// Reads a number of bytes, such as `1048576`, `1MiB` or `4GiB`.
-fn bytes(text: &str) -> Result<usize, String> {
+pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let factor = match &text[digits.len()..] {
         "" | "B" => 1,

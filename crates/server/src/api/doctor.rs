@@ -13,7 +13,11 @@ use crate::drops::hint;
 use crate::error::Failure;
 use crate::settings::{self, Settings};
 use crate::state::App;
+use crate::upstream::QuotaLimited;
 use crate::{pages, scripts};
+
+/// An upload that waits for PostHog longer than this is worth a word, s.
+const SPOOL_LATE_S: i64 = 60;
 
 /// What was looked at, in the order an upload travels.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,7 +58,7 @@ enum CheckState {
     )
 )]
 pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, Failure> {
-    let checks = vec![
+    let mut checks = vec![
         scripts_check(&app).await,
         settings_check(&app).await,
         web_check(),
@@ -65,6 +69,8 @@ pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, 
         drops_check(&app).await,
         catalog_check(&app).await,
     ];
+    checks.extend(upstream_check(&app));
+    checks.extend(spool_check(&app));
     let ok = checks.iter().all(|check| check.state != CheckState::Fail);
     Ok(Json(Report { ok, checks }))
 }
@@ -238,7 +244,8 @@ async fn drops_check(app: &App) -> Check {
     };
     let uploads = totals.uploads.iter().map(|(reason, count)| (reason, *count, "uploads"));
     let items = totals.items.iter().map(|(reason, count)| (reason, *count, "events"));
-    let mut all: Vec<_> = uploads.chain(items).collect();
+    let copies = totals.copies.iter().map(|(reason, count)| (reason, *count, "copies"));
+    let mut all: Vec<_> = uploads.chain(items).chain(copies).collect();
     all.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
     let listed: Vec<_> = all.iter().map(|(reason, count, what)| format!("{count} {what}: {reason}")).collect();
     let message = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
@@ -246,6 +253,56 @@ async fn drops_check(app: &App) -> Check {
         None => fine("dropped_events", message),
         hint => Check { name: "dropped_events", state: CheckState::Warn, message, hint: hint.map(str::to_owned) },
     }
+}
+
+/// How PostHog behaves, where there is one.
+fn upstream_check(app: &App) -> Option<Check> {
+    let upstream = app.upstream.as_ref()?;
+    let counts = &upstream.counts;
+    let (answered, away) = (counts.answered_at_ms.load(Relaxed), counts.away_at_ms.load(Relaxed));
+    let (host, limited) = (&upstream.options.hosts.ingest, counts.quota_limited.load(Relaxed));
+    let warn = |message: String, hint: &str| Check {
+        name: "upstream",
+        state: CheckState::Warn,
+        message,
+        hint: Some(hint.to_owned()),
+    };
+    Some(if away > answered {
+        let hint = "nothing is lost here: uploads are kept, and clients come back to PostHog with theirs";
+        warn(format!("{host} does not answer; the log says why"), hint)
+    } else if limited > 0 {
+        let hint = match upstream.options.quota_limited {
+            QuotaLimited::Pass => "clients stop for a minute each time: --upstream-quota-limited hide keeps them going",
+            QuotaLimited::Hide => "PostHog throws away what it gets; everything is kept here",
+        };
+        warn(format!("{host} said {limited} times that a quota is used up"), hint)
+    } else if answered == 0 {
+        fine("upstream", format!("nothing was sent to {host} since the start"))
+    } else {
+        fine("upstream", format!("{host} answers"))
+    })
+}
+
+/// What waits for PostHog, where there is one.
+fn spool_check(app: &App) -> Option<Check> {
+    app.upstream.as_ref()?;
+    let spool = app.store.spool_stats();
+    let (waiting, given_up) = (spool.records.iter().sum::<u64>(), spool.expired + spool.crowded_out);
+    let age_s = spool.oldest_ms.map_or(0, |oldest_ms| (app.clock.now_ms() - oldest_ms).max(0) / 1_000);
+    let message = format!("{waiting} uploads wait for PostHog, the oldest for {age_s} s");
+    if given_up > 0 {
+        return Some(Check {
+            name: "spool",
+            state: CheckState::Warn,
+            message: format!("{message}; PostHog will not get {given_up} that waited too long or took too much room"),
+            hint: Some("they are kept here; --spool-bytes-max and --spool-age-max-s bound what waits".to_owned()),
+        });
+    }
+    if age_s > SPOOL_LATE_S {
+        let hint = "nothing is lost; PostHog is away, a quota is used up, or --spool-rate-max is too low";
+        return Some(Check { name: "spool", state: CheckState::Warn, message, hint: Some(hint.to_owned()) });
+    }
+    Some(fine("spool", message))
 }
 
 async fn catalog_check(app: &App) -> Check {

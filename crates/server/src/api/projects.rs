@@ -269,7 +269,7 @@ async fn json_of<T: for<'de> Deserialize<'de>>(app: &Arc<App>, request: Request)
     {
         return Err(Failure::NotJson);
     }
-    let body = body::read(sent, &parts.headers, app).await?;
+    let body = body::read(sent, &parts.headers, app.options.limits.body_bytes_max, app).await?;
     if body.bytes.len() > SETTINGS_BYTES_MAX {
         return Err(Failure::BodyTooLarge { limit: SETTINGS_BYTES_MAX });
     }

@@ -55,6 +55,13 @@ pub(crate) struct Held {
     _share: Option<Share>,
 }
 
+impl Held {
+    /// Bytes that were counted already.
+    pub(crate) fn new(bytes: Bytes, share: Option<Share>) -> Self {
+        Self { bytes, _share: share }
+    }
+}
+
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Self {
         let units_max = (bytes_max / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
@@ -74,7 +81,7 @@ impl Budget {
     }
 
     /// Makes `share` cover `bytes`.
-    fn cover(&self, share: &mut Option<Share>, bytes: usize) -> Result<(), Failure> {
+    pub(crate) fn cover(&self, share: &mut Option<Share>, bytes: usize) -> Result<(), Failure> {
         let held = share.as_ref().map_or(0, Share::num_permits);
         let missing = bytes.div_ceil(UNIT_BYTES).saturating_sub(held);
         if missing == 0 {
@@ -98,18 +105,16 @@ impl Budget {
 const FULL: Failure = Failure::Busy { what: "too many bytes of uploads are in memory", retry_after_s: 5 };
 
 /// Reads the whole body, or fails without having taken more than the limits allow.
-pub(crate) async fn read(body: Body, headers: &HeaderMap, app: &App) -> Result<Held, Failure> {
-    let limit = app.options.limits.body_bytes_max;
+pub(crate) async fn read(body: Body, headers: &HeaderMap, limit: usize, app: &App) -> Result<Held, Failure> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|announced| announced > limit) {
         return Err(Failure::BodyTooLarge { limit });
     }
-    let reading = read_pieces(body, announced.unwrap_or(0).min(FIRST_BYTES), app);
+    let reading = read_pieces(body, announced.unwrap_or(0).min(FIRST_BYTES), limit, app);
     timeout(app.options.timeouts.body, reading).await.map_err(|_| Failure::SlowBody)?
 }
 
-async fn read_pieces(mut body: Body, first_bytes: usize, app: &App) -> Result<Held, Failure> {
-    let limit = app.options.limits.body_bytes_max;
+async fn read_pieces(mut body: Body, first_bytes: usize, limit: usize, app: &App) -> Result<Held, Failure> {
     let mut share = None;
     let mut bytes = BytesMut::with_capacity(first_bytes);
     let mut is_probed = false;

@@ -67,6 +67,23 @@ pub(super) fn sort(
     sorted
 }
 
+/// The project an upload, or any other request of a client, is of. `None` where its body does not say.
+pub(super) fn key_of(body: &[u8], coding: &Coding, limits: &Limits) -> Option<ProjectKey> {
+    #[derive(serde::Deserialize)]
+    struct Keyed {
+        #[serde(alias = "api_key")]
+        token: String,
+    }
+    let wire = Wire { body, content_type: coding.content_type.as_deref(), compression: coding.compression.as_deref() };
+    let json = inflate_into(&wire, limits, Vec::new()).ok()?;
+    let of_upload = |upload: Upload<'_>| upload.items.first()?.token.clone().or(upload.token.clone());
+    let key = match scan(&json, limits).ok().and_then(of_upload) {
+        Some(key) => key,
+        None => serde_json::from_slice::<Keyed>(&json).ok()?.token,
+    };
+    key.parse().ok()
+}
+
 fn sort_items(upload: &Upload<'_>, options: &ServerOptions) -> Result<Sorted, Failure> {
     let mut sorted = Sorted::default();
     for item in &upload.items {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod site;
+mod standin;
 
 mod capture_config;
 mod capture_forms;
@@ -14,7 +15,9 @@ mod connections;
 mod events_and_persons;
 mod hostile;
 mod limits;
+mod mirror;
 mod mobile;
 mod reading;
 mod settings;
+mod tee;
 mod web_surface;

@@ -4,8 +4,8 @@ use axum::http::{Request, StatusCode};
 
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
-/// Every route that needs access.
-const PRIVATE: [&str; 12] = [
+/// Every route that needs access to be read.
+const PRIVATE: [&str; 13] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -17,8 +17,12 @@ const PRIVATE: [&str; 12] = [
     "/api/projects/phc_some/settings",
     "/api/settings",
     "/api/doctor",
+    "/api/upstream",
     "/metrics",
 ];
+
+/// Every route that changes something.
+const CHANGING: [&str; 1] = ["/api/projects/some-key/mode"];
 
 /// The cookie that a browser has after the link was opened.
 async fn cookie(site: &Site) -> String {
@@ -41,6 +45,21 @@ async fn the_read_api_needs_access_and_reflects_no_origin() {
         let reply = site.send(request.body(Vec::new()).unwrap()).await;
         assert_ne!(reply.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(!reply.headers.contains_key("access-control-allow-origin"));
+    }
+}
+
+#[tokio::test]
+async fn what_changes_something_needs_access_and_a_page_of_ours() {
+    let site = site().await;
+    let cookie = cookie(&site).await;
+    for path in CHANGING {
+        let change = || Request::put(path).header("content-type", "application/json");
+        let stranger = site.send(change().body(b"{}".to_vec()).unwrap()).await;
+        assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "{path}");
+        let elsewhere = change().header("cookie", &cookie).header("sec-fetch-site", "cross-site");
+        let elsewhere = site.send(elsewhere.body(b"{}".to_vec()).unwrap()).await;
+        assert_eq!(elsewhere.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(!elsewhere.headers.contains_key("access-control-allow-origin"));
     }
 }
 
@@ -76,7 +95,7 @@ async fn every_private_route_is_in_the_description_of_the_api() {
     let site = site().await;
     let document = site.get("/openapi.json").await.json();
     let described: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(described.len(), PRIVATE.len(), "{described:?}: add new routes to PRIVATE");
+    assert_eq!(described.len(), PRIVATE.len() + CHANGING.len(), "{described:?}: add new routes to the lists");
 }
 
 #[tokio::test]

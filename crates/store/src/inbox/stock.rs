@@ -226,6 +226,10 @@ impl Stock {
         }
     }
 
+    pub(super) fn holds_segment(&self, sequence: u64) -> bool {
+        lock(&self.shelf).segments.contains_key(&sequence)
+    }
+
     pub(super) fn note_success(&self) {
         if lock(&self.shelf).totals.failing.take().is_some() {
             tracing::info!("the inbox takes uploads again");

@@ -172,7 +172,7 @@ impl Store {
         let now_ms = self.clock.now_ms();
         for (key, group) in taken {
             let done = self.pending().sealed(&key, &group.items, now_ms);
-            done.into_iter().for_each(|position| self.inbox.release(position));
+            done.into_iter().for_each(|position| self.let_go_sealed(position));
         }
         abort_point!("inbox.released");
     }

@@ -134,6 +134,7 @@ pub(crate) fn upload(recording: &str, marker: u64) -> Accepted {
         user_agent: None,
         inflated_bytes: body.len() as u64,
         body: body.into(),
+        onward: None,
         items: vec![ItemRef {
             index: 0,
             kind: ItemKind::Snapshot,

@@ -1,0 +1,177 @@
+//! A stand-in for PostHog: answers as its capture service and its scripts do, keeps what it got, and misbehaves when
+//! told to.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    LOCATION, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use reelcase_server::{ServerOptions, UpstreamOptions};
+use tokio::task::JoinHandle;
+
+use crate::site::{Site, site_with};
+
+/// How it behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Manner {
+    /// As it should.
+    Kind,
+    /// Answers everything with this status.
+    Status(u16),
+    /// Says that the quota of recordings is used up.
+    QuotaLimited,
+    /// Answers after a while.
+    Slow(Duration),
+    /// Takes the request and ends the connection.
+    Dying,
+}
+
+/// A request it got.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+#[derive(Clone)]
+struct Shared {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    manner: Arc<Mutex<Manner>>,
+}
+
+pub(crate) struct Standin {
+    pub(crate) address: SocketAddr,
+    shared: Shared,
+    task: JoinHandle<()>,
+}
+
+pub(crate) const SCRIPT: &str = "/* posthog-js */ window.posthog = 1;";
+
+impl Standin {
+    pub(crate) async fn start() -> Self {
+        Self::start_on("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// Starts where another one was.
+    pub(crate) async fn start_on(address: SocketAddr) -> Self {
+        let shared = Shared { seen: Arc::default(), manner: Arc::new(Mutex::new(Manner::Kind)) };
+        let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(80 << 20)).with_state(shared.clone());
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, shared, task }
+    }
+
+    pub(crate) fn behave(&self, manner: Manner) {
+        *self.shared.manner.lock().unwrap() = manner;
+    }
+
+    /// Goes away; whoever connects is refused.
+    pub(crate) async fn stop(self) -> SocketAddr {
+        self.task.abort();
+        let _ = self.task.await;
+        self.address
+    }
+
+    /// What it got, but for the question that each start asks.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        let seen = self.shared.seen.lock().unwrap().clone();
+        seen.into_iter().filter(|seen| seen.target != reelcase_upstream::LOOP_PATH).collect()
+    }
+
+    /// The only request it got.
+    pub(crate) fn only(&self) -> Seen {
+        let seen = self.seen();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen[0].clone()
+    }
+
+    pub(crate) fn options(&self) -> UpstreamOptions {
+        UpstreamOptions::new(format!("http://{}", self.address).parse().unwrap())
+    }
+
+    /// A server in front of it.
+    pub(crate) async fn site(&self) -> Site {
+        self.site_with(|_| ()).await
+    }
+
+    pub(crate) async fn site_with(&self, change: impl FnOnce(&mut UpstreamOptions)) -> Site {
+        let mut upstream = self.options();
+        change(&mut upstream);
+        site_with(|options: &mut ServerOptions| options.upstream = Some(upstream)).await
+    }
+}
+
+async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let target = uri.to_string();
+    shared.seen.lock().unwrap().push(Seen { target, headers: headers.clone(), body });
+    let manner = shared.manner.lock().unwrap().clone();
+    let mut reply = match manner {
+        Manner::Kind => kind(&uri, &headers),
+        Manner::QuotaLimited => json("{\"status\":\"Ok\",\"quota_limited\":[\"recordings\"]}"),
+        Manner::Slow(wait) => {
+            tokio::time::sleep(wait).await;
+            kind(&uri, &headers)
+        }
+        // The connection ends with the task.
+        Manner::Dying => panic!("dying, as told"),
+        Manner::Status(status) => {
+            let status = StatusCode::from_u16(status).unwrap();
+            (status, [(RETRY_AFTER, "1")], "it did not go well").into_response()
+        }
+    };
+    if let Some(origin) = headers.get(ORIGIN) {
+        reply.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        reply.headers_mut().insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        reply.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
+    }
+    reply.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=1"));
+    reply.headers_mut().insert("x-posthog", HeaderValue::from_static("yes"));
+    reply
+}
+
+fn kind(uri: &Uri, headers: &HeaderMap) -> Response {
+    match uri.path() {
+        "/static/array.js" | "/array/phc_test/config.js" if headers.get(IF_NONE_MATCH) == Some(&etag()) => {
+            (StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, "max-age=300")]).into_response()
+        }
+        "/static/array.js" => {
+            let mut reply = SCRIPT.into_response();
+            reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/javascript"));
+            reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+            reply.headers_mut().insert(ETAG, etag());
+            reply
+        }
+        "/array/phc_test/config.js" => ([(CACHE_CONTROL, "max-age=0"), (ETAG, "\"1\"")], "config();").into_response(),
+        "/moved" => (StatusCode::FOUND, [(LOCATION, "http://169.254.169.254/latest/meta-data")]).into_response(),
+        "/page" => ([(CONTENT_TYPE, "text/html")], "<script>alert(1)</script>").into_response(),
+        "/stream" => {
+            let pieces = futures::stream::iter(0..3).then(|number| async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok::<_, std::io::Error>(format!("data: {number}\n\n"))
+            });
+            ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
+        }
+        "/flags/" => json("{\"flags\":{\"new-checkout\":{\"enabled\":true}}}"),
+        "/api/surveys/" => json("{\"surveys\":[]}"),
+        _ => json("{\"status\":\"Ok\"}"),
+    }
+}
+
+fn etag() -> HeaderValue {
+    HeaderValue::from_static("\"1\"")
+}
+
+fn json(text: &'static str) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text).into_response()
+}

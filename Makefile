@@ -9,7 +9,7 @@ WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/
 POSTHOG := crates/server/posthog-js
 SCHEMATHESIS := target/schemathesis
 
-.PHONY: run build web test test-deps test-rust test-web test-api fuzz bench lint soak clean
+.PHONY: run build web test test-deps test-rust test-web test-api fuzz bench bench-deps lint soak clean
 
 ## Build everything and serve on the embedded store; prints the URL.
 run: build
@@ -67,7 +67,27 @@ $(SCHEMATHESIS)/bin/schemathesis:
 fuzz:
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-.PHONY: run build web test test-deps test-rust test-web test-api fuzz bench lint soak clean
+## The tests of crashes, faults and full disks in their long form: hours. The mounts of small disks take root.
+soak:
+	REELCASE_KILLS=2000 REELCASE_KILL_ACKS=5000000 REELCASE_STEP_ROUNDS=50 \
+		$(CARGO) test --locked -p reelcase --test kill -- --nocapture
+	REELCASE_DISK_CYCLES=200 REELCASE_RETRY_RESTARTS=500 REELCASE_INBOX_MIB=1024 \
+		$(CARGO) test --locked -p reelcase --test outages -- --nocapture
+	REELCASE_OBJECT_FAULT_SEEDS=5000 REELCASE_POWER_CUT_SEEDS=20000 REELCASE_DISK_FAULT_SEEDS=500 \
+		$(CARGO) test --locked -p reelcase-store --test faults
+	REELCASE_CATALOG_SEEDS=200 REELCASE_FLIP_SEEDS=50000 $(CARGO) test --locked -p reelcase-store --test damage
+
+## Fills in docs/performance.md: all rows, or those that ONLY names, such as ONLY="P1 P9". The machine should do nothing
+## else meanwhile. Redis, PostgreSQL and nginx are measured beside it.
+bench: build bench-deps
+	$(CARGO) build --release --locked -p reelcase-bench
+	./target/release/reelcase-bench $(ONLY)
+	node web/bench/run.mjs $(ONLY)
+
+bench-deps:
+	command -v redis-server && command -v nginx && ls /usr/lib/postgresql/*/bin/initdb || \
+		{ apt-get update -qq && apt-get install -y -qq redis-server nginx postgresql; }
+	command -v chromium || { apt-get update -qq && apt-get install -y -qq chromium; }
 
 clean:
 	$(CARGO) clean

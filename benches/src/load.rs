@@ -148,6 +148,8 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) is_good: bool,
+    /// The code of HTTP; empty elsewhere.
+    pub(crate) status: String,
     pub(crate) bytes: u64,
 }
 
@@ -167,7 +169,7 @@ impl Connection {
                 let line = self.receive_until(b"\r\n").await?;
                 let is_good = self.received.first() != Some(&b'-');
                 self.received.advance(line);
-                Ok(Answer { is_good, bytes: line as u64 })
+                Ok(Answer { is_good, status: String::new(), bytes: line as u64 })
             }
         }
     }
@@ -175,7 +177,8 @@ impl Connection {
     async fn http_answer(&mut self) -> anyhow::Result<Answer> {
         let head_bytes = self.receive_until(b"\r\n\r\n").await?;
         let head = String::from_utf8_lossy(&self.received[..head_bytes]).to_ascii_lowercase();
-        let is_good = head.starts_with("http/1.1 200");
+        let status = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let is_good = status == "200";
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
         let length = length.context("an answer without a length")?;
         self.received.advance(head_bytes);
@@ -185,7 +188,7 @@ impl Connection {
             self.received.advance(here);
             missing -= here;
             if missing == 0 {
-                return Ok(Answer { is_good, bytes: length as u64 });
+                return Ok(Answer { is_good, status, bytes: length as u64 });
             }
             self.receive().await?;
         }

@@ -55,6 +55,8 @@ fn tcp_nodelay(listener: tokio::net::TcpListener) -> impl axum::serve::Listener<
 
 /// Reelcase as it is, but for sealing, which is put off until never: what is measured is the way to the answer.
 async fn inbox(data: PathBuf) -> anyhow::Result<()> {
+    // As the command does.
+    rustix::thread::disable_transparent_huge_pages(true)?;
     let options = StoreOptions {
         seal_age_first_ms: NEVER_MS,
         seal_age_ms: NEVER_MS,

@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
 use crate::Settings;
+use crate::lines::ingest::{copy_of, prepared};
 use crate::load::{self, Load};
 use crate::process::Server;
 use crate::report::{Row, median, number, times};
@@ -29,15 +30,17 @@ struct Consumed {
 }
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
-    let workload = Workload::of(&captures(&settings.corpus)?, settings.uploads, 3)?;
+    let captures = captures(&settings.corpus)?;
+    let workload = Workload::of(&captures, settings.uploads, 3)?;
     let requests = load::uploads(workload.uploads.iter().map(|upload| &upload.body));
     let plain_mb = workload.plain_bytes as f64 / 1e6;
     let scratch = settings.directory()?;
     let messages = scratch.path().join("messages");
     write_messages(&workload, &messages)?;
+    let prepared = prepared(settings)?;
     let (mut ours, mut ordinary, mut consumer) = (vec![], vec![], vec![]);
     for _ in 0..settings.rounds {
-        let data = settings.directory()?;
+        let data = copy_of(&prepared, settings)?;
         let server = Server::reelcase(&settings.binary, data.path())?;
         let before = server.process.cpu_seconds()?;
         let answers = Load::once(server.address, CONNECTIONS, &requests).send()?;

@@ -19,10 +19,13 @@ use crate::report::{Row, median, number, times};
 use crate::workload::{Capture, captures, gzip};
 
 /// Uploads that each of the many recordings sends.
-const UPLOADS_EACH: usize = 2;
+const UPLOADS_EACH: usize = 3;
 
-/// Uploads of all the recordings in a second: what ten thousand visitors send who do something now and then.
-const UPLOADS_PER_SECOND: f64 = 500.0;
+/// Uploads of all the recordings in a second: one each in ten seconds. A connection that is silent for fifteen is closed.
+const UPLOADS_PER_SECOND: f64 = 1_000.0;
+
+/// Bodies of more bytes than this come once at the beginning of a recording, not from one that goes on.
+const BODY_BYTES_MAX: usize = 20_000;
 
 /// How long a server is left alone before its memory is looked at.
 const REST: Duration = Duration::from_secs(2);
@@ -37,7 +40,10 @@ const BOMB_BYTES: usize = 512 << 20;
 const NESTED_BOMB_BYTES: usize = 80 << 20;
 
 pub(crate) fn many(settings: &Settings) -> anyhow::Result<Vec<Row>> {
-    let captures = Arc::new(captures(&settings.corpus)?);
+    let mut captures = captures(&settings.corpus)?;
+    captures.iter_mut().for_each(|capture| capture.bodies.retain(|body| body.sent.len() <= BODY_BYTES_MAX));
+    captures.retain(|capture| capture.bodies.len() >= UPLOADS_EACH);
+    let captures = Arc::new(captures);
     let (mut ours, mut plain) = (vec![], vec![]);
     // The peak of a run of a minute varies little, and five rounds of two would take ten minutes.
     for _ in 0..settings.rounds.div_ceil(3) {
@@ -69,7 +75,8 @@ fn hold(server: &Server, captures: &Arc<Vec<Capture>>, connection_count: usize) 
                     let mut compressor = Compressor::new(CompressionLvl::fastest());
                     let body = body.sent_by(1 << 40 | index as u64, &mut compressor)?;
                     let request = load::uploads([&body]);
-                    ensure!(connection.exchange(&request[0]).await?.is_good, "an upload was refused");
+                    let answer = connection.exchange(&request[0]).await?;
+                    ensure!(answer.is_good, "an upload of {} bytes was answered {}", body.len(), answer.status);
                 }
                 // Handed back, so that it stays open until all are done.
                 Ok(connection)

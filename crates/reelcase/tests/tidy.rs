@@ -246,3 +246,25 @@ fn links_between_documents_lead_somewhere() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+#[test]
+fn what_make_is_said_to_do_it_can() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let rules =
+        makefile.lines().filter(|line| !line.starts_with(['\t', '#', '.'])).filter_map(|line| line.split_once(':'));
+    let rules: BTreeSet<&str> = rules.map(|(name, _)| name).collect();
+    let mut said: Vec<String> = makefile
+        .lines()
+        .filter_map(|line| line.strip_prefix(".PHONY:"))
+        .flat_map(|names| names.split_whitespace().map(str::to_owned))
+        .collect();
+    for file in tracked_files().iter().filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+        let Ok(content) = std::fs::read_to_string(root().join(file)) else { continue };
+        for before in ["`make ", "\nmake "] {
+            let names = content.split(before).skip(1).filter_map(|rest| rest.split([' ', '`', '\n']).next());
+            said.extend(names.map(str::to_owned));
+        }
+    }
+    let missing: Vec<_> = said.iter().filter(|name| !rules.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "no rule for {missing:?}");
+}

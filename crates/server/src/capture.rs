@@ -29,7 +29,7 @@ use crate::error::Failure;
 use crate::state::{App, off_thread};
 
 /// Bodies up to this many bytes are decoded in place; longer ones leave the async threads.
-const INLINE_BYTES_MAX: usize = 32 << 10;
+pub(crate) const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// What an ordinary body may inflate to, as a multiple of its own size. More is possible, in a queue of its own.
 const ORDINARY_RATIO: usize = 16;

@@ -18,7 +18,7 @@ use reelcase_format::upload::{Wire, inflate};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::capture::{admit, body, query_value};
+use crate::capture::{INLINE_BYTES_MAX, admit, body, query_value};
 use crate::error::Failure;
 use crate::scripts;
 use crate::settings::document::{document, escape_for_script};
@@ -98,6 +98,8 @@ async fn project_of(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Optio
     let named = match query_value(query, "token") {
         Some(key) => Some(key),
         None if body.is_empty() => None,
+        // What nearly all clients send; a page waits for the answer, and need not wait for large uploads too.
+        None if body.len() <= INLINE_BYTES_MAX => token_in(&sent, &coding),
         None => app.heavy_work(move || token_in(&sent, &coding)).await?,
     };
     let Some(Ok(key)) = named.map(|key| key.parse::<ProjectKey>()) else { return Ok(None) };

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::event::{EventHead, kind, source};
-use crate::json::{append_compact, has_controls, latin1, skip_blanks, skip_value, text};
+use crate::json::{append_compact, has_controls, latin1, skip_blanks, skip_known, skip_value, text};
 use crate::limits::Limits;
 use crate::upload::gzip::{GunzipError, gunzip};
 
@@ -243,7 +243,7 @@ impl<'a> RawMembers<'a> {
 
     fn next_key(&mut self) -> Option<&'a [u8]> {
         let start = skip_blanks(self.object, self.at);
-        let end = skip_value(self.object, start, 0).ok()?;
+        let end = skip_known(self.object, start).ok()?;
         self.at = skip_blanks(self.object, skip_blanks(self.object, end) + 1);
         Some(&self.object[start..end])
     }
@@ -257,7 +257,7 @@ impl<'a> RawMembers<'a> {
         let rest = self.rest();
         let value_bytes = match self.known.clone() {
             known if known.start == self.at && known.len() <= rest.len() => known.len(),
-            _ => skip_value(rest, 0, usize::MAX).unwrap_or(rest.len()),
+            _ => skip_known(rest, 0).unwrap_or(rest.len()),
         };
         self.step_over(value_bytes);
         &rest[..value_bytes]

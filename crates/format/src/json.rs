@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 mod nest;
 mod text;
@@ -45,19 +45,40 @@ pub fn without_mark(bytes: &[u8]) -> &[u8] {
 ///
 /// When the bytes are not a JSON value, or arrays and objects nest deeper than `nesting_max`.
 pub fn skip_value(bytes: &[u8], at: usize, nesting_max: usize) -> Result<usize, JsonError> {
+    skip::<CHECKING>(bytes, at, nesting_max)
+}
+
+/// Returns the offset just behind the value that begins at `at`, in text that [`skip_value`] has checked before.
+///
+/// Most of a string is passed over without a look, which is several times as fast. Of other text the result means
+/// nothing, though it is never out of bounds.
+///
+/// # Errors
+///
+/// When no value ends before the text does.
+pub fn skip_known(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
+    skip::<KNOWN>(bytes, at, usize::MAX)
+}
+
+/// Whether strings are looked into: they are to be checked, or are known to be as they should.
+type Mode = bool;
+const CHECKING: Mode = true;
+const KNOWN: Mode = false;
+
+fn skip<const MODE: Mode>(bytes: &[u8], at: usize, nesting_max: usize) -> Result<usize, JsonError> {
     let mut open = Nest::default();
     let mut at = at;
     loop {
         at = skip_blanks(bytes, at);
         match bytes.get(at) {
-            Some(b'"') => at = string_end(bytes, at)?.0,
+            Some(b'"') => at = string_end::<MODE>(bytes, at)?,
             Some(b'-' | b'0'..=b'9') => at = number_end(bytes, at)?,
             Some(b'{') => {
                 let first = skip_blanks(bytes, at + 1);
                 let is_empty = bytes.get(first) == Some(&b'}');
                 open_level(&mut open, true, at, nesting_max)?;
                 if !is_empty {
-                    at = skip_key(bytes, first)?;
+                    at = skip_key::<MODE>(bytes, first)?;
                     continue;
                 }
                 at = first;
@@ -75,7 +96,7 @@ pub fn skip_value(bytes: &[u8], at: usize, nesting_max: usize) -> Result<usize, 
             Some(b'n') => at = skip_word(bytes, at, b"null")?,
             _ => return Err(JsonError { at, expected: "a value" }),
         }
-        match close_levels(bytes, at, &mut open)? {
+        match close_levels::<MODE>(bytes, at, &mut open)? {
             Closed::All(end) => return Ok(end),
             Closed::Until(next) => at = next,
         }
@@ -91,11 +112,13 @@ enum Closed {
 }
 
 /// Closes every container that ends at `at`, and steps over the comma to the next value if one is still open.
-fn close_levels(bytes: &[u8], mut at: usize, open: &mut Nest) -> Result<Closed, JsonError> {
+fn close_levels<const MODE: Mode>(bytes: &[u8], mut at: usize, open: &mut Nest) -> Result<Closed, JsonError> {
     while let Some(is_object) = open.innermost() {
         at = skip_blanks(bytes, at);
         match (bytes.get(at), is_object) {
-            (Some(b','), true) => return Ok(Closed::Until(skip_key(bytes, skip_blanks(bytes, at + 1))?)),
+            (Some(b','), true) => {
+                return Ok(Closed::Until(skip_key::<MODE>(bytes, skip_blanks(bytes, at + 1))?));
+            }
             (Some(b','), false) => return Ok(Closed::Until(at + 1)),
             (Some(b'}'), true) | (Some(b']'), false) => open.close(),
             (_, true) => return Err(JsonError { at, expected: "a comma or the end of the object" }),
@@ -115,11 +138,11 @@ fn open_level(open: &mut Nest, is_object: bool, at: usize, nesting_max: usize) -
 }
 
 /// Steps over a member's name and its colon.
-fn skip_key(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
+fn skip_key<const MODE: Mode>(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     if bytes.get(at) != Some(&b'"') {
         return Err(JsonError { at, expected: "a member name" });
     }
-    skip_colon(bytes, string_end(bytes, at)?.0)
+    skip_colon(bytes, string_end::<MODE>(bytes, at)?)
 }
 
 fn skip_colon(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
@@ -140,39 +163,47 @@ pub fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Returns the offset behind the string whose opening quote is at `at`, and whether it has escapes.
+/// Returns the offset behind the string whose opening quote is at `at`.
 #[inline]
-fn string_end(bytes: &[u8], at: usize) -> Result<(usize, bool), JsonError> {
-    let mut has_escapes = false;
-    let mut at = at + 1;
+fn string_end<const MODE: Mode>(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
+    let start = at + 1;
+    let mut at = start;
     loop {
-        at = special_from(bytes, at);
+        at = special_from::<MODE>(bytes, at);
         match bytes.get(at) {
-            Some(b'"') => return Ok((at + 1, has_escapes)),
+            Some(b'"') if MODE == CHECKING || !is_escaped(bytes, start, at) => return Ok(at + 1),
+            Some(b'"') => at += 1,
             Some(_) => at = escape_end(bytes, at)?,
             None => return Err(JsonError { at: bytes.len(), expected: "the end of a string" }),
         }
-        has_escapes = true;
     }
 }
 
-/// Returns the offset of the first quote or backslash at or after `at`, or the end.
+/// Whether the quote at `at`, of a string whose text begins at `start`, is part of an escape.
+#[inline]
+fn is_escaped(bytes: &[u8], start: usize, at: usize) -> bool {
+    bytes[start..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+}
+
+/// Returns the offset of the first quote at or after `at`, or backslash where these are looked at, or the end.
 ///
 /// Names and short values end within a few words, and what clients compress has an escape every dozen bytes; for these
 /// a word at a time beats the set-up of a vector search, which the long rest is left to.
 #[inline]
-fn special_from(bytes: &[u8], mut at: usize) -> usize {
+fn special_from<const MODE: Mode>(bytes: &[u8], mut at: usize) -> usize {
     const NEAR_WORDS: usize = 4;
     for _ in 0..NEAR_WORDS {
         let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { break };
-        let found = bytes_equal(*word, b'"') | bytes_equal(*word, b'\\');
+        let escapes = if MODE == CHECKING { bytes_equal(*word, b'\\') } else { 0 };
+        let found = bytes_equal(*word, b'"') | escapes;
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += word.len();
     }
     let rest = bytes.get(at..).unwrap_or_default();
-    memchr2(b'"', b'\\', rest).map_or(bytes.len(), |found| at + found)
+    let found = if MODE == CHECKING { memchr2(b'"', b'\\', rest) } else { memchr(b'"', rest) };
+    found.map_or(bytes.len(), |found| at + found)
 }
 
 /// Sets the highest bit of each byte of `word` that equals `byte`. Bytes behind the first such may be set wrongly.
@@ -231,12 +262,18 @@ pub struct Cursor<'a> {
     at: usize,
     depth: usize,
     nesting_max: usize,
+    mode: Mode,
 }
 
 impl<'a> Cursor<'a> {
     /// Stands before the first value of `bytes`.
     pub fn new(bytes: &'a [u8], nesting_max: usize) -> Self {
-        Self { bytes, at: 0, depth: 0, nesting_max }
+        Self { bytes, at: 0, depth: 0, nesting_max, mode: CHECKING }
+    }
+
+    /// Does as [`Cursor::new`] for text that was checked before, and looks into no string again; see [`skip_known`].
+    pub fn known(bytes: &'a [u8]) -> Self {
+        Self { mode: KNOWN, ..Self::new(bytes, usize::MAX) }
     }
 
     /// Offset, in bytes, of what comes next.
@@ -258,7 +295,10 @@ impl<'a> Cursor<'a> {
     /// Steps over one value, checks it, and returns its text.
     pub fn value(&mut self) -> Result<&'a [u8], JsonError> {
         let start = skip_blanks(self.bytes, self.at);
-        self.at = skip_value(self.bytes, start, self.nesting_max.saturating_sub(self.depth))?;
+        self.at = match self.mode {
+            CHECKING => skip_value(self.bytes, start, self.nesting_max.saturating_sub(self.depth))?,
+            KNOWN => skip_known(self.bytes, start)?,
+        };
         Ok(&self.bytes[start..self.at])
     }
 
@@ -324,9 +364,13 @@ impl<'a> Cursor<'a> {
         if self.peek() != Some(b'"') {
             return Err(JsonError { at: self.at, expected: "a member name" });
         }
-        let (end, has_escapes) = string_end(self.bytes, self.at)?;
+        let end = match self.mode {
+            CHECKING => string_end::<CHECKING>(self.bytes, self.at)?,
+            KNOWN => string_end::<KNOWN>(self.bytes, self.at)?,
+        };
         let inner = &self.bytes[self.at + 1..end - 1];
         self.at = skip_colon(self.bytes, end)?;
+        let has_escapes = memchr(b'\\', inner).is_some();
         Ok(Some(if has_escapes { Cow::Owned(text::unescape(inner)) } else { Cow::Borrowed(inner) }))
     }
 

@@ -3,11 +3,12 @@
 //! Clients disagree about everything: some send gzip and call it plain text, some send forms of base64, proxies strip
 //! content types and turn `+` into blanks. So the bytes decide, and headers are asked only where bytes cannot tell.
 //!
-//! [`inflate`] turns a body into JSON text; [`scan`] walks that text once and lists its items as slices of it. Neither
-//! builds values, and both are bounded by [`Limits`].
+//! [`inflate`] turns a body into JSON text; [`scan`] checks that text and lists its items as slices of it, and [`rescan`]
+//! lists them again with their events. None builds values, and all are bounded by [`Limits`].
 
 use std::borrow::Cow;
 
+use crate::event::EventHead;
 use crate::id::UploadId;
 use crate::json::{JsonError, skip_blanks, without_mark};
 use crate::limits::Limits;
@@ -20,7 +21,7 @@ mod time;
 
 use gzip::{GunzipError, gunzip, inflates_past, is_gzip};
 use lz::LzError;
-pub use scan::scan;
+pub use scan::{rescan, scan};
 pub use time::parse_time_ms;
 
 /// gzip within gzip happens where a proxy compresses what was compressed. More than that is an attack.
@@ -124,6 +125,8 @@ pub struct Item<'a> {
     pub data: Option<&'a [u8]>,
     /// How many rrweb events `data` holds.
     pub event_count: usize,
+    /// These events, as sent and with their heads where they have one. [`scan`] leaves them out.
+    pub events: Vec<(&'a [u8], Option<EventHead<'a>>)>,
     /// The raw `properties`.
     pub properties: Option<&'a [u8]>,
     /// Why this item can never be kept. `None` when it can.

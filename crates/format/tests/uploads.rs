@@ -15,9 +15,10 @@ use proptest::prelude::*;
 use reelcase_format::cv::{CvOutcome, plain_event};
 use reelcase_format::event::{EventHead, events};
 use reelcase_format::id::UploadId;
+use reelcase_format::json;
 use reelcase_format::limits::Limits;
 use reelcase_format::line::{lines, split_line, write_line};
-use reelcase_format::upload::{Wire, inflate, scan};
+use reelcase_format::upload::{Wire, inflate, rescan, scan};
 use serde::Deserialize;
 
 const TYPE_NAMES: [&str; 7] =
@@ -136,8 +137,10 @@ fn count_capture(posts: &[(Request, Vec<u8>)]) -> BTreeMap<String, Session> {
         let content_type = request.headers.get("content-type").map(String::as_str);
         let json = inflate(&Wire { body, content_type, compression }, &limits).unwrap();
         let upload = scan(&json, &limits).unwrap();
+        let again = rescan(&json, &limits).unwrap();
         let mut budget = limits.fields_bytes_max;
-        for item in &upload.items {
+        for (item, again) in upload.items.iter().zip(&again.items) {
+            assert_eq!((item.upload_id(), item.raw), (again.upload_id(), again.raw));
             assert_eq!(item.refusal, None, "{}", String::from_utf8_lossy(item.raw));
             assert!(item.token.is_some() || upload.token.is_some());
             assert!(item.timestamp_ms.is_some() || item.offset_ms.is_some());
@@ -152,6 +155,8 @@ fn count_capture(posts: &[(Request, Vec<u8>)]) -> BTreeMap<String, Session> {
             };
             session.snapshot_messages += 1;
             assert_eq!(events(data).count(), item.event_count);
+            let listed: Vec<_> = events(data).map(|raw| (raw, EventHead::read(raw))).collect();
+            assert_eq!(again.events, listed);
             for raw in events(data) {
                 count_event(raw, &limits, &mut budget, session);
             }
@@ -196,6 +201,8 @@ fn decode_all(body: &[u8], content_type: Option<&str>, compression: Option<&str>
 }
 
 fn scan_all(json: &[u8], limits: &Limits) {
+    // It is for text that was checked, but what it makes of any other is nothing to fall over.
+    let _ = rescan(json, limits);
     let Ok(upload) = scan(json, limits) else { return };
     let mut budget = limits.fields_bytes_max;
     for item in upload.items {
@@ -266,8 +273,17 @@ proptest! {
     }
 
     #[test]
+    fn what_was_checked_is_walked_to_the_same_end(text in r#"("([a"]|\\["\\n]|\\u00e9|é){0,40}"|[0-9]{1,3}|\[("\\"",|\{"\\\\":"a"\},){0,9}1\])"#, rest in r#"["\\,\]a]{0,9}"#) {
+        let text = format!("{text}{rest}");
+        if let Ok(end) = json::skip_value(text.as_bytes(), 0, 100) {
+            prop_assert_eq!(json::skip_known(text.as_bytes(), 0), Ok(end));
+        }
+    }
+
+    #[test]
     fn what_serde_reads_is_json_here_too(text in r#"[\[{]([\[\]{},:]|"[a\\n]{0,3}"|-?[01.e]{1,3}|null|true){0,12}[\]}]"#) {
-        let ours = reelcase_format::json::skip_value(text.as_bytes(), 0, 100).is_ok_and(|end| end == text.len());
+        let ours = json::skip_value(text.as_bytes(), 0, 100).is_ok_and(|end| end == text.len());
+        prop_assert!(!ours || json::skip_known(text.as_bytes(), 0) == Ok(text.len()));
         prop_assert_eq!(ours, serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok());
     }
 }

@@ -102,6 +102,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     args.limits.apply_to_store(&mut options)?;
     shrink_for_tests(&mut options);
     args.upstream.apply_to_store(&mut options)?;
+    take_small_pages();
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", args.data.display()))?;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -119,6 +120,14 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     };
     args.limits.apply_to_server(&mut options);
     run(options, listener, store).await
+}
+
+/// Keeps the allocator from asking for huge pages. What uploads and their parts take is some kilobytes here and there,
+/// and each first touch would make the kernel clear, and count, two megabytes.
+fn take_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "memory comes in huge pages");
+    }
 }
 
 /// Serves files from a store that lasts as long as the command.

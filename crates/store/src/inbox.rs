@@ -78,7 +78,7 @@ impl Default for InboxOptions {
         Self {
             segment_bytes: 64 << 20,
             inbox_bytes_max: 4 << 30,
-            spare_segments_max: 2,
+            spare_segments_max: 8,
             record_bytes_max: (32 << 20) + (64 << 10),
             queue_bytes_max: 48 << 20,
             queue_entries_max: 4096,
@@ -308,7 +308,12 @@ impl Inbox {
 
     /// Reads a waiting record back and checks it. Blocks on the disk.
     pub fn read(&self, position: Position) -> Result<Vec<u8>, InboxError> {
-        self.stock.read(position)
+        self.read_into(position, Vec::new())
+    }
+
+    /// Does as [`Inbox::read`], in memory that another record used before.
+    pub fn read_into(&self, position: Position, memory: Vec<u8>) -> Result<Vec<u8>, InboxError> {
+        self.stock.read_into(position, memory)
     }
 
     /// Lets a record go: it is sealed elsewhere. Does not block. Releasing twice does nothing.

@@ -5,44 +5,52 @@
 
 use reelcase_format::block::{BlockBuilder, BlockKind, EncodedBlock};
 use reelcase_format::cv::{self, CvOutcome};
-use reelcase_format::event::each_event;
 use reelcase_format::id::UploadId;
 use reelcase_format::json;
 use reelcase_format::limits::Limits;
 use reelcase_format::line::{begin_line, end_line};
-use reelcase_format::reel::{RecordingEntry, ReelError, ReelHeader, ReelWriter};
+use reelcase_format::reel::{RecordingEntry, ReelHeader, ReelWriter};
 use reelcase_format::summary::{Counted, Summarizer, Summary, UploadFacts};
 use reelcase_format::upload::{self, Item, Wire};
 use serde_json::Map;
 
 use crate::catalog::{CatalogCommit, ObjectKind, ObjectRow, PersonChange};
 use crate::entry;
+use crate::inbox::{InboxError, Position};
 use crate::objects::Listed;
 use crate::pending::{GroupKey, PendingItem};
 use crate::persons;
 use crate::record::{self, ItemKind, RecordHead};
+use crate::store::StoreError;
 
-/// Level 1 would save 8 ms for each MB of lines, and take 14 % more disk until the recording is compacted.
-pub(crate) const SEAL_LEVEL: i32 = 6;
+/// Level 6 would take some 8 % less disk until the recording is compacted, and 8 ms more for each MB of lines: as much as
+/// all else that is done with them.
+pub(crate) const SEAL_LEVEL: i32 = 1;
 
 /// What names this program in the files it writes.
 pub(crate) const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"));
 
 /// A group is packed into blocks whenever its lines take this many bytes, so that no upload decides how much memory
 /// sealing takes.
-const ARENA_BYTES_MAX: usize = 32 << 20;
+const ARENA_BYTES_MAX: usize = 12 << 20;
 
 /// What is to become one object.
 #[derive(Default)]
 pub(crate) struct Gathered {
-    /// The items of each recording, and at which place of `records` they lie.
+    /// The items of each recording, and at which place of `records` theirs is named.
     pub(crate) groups: Vec<(GroupKey, Vec<(PendingItem, usize)>)>,
-    pub(crate) records: Vec<Vec<u8>>,
+    /// Where the records lie, each named once.
+    pub(crate) records: Vec<Position>,
 }
+
+/// Reads a record into memory that another used before. `None` where it is lost.
+pub(crate) type ReadRecord<'r> = dyn FnMut(Position, Vec<u8>) -> Result<Option<Vec<u8>>, InboxError> + 'r;
 
 /// Memory that one group hands on to the next, because taking it from the system anew costs as much as filling it.
 #[derive(Default)]
 struct Memory {
+    /// For an upload as it came.
+    record: Vec<u8>,
     /// For an upload whose coding is undone.
     json: Vec<u8>,
     /// For the lines of a group.
@@ -73,29 +81,40 @@ pub(crate) struct Sealed {
     pub(crate) drops: Vec<(&'static str, u64)>,
 }
 
-/// Makes one object of several groups. Each upload is opened once, however many recordings it holds parts of.
-pub(crate) fn seal(gathered: Gathered, object: ObjectRow, limits: &Limits, now_ms: i64) -> Result<Sealed, ReelError> {
+/// Makes one object of several groups. Each upload is read and opened once, however many recordings it holds parts of.
+pub(crate) fn seal(
+    gathered: Gathered,
+    read: &mut ReadRecord<'_>,
+    object: ObjectRow,
+    limits: &Limits,
+    now_ms: i64,
+) -> Result<Sealed, StoreError> {
     let header = ReelHeader { object: object.key.clone(), creator: CREATOR.to_owned(), other: Map::new() };
     let (mut writer, mut bytes) = ReelWriter::new(header)?;
     let mut persons = Vec::new();
     let mut drops = Drops::default();
-    let Gathered { groups, mut records } = gathered;
-    let is_shared = shared(&groups, records.len());
-    let mut take = |place: usize, memory| open(std::mem::take(&mut records[place]), limits, memory);
+    let Gathered { groups, records } = gathered;
     let mut memory = Memory::default();
+    let mut take = |position: Position, record: &mut Vec<u8>, json| -> Result<_, InboxError> {
+        let Some(found) = read(position, std::mem::take(record))? else { return Ok(Err("lost_record")) };
+        *record = found;
+        Ok(open(record, limits, json))
+    };
     // Most uploads are of one recording: those are opened when it is its turn, and closed at once.
-    let opened: Vec<_> =
-        is_shared.iter().enumerate().map(|(place, shared)| shared.then(|| take(place, Vec::new()))).collect();
+    let mut opened = Vec::with_capacity(records.len());
+    for (position, is_shared) in records.iter().zip(shared(&groups, records.len())) {
+        opened.push(if is_shared { Some(take(*position, &mut memory.record, Vec::new())?) } else { None });
+    }
     let mut scanned: Vec<_> = opened.iter().map(|opened| opened.as_ref().map(|opened| scan(opened, limits))).collect();
     for (key, items) in groups {
-        let mut json = std::mem::take(&mut memory.json);
+        let (mut record, mut json) = (std::mem::take(&mut memory.record), std::mem::take(&mut memory.json));
         let mut sealer = GroupSealer::new(key.clone(), limits, memory);
         for items in items.chunk_by(|one, next| one.1 == next.1) {
             let place = items[0].1;
             match &mut scanned[place] {
                 Some(upload) => sealer.add_all(items, upload, &mut drops),
                 None => {
-                    let opened = take(place, std::mem::take(&mut json));
+                    let opened = take(records[place], &mut record, std::mem::take(&mut json))?;
                     sealer.add_all(items, &mut scan(&opened, limits), &mut drops);
                     json = opened.map_or_else(|_| Vec::new(), |opened| opened.json);
                 }
@@ -103,7 +122,7 @@ pub(crate) fn seal(gathered: Gathered, object: ObjectRow, limits: &Limits, now_m
         }
         let (summary, blocks, mut changes);
         (summary, blocks, changes, memory) = sealer.finish(&mut drops);
-        memory.json = json;
+        (memory.record, memory.json) = (record, json);
         persons.append(&mut changes);
         let mut ordinals = Vec::with_capacity(blocks.len());
         for block in blocks {
@@ -142,8 +161,8 @@ fn shared(groups: &[(GroupKey, Vec<(PendingItem, usize)>)], record_count: usize)
     uses.into_iter().map(|uses| uses > 1).collect()
 }
 
-fn open(record: Vec<u8>, limits: &Limits, memory: Vec<u8>) -> Result<Opened, &'static str> {
-    let (head, body) = record::decode(&record).map_err(|_| "unreadable_record")?;
+fn open(record: &[u8], limits: &Limits, memory: Vec<u8>) -> Result<Opened, &'static str> {
+    let (head, body) = record::decode(record).map_err(|_| "unreadable_record")?;
     let wire = Wire { body, content_type: head.content_type.as_deref(), compression: head.compression.as_deref() };
     let counted = usize::try_from(head.inflated_bytes).unwrap_or(usize::MAX);
     let limits = limits.for_taken(counted.max(limits.inflated_bytes_max));
@@ -154,7 +173,7 @@ fn open(record: Vec<u8>, limits: &Limits, memory: Vec<u8>) -> Result<Opened, &'s
 
 fn scan<'a>(opened: &'a Result<Opened, &'static str>, limits: &Limits) -> Result<Scanned<'a>, &'static str> {
     let Opened { head, json } = opened.as_ref().map_err(|reason| *reason)?;
-    let upload = upload::scan(json, &limits.for_taken(json.len())).map_err(|_| "unreadable_body")?;
+    let upload = upload::rescan(json, &limits.for_taken(json.len())).map_err(|_| "unreadable_body")?;
     Ok(Scanned { head, items: upload.items, fields_budget: limits.fields_bytes_max })
 }
 
@@ -245,14 +264,17 @@ impl<'a> GroupSealer<'a> {
             library_version: item.library_version.as_deref(),
             distinct_id: item.distinct_id.as_deref(),
         });
-        each_event(item.data.unwrap_or_default(), |raw, event| {
-            let Some(event) = event else { return drops.count("not_an_rrweb_event") };
+        for (raw, event) in &item.events {
+            let Some(event) = event else {
+                drops.count("not_an_rrweb_event");
+                continue;
+            };
             let line_starts = self.arena.len();
             let (kind, source, interaction) = (event.kind, event.source, event.interaction);
             let timestamp_ms = event.timestamp_ms();
             begin_line(&self.windows[window], &mut self.arena);
             let event_starts = self.arena.len();
-            let outcome = cv::plain_event_of(raw, Some(&event), self.limits, fields_budget, &mut self.arena);
+            let outcome = cv::plain_event_of(raw, Some(event), self.limits, fields_budget, &mut self.arena);
             if let CvOutcome::Kept(_) = outcome {
                 drops.count("kept_compressed");
             }
@@ -260,7 +282,7 @@ impl<'a> GroupSealer<'a> {
             let span = (line_starts, event_starts, self.arena.len());
             self.lines.push(Line { timestamp_ms, window: Some(window), span, kind, source, interaction, upload });
             self.pack_if_full(drops);
-        });
+        }
     }
 
     fn add_event(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId, drops: &mut Drops) {
@@ -350,7 +372,7 @@ impl<'a> GroupSealer<'a> {
 
     fn finish(mut self, drops: &mut Drops) -> (Summary, Vec<EncodedBlock>, Vec<PersonChange>, Memory) {
         self.pack(drops);
-        let memory = Memory { json: Vec::new(), arena: self.arena, plain: self.plain };
+        let memory = Memory { arena: self.arena, plain: self.plain, ..Memory::default() };
         (self.summarizer.finish(), self.blocks, self.persons, memory)
     }
 }

@@ -84,7 +84,7 @@ impl StoreOptions {
             inbox: InboxOptions::default(),
             pending_items_max: 1_000_000,
             seal_age_first_ms: 1_000,
-            seal_age_ms: 10_000,
+            seal_age_ms: 30_000,
             seal_bytes: 4 << 20,
             maintains_itself: false,
             compact_idle_ms: 35 * 60 * 1_000,

@@ -21,7 +21,7 @@ pub fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
 
 /// Reads the string at the start of checked JSON, which carries bytes as characters U+0000 to U+00FF, one each, and
 /// appends them to `out`. Returns the offset behind the string. `None`, with `out` as it was, when there is no string or
-/// a character is beyond U+00FF.
+/// a character is beyond U+00FF. Invalid UTF-8 gives any bytes.
 pub fn latin1(json: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let start = out.len();
     let text = json.strip_prefix(b"\"")?;
@@ -137,19 +137,18 @@ fn unit(text: &[u8]) -> Option<u32> {
 
 /// Decodes up to the closing quote, or up to the end where there is none, and returns the offset of either.
 ///
-/// U+0080 to U+00FF are two bytes of UTF-8 whose lead holds the upper two bits. Which characters are among them is as
-/// good as random, so only escapes are branched on.
+/// U+0080 to U+00BF are the byte they stand for behind 0xc2, and U+00C0 to U+00FF that byte less 0x40 behind 0xc3. Which
+/// characters are among them is as good as random, so only escapes are branched on. Text that is no UTF-8 gives some
+/// bytes, and what is carried in such text has a sum that tells.
 fn append_latin1(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    const LEAD_OF_UPPER: u8 = 0xc3;
     let mut decoded = [0; DECODED_BYTES];
-    let (mut count, mut upper_bits, mut is_wrong, mut at) = (0, 0, false, 0);
+    let (mut count, mut missing, mut highest, mut at) = (0, 0, 0, 0);
     while let Some(&byte) = text.get(at) {
-        let is_lead = byte >= 0xc0;
-        let is_continuation = byte & 0xc0 == 0x80;
-        is_wrong |= (is_continuation != (upper_bits != 0)) | (is_lead & (byte & 0xfe != 0xc2));
-        // Written so that no compiler makes a branch of it.
-        let mut character = upper_bits | byte & (0xff >> (2 * u8::from(is_continuation)));
-        upper_bits = (byte << 6) & 0_u8.wrapping_sub(u8::from(is_lead));
         at += 1;
+        highest = byte.max(highest);
+        let mut character = byte.wrapping_add(missing);
+        missing = u8::from(byte == LEAD_OF_UPPER) << 6;
         if byte == b'\\' {
             let (escaped, bytes) = escaped_byte(&text[at..])?;
             character = escaped;
@@ -158,15 +157,16 @@ fn append_latin1(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
             at -= 1;
             break;
         }
-        decoded[count] = character;
-        count += usize::from(!is_lead);
+        decoded[count % DECODED_BYTES] = character;
+        count += usize::from(byte < 0xc0);
         if count == DECODED_BYTES {
             out.extend_from_slice(&decoded);
             count = 0;
         }
     }
     out.extend_from_slice(&decoded[..count]);
-    if is_wrong || upper_bits != 0 { None } else { Some(at) }
+    // Characters beyond U+00FF begin with a higher byte.
+    if highest > LEAD_OF_UPPER { None } else { Some(at) }
 }
 
 /// Reads an escape behind its backslash: the byte it stands for, and how many bytes it takes.

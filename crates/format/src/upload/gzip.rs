@@ -13,6 +13,12 @@ use libdeflater::{Crc, Decompressor};
 /// The first bytes of every gzip stream.
 const MAGIC: &[u8] = b"\x1f\x8b";
 
+/// How a header without optional fields begins: deflate, no flags.
+const PLAIN_HEADER: &[u8] = b"\x1f\x8b\x08\x00";
+
+/// Bytes of such a header: time, level and system follow, which nobody needs.
+const HEADER_BYTES: usize = 10;
+
 /// Bytes behind the compressed data: CRC-32 and size of what was compressed, little-endian.
 const TRAILER_BYTES: usize = 8;
 
@@ -63,15 +69,20 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
 }
 
-/// The fast way, for a single member whose trailer tells the truth. Anything else is `false`, with rubbish appended.
+/// The fast way, for a single member with a plain header, whose trailer tells the truth. Anything else is `false`, with
+/// rubbish appended.
 fn inflate_at_once(bytes: &[u8], inflated_bytes_max: usize, out: &mut Vec<u8>) -> bool {
     let Some((crc, inflated_bytes)) = trailer(bytes) else { return false };
+    if !bytes.starts_with(PLAIN_HEADER) {
+        return false;
+    }
     if inflated_bytes > inflated_bytes_max || inflated_bytes / PLAUSIBLE_RATIO > bytes.len() {
         return false;
     }
     let start = out.len();
     out.resize(start + inflated_bytes, 0);
-    let inflated = DECOMPRESSOR.with_borrow_mut(|decompressor| decompressor.gzip_decompress(bytes, &mut out[start..]));
+    let deflated = &bytes[HEADER_BYTES..bytes.len() - TRAILER_BYTES];
+    let inflated = DECOMPRESSOR.with_borrow_mut(|inflater| inflater.deflate_decompress(deflated, &mut out[start..]));
     if inflated != Ok(inflated_bytes) {
         return false;
     }

@@ -469,7 +469,7 @@ impl Driver {
 
     /// See [`super::Inbox::read`].
     pub fn read(&self, position: Position) -> Result<Vec<u8>, InboxError> {
-        self.stock.read(position)
+        self.stock.read_into(position, Vec::new())
     }
 
     /// See [`super::Inbox::stats`].

@@ -196,7 +196,7 @@ impl Stock {
         self.retire_if_done(&mut shelf, position.segment);
     }
 
-    pub(super) fn read(&self, position: Position) -> Result<Vec<u8>, InboxError> {
+    pub(super) fn read_into(&self, position: Position, memory: Vec<u8>) -> Result<Vec<u8>, InboxError> {
         let Position { segment, offset, .. } = position;
         let waiting = {
             let shelf = lock(&self.shelf);
@@ -204,10 +204,13 @@ impl Stock {
             tracked.and_then(|tracked| Some((Arc::clone(&tracked.segment), *tracked.waiting.get(&offset)?)))
         };
         let (file, body_bytes) = waiting.ok_or(InboxError::NotFound { segment, offset })?;
-        let mut bytes = vec![0; HEAD_BYTES as usize + body_bytes as usize];
-        read_exact(file.handle.as_ref(), offset, &mut bytes).map_err(InboxError::disk("read a record"))?;
-        let body = bytes.split_off(HEAD_BYTES as usize);
-        match Head::parse(&bytes, segment, offset) {
+        let (mut head, mut body) = ([0; HEAD_BYTES as usize], memory);
+        body.resize(body_bytes as usize, 0);
+        let handle = file.handle.as_ref();
+        read_exact(handle, offset, &mut head)
+            .and_then(|()| read_exact(handle, offset + HEAD_BYTES, &mut body))
+            .map_err(InboxError::disk("read a record"))?;
+        match Head::parse(&head, segment, offset) {
             Parsed::Head(head)
                 if head.kind == Kind::Record
                     && head.body_bytes == body_bytes

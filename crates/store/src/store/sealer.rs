@@ -15,11 +15,11 @@ use crate::abort_point;
 use crate::catalog::{DropCount, ObjectKind, ObjectRow};
 use crate::inbox::{Inbox, InboxError, Position};
 use crate::objects::{ObjectError, object_id};
-use crate::pending::{DueRule, Group, GroupKey, PendingIndex, Room};
+use crate::pending::{DueRule, Group, GroupKey, PendingIndex, PendingItem, Room};
 use crate::seal::{self, Gathered};
 
 /// Bytes of uploads, their codings undone, that are sealed into one object. Bounds the memory that sealing takes.
-const SEAL_INFLATED_BYTES_MAX: u64 = 48 << 20;
+const SEAL_INFLATED_BYTES_MAX: u64 = 24 << 20;
 /// How often the sealer looks for what is due.
 const SEAL_TICK: Duration = Duration::from_millis(250);
 /// How long the sealer rests after the object store or the catalog refused.
@@ -123,8 +123,8 @@ impl Store {
         };
         let key = object.key.clone();
         let sealed = tokio::task::spawn_blocking(move || {
-            let gathered = gather(&inbox, fresh)?;
-            Ok::<_, StoreError>(seal::seal(gathered, object, &limits, now_ms)?)
+            let mut read = |position, memory| read(&inbox, position, memory);
+            seal::seal(gather(fresh), &mut read, object, &limits, now_ms)
         });
         let sealed = sealed.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))??;
         abort_point!("seal.decoded");
@@ -196,35 +196,34 @@ pub(super) async fn run(store: Arc<Store>, mut stopping: watch::Receiver<bool>) 
     }
 }
 
-/// Reads each record once, however many of its items are wanted.
-fn gather(inbox: &Inbox, groups: Vec<(GroupKey, Group)>) -> Result<Gathered, InboxError> {
+/// Names each record once, however many of its items are wanted.
+fn gather(groups: Vec<(GroupKey, Group)>) -> Gathered {
     let mut places: HashMap<Position, usize> = HashMap::new();
     let mut gathered = Gathered::default();
     for (key, group) in groups {
-        let mut items = Vec::with_capacity(group.items.len());
-        for item in group.items {
-            let place = match places.get(&item.position) {
-                Some(place) => *place,
-                None => match inbox.read(item.position) {
-                    Ok(record) => {
-                        gathered.records.push(record);
-                        let place = gathered.records.len() - 1;
-                        places.insert(item.position, place);
-                        place
-                    }
-                    Err(error @ (InboxError::Corrupt { .. } | InboxError::NotFound { .. })) => {
-                        // The rest must not wait for what no retry can bring back; the inbox keeps the segment.
-                        tracing::error!(error = &error as &dyn std::error::Error, "an accepted upload is lost");
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                },
-            };
-            items.push((item, place));
-        }
-        gathered.groups.push((key, items));
+        let place_of = |item: PendingItem| {
+            let place = *places.entry(item.position).or_insert_with(|| {
+                gathered.records.push(item.position);
+                gathered.records.len() - 1
+            });
+            (item, place)
+        };
+        gathered.groups.push((key, group.items.into_iter().map(place_of).collect()));
     }
-    Ok(gathered)
+    gathered
+}
+
+/// Reads a record, unless it is lost.
+fn read(inbox: &Inbox, position: Position, memory: Vec<u8>) -> Result<Option<Vec<u8>>, InboxError> {
+    match inbox.read_into(position, memory) {
+        Ok(record) => Ok(Some(record)),
+        Err(error @ (InboxError::Corrupt { .. } | InboxError::NotFound { .. })) => {
+            // The rest must not wait for what no retry can bring back; the inbox keeps the segment.
+            tracing::error!(error = &error as &dyn std::error::Error, "an accepted upload is lost");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// An error with its causes, in one line.

@@ -2,6 +2,7 @@ import { Replayer } from '@rrweb/replay';
 import { type LeftOut, LIMITS } from '../limits.ts';
 import type { Assets } from './attributes.ts';
 import { CanvasReplica, CanvasRoom, canvasSide, readCommands } from './canvas.ts';
+import { dropReplaced } from './latest.ts';
 import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode } from './model.ts';
 import { KnownNodes, orderMutation } from './order.ts';
 import { Page } from './page.ts';
@@ -54,7 +55,9 @@ export class Stage {
   show(texts: readonly string[]): boolean {
     this.problems = 0;
     this.#forget();
-    const all = this.#prepare(texts);
+    const read = this.#read(texts);
+    dropReplaced(read);
+    const all = this.#clean(read);
     const base = all.findIndex((event) => event.type === 2);
     if (base < 0) return false;
     const first = all[0];
@@ -99,7 +102,7 @@ export class Stage {
 
   /** Applies events to the page that is shown. */
   feed(texts: readonly string[]): void {
-    for (const event of this.#prepare(texts)) {
+    for (const event of this.#clean(this.#read(texts))) {
       if (POINTER_SOURCES.has(event.data['source']) && event.type === 3) {
         for (const pointer of pointers(event)) this.#point(pointer, false);
       } else if (this.#isAside(event)) this.#drawCanvases([event]);
@@ -172,15 +175,16 @@ export class Stage {
     this.#onViewport(width, height);
   }
 
-  /** Reads, orders and cleans events. What is left is safe to hand to the replayer. */
-  #prepare(texts: readonly string[]): WireEvent[] {
+  #read(texts: readonly string[]): WireEvent[] {
+    const events = texts.map(readEvent).filter((event) => event !== null);
+    this.problems += texts.length - events.length;
+    return events;
+  }
+
+  /** Orders and cleans events. What is left is safe to hand to the replayer. */
+  #clean(events: readonly WireEvent[]): WireEvent[] {
     const out: WireEvent[] = [];
-    for (const text of texts) {
-      const event = readEvent(text);
-      if (event === null) {
-        this.problems++;
-        continue;
-      }
+    for (const event of events) {
       try {
         if (event.type === 2 && isObject(event.data['node'])) this.#known.reset(event.data['node']);
         if (event.type === 3 && event.data['source'] === 0) orderMutation(event, this.#known);

@@ -50,6 +50,9 @@ async function visit(then, { version = NEWEST, options = {}, ...changes } = {}) 
     });
     await devtools.send('Network.enable');
     await then({ page, context, proxy, site, preflights });
+  } catch (error) {
+    const sent = snapshotsOf(proxy.posts('/s/').map(({ body }) => body)).size;
+    throw new Error(`${error.message}; ${sent} pieces of recordings had passed the proxy`, { cause: error });
   } finally {
     await context.close();
     await site.stop();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { eventually, launch, serve } from './browser.mjs';
+import { replayedText } from './watch.mjs';
 
 const shots = process.env.SCREENSHOTS;
 
@@ -22,15 +23,6 @@ after(async () => {
 
 async function shoot(page, name) {
   if (shots) await page.screenshot({ path: join(shots, `${name}.png`) });
-}
-
-/** The replayed page: the innermost frame of the player. */
-async function replayed(page) {
-  for (const frame of page.frames()) {
-    const text = await frame.evaluate(() => document.body?.innerText ?? '').catch(() => '');
-    if (frame.parentFrame()?.parentFrame() && text.length > 0) return text;
-  }
-  return '';
 }
 
 test('a newcomer records the playground with real posthog-js and watches it', async () => {
@@ -68,7 +60,7 @@ test('a newcomer records the playground with real posthog-js and watches it', as
   const errors = [];
   watch.on('pageerror', (error) => errors.push(String(error)));
   await watch.goto(`${server.url}/recordings/${id}?t=2`);
-  const text = await eventually(() => replayed(watch), 'the replayed page');
+  const text = await eventually(() => replayedText(watch), 'the replayed page');
   assert.ok(text.includes('Playground'), `the player shows the recorded page, found: ${text.slice(0, 200)}`);
   await shoot(watch, 'recording');
   assert.deepEqual(errors, []);

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
+import { precompress } from './precompress.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -21,6 +22,7 @@ export default defineConfig({
         }
       },
     },
+    precompress((file) => file.endsWith('.html')),
   ],
   // Scripts and styles find each other from where they are; in pages the server writes where it is mounted.
   experimental: {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
+import { precompress } from '../precompress.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const hashOf = (script: string) => `'sha256-${createHash('sha256').update(script).digest('base64')}'`;
@@ -91,7 +92,12 @@ export default defineConfig({
   root: here('.'),
   publicDir: false,
   // The frame holds no Svelte; the plugin is here for the checker, which asks the nearest configuration.
-  plugins: [svelte({ configFile: here('../svelte.config.js') }), withoutPostcss(), frameDocument()],
+  plugins: [
+    svelte({ configFile: here('../svelte.config.js') }),
+    withoutPostcss(),
+    frameDocument(),
+    precompress(),
+  ],
   build: {
     outDir: here('../dist/player'),
     emptyOutDir: true,

@@ -11,17 +11,21 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
-    SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, LOCATION, REFERRER_POLICY, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rust_embed::RustEmbed;
 
 use crate::capture::query_value;
 use crate::error::Failure;
+use crate::scripts::accepts;
 use crate::state::App;
+
+/// Codings in which the build of the web app lays files beside themselves, the smallest first, and how such files end.
+const PACKED: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
 const APP_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-src 'self' data:; \
      object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
@@ -104,42 +108,87 @@ async fn replay_link(
 }
 
 /// The shell of the player. Pictures, styles, fonts and media of the recorded site load only where the viewer asks.
-async fn player_frame(RawQuery(query): RawQuery) -> Response {
+async fn player_frame(RawQuery(query): RawQuery, request: HeaderMap) -> Response {
     let is_remote = query.as_deref().and_then(|query| query_value(query, "assets")).as_deref() == Some("remote");
     let file = if is_remote { "player/csp-remote.txt" } else { "player/csp.txt" };
     let policy = Web::get(file).and_then(|file| String::from_utf8(file.data.into_owned()).ok());
-    html("player/frame.html", policy.as_deref().map_or(PLAYER_POLICY, str::trim))
+    let policy = policy.as_deref().map_or(PLAYER_POLICY, str::trim);
+    match find("player/frame.html", &request) {
+        Some(found) => {
+            let mut reply = found.reply(&request);
+            page_headers(reply.headers_mut(), policy);
+            reply
+        }
+        None => html_of(None, policy),
+    }
 }
 
 /// Files whose names change with their content.
-async fn asset(uri: Uri) -> Response {
+async fn asset(uri: Uri, request: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     let is_hashed = path.starts_with("assets/");
-    file(path, is_hashed).unwrap_or_else(|| Failure::NotFound("file").into_response())
+    file(path, is_hashed, &request).unwrap_or_else(|| Failure::NotFound("file").into_response())
 }
 
-async fn root_file(uri: Uri) -> Response {
-    file(uri.path().trim_start_matches('/'), false).unwrap_or_else(|| Failure::NotFound("file").into_response())
+async fn root_file(uri: Uri, request: HeaderMap) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    file(path, false, &request).unwrap_or_else(|| Failure::NotFound("file").into_response())
 }
 
-fn file(path: &str, is_hashed: bool) -> Option<Response> {
-    if path.split(['/', '\\']).any(|part| part == "..") {
-        return None;
-    }
-    let embedded = Web::get(path)?;
-    let mut reply = bytes_of(embedded.data).into_response();
+fn file(path: &str, is_hashed: bool, request: &HeaderMap) -> Option<Response> {
+    let mut reply = find(path, request)?.reply(request);
     let headers = reply.headers_mut();
     let cache = if is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
-    if let Ok(kind) = HeaderValue::from_str(embedded.metadata.mimetype()) {
-        headers.insert(CONTENT_TYPE, kind);
-    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // A worker obeys the policy of its own script.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(APP_POLICY));
     // The player's document has an opaque origin, to which our own scripts are somebody else's.
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     Some(reply)
+}
+
+/// A file of the web app, in the smallest form that the client takes.
+struct Found {
+    bytes: Bytes,
+    coding: Option<&'static str>,
+    kind: String,
+    /// Changes with the content.
+    tag: String,
+}
+
+/// Looks a file up. What is packed is found by the name of what it unpacks to.
+fn find(path: &str, request: &HeaderMap) -> Option<Found> {
+    let is_packed = PACKED.iter().any(|(_, ending)| path.ends_with(ending));
+    if is_packed || path.split(['/', '\\']).any(|part| part == "..") {
+        return None;
+    }
+    let plain = Web::get(path)?;
+    let kind = plain.metadata.mimetype().to_owned();
+    let tag = plain.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let taken = PACKED.iter().filter(|(coding, _)| accepts(request, coding));
+    let packed = taken.filter_map(|(coding, ending)| Some((*coding, Web::get(&format!("{path}{ending}"))?))).next();
+    let (coding, data) = packed.map_or((None, plain.data), |(coding, file)| (Some(coding), file.data));
+    Some(Found { bytes: bytes_of(data), coding, kind, tag })
+}
+
+impl Found {
+    fn reply(self, request: &HeaderMap) -> Response {
+        let tag = format!("W/\"{}\"", self.tag);
+        let is_same = request.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+        let mut reply = if is_same { StatusCode::NOT_MODIFIED.into_response() } else { self.bytes.into_response() };
+        let headers = reply.headers_mut();
+        if let Some(coding) = self.coding.filter(|_| !is_same) {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        for (name, value) in [(CONTENT_TYPE, &self.kind), (ETAG, &tag)] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        reply
+    }
 }
 
 /// A page of the app, told where the server is mounted: the addresses in its tags are all that begin there.
@@ -152,17 +201,17 @@ fn mounted(path: &str, path_prefix: &str, policy: &str) -> Response {
     html_of(page.map(Bytes::from), policy)
 }
 
-fn html(path: &str, policy: &str) -> Response {
-    html_of(Web::get(path).map(|file| bytes_of(file.data)), policy)
-}
-
 fn html_of(page: Option<Bytes>, policy: &str) -> Response {
     let (status, body) = match page {
         Some(page) => (StatusCode::OK, page),
         None => (StatusCode::NOT_FOUND, Bytes::from_static(NOT_BUILT.as_bytes())),
     };
     let mut reply = (status, body).into_response();
-    let headers = reply.headers_mut();
+    page_headers(reply.headers_mut(), policy);
+    reply
+}
+
+fn page_headers(headers: &mut HeaderMap, policy: &str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -170,7 +219,6 @@ fn html_of(page: Option<Bytes>, policy: &str) -> Response {
     // A policy that cannot be a header must not be left out in silence: the strictest one takes its place.
     let policy = HeaderValue::from_str(policy).unwrap_or(HeaderValue::from_static("default-src 'none'; sandbox"));
     headers.insert(CONTENT_SECURITY_POLICY, policy);
-    reply
 }
 
 fn redirect(to: &str) -> Response {

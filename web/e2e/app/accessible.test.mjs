@@ -56,6 +56,19 @@ async function violations(page) {
   return found.filter(({ impact }) => impact === 'serious' || impact === 'critical');
 }
 
+/** Looks at everything that the inspector shows, with the details of a row where there are rows. */
+async function eachView(page, look) {
+  for (const name of ['Console', 'Network', 'Errors', 'Info']) {
+    await page.getByRole('tab', { name }).click();
+    if (name === 'Info') await page.getByRole('heading', { name: 'Figures' }).waitFor();
+    else {
+      await page.locator('.row').first().click();
+      await page.getByRole('region', { name: 'Details' }).waitFor();
+    }
+    await look(`the inspector: ${name}`);
+  }
+}
+
 for (const [colorScheme, kind, viewport] of [
   ['light', 'a desktop', { width: 1280, height: 800 }],
   ['dark', 'a phone', { width: 390, height: 844 }],
@@ -89,6 +102,7 @@ for (const [colorScheme, kind, viewport] of [
       }
       if (path.includes('t=20')) await page.waitForSelector('.row');
       await look(name);
+      if (path.includes('t=20')) await eachView(page, look);
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       if (width > viewport.width) found.push({ name, id: 'wider than the screen', where: `${width} px` });
     }

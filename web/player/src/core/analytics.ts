@@ -1,8 +1,9 @@
 import { type Mark, short } from './mark.ts';
 import { asObject, type Json } from './record.ts';
+import type { LooseRow } from './rows.ts';
 
-/** Reads one line of a block of analytics events; null where it is none. */
-export function readAnalytics(line: string): Mark | null {
+/** Reads one line of a block of analytics events, which is the `number`th of it; null where it is none. */
+export function readAnalytics(line: string, number: number): { mark: Mark; rows: LooseRow[] } | null {
   let event: Json | null;
   try {
     event = asObject(JSON.parse(line));
@@ -14,7 +15,12 @@ export function readAnalytics(line: string): Mark | null {
   if (event === null || typeof name !== 'string' || typeof at !== 'number') return null;
   const window = typeof event['window_id'] === 'string' ? event['window_id'] : '';
   const { kind, label } = describe(name, asObject(event['properties']) ?? {}, event);
-  return { kind, at, window, label: short(label) };
+  const text = short(label);
+  const isException = name === '$exception';
+  const rows: LooseRow[] = isException
+    ? [{ kind: 'exception', at, window, line: number, item: 0, text }]
+    : [];
+  return { mark: { kind, at, window, label: text, line: number }, rows };
 }
 
 function describe(name: string, properties: Json, event: Json): { kind: Mark['kind']; label: string } {

@@ -1,5 +1,6 @@
 import { NodeNames } from './names.ts';
 import { asObject, type Json, type LineHead, readEventOf, readHead } from './record.ts';
+import { formatted, type LooseRow, readArgument, readRows } from './rows.ts';
 
 /** What stands on the timeline. Labels are text from a recording: show them as text, never as HTML. */
 export type Mark = {
@@ -14,6 +15,16 @@ export type Mark = {
   readonly label: string;
   /** Number of the node that was typed into. */
   readonly target?: number;
+  /** Where the event stands: the address of its block, and the number of its line. */
+  readonly block?: string;
+  readonly line?: number;
+};
+
+/** What one line holds for those who do not draw. */
+export type Found = {
+  readonly head: LineHead;
+  readonly mark: Mark | null;
+  readonly rows: readonly LooseRow[];
 };
 
 const LABEL_MAX = 160;
@@ -27,17 +38,19 @@ export class MarkReader {
     this.#names.clear();
   }
 
-  /** The mark of a line, or null. `damaged` where the line is none. */
-  read(line: string): { readonly head: LineHead; readonly mark: Mark | null } | 'damaged' {
+  /** What a line holds, which is the `number`th of its block. `damaged` where it is no line. */
+  read(line: string, number: number): Found | 'damaged' {
     const head = readHead(line);
     if (head === null) return 'damaged';
-    if (!isWorthParsing(head, line)) return { head, mark: null };
+    if (!isWorthParsing(head, line)) return { head, mark: null, rows: [] };
     const event = readEventOf(line, head);
     if (event === null) return 'damaged';
     const data = asObject(event['data']);
-    if (data === null) return { head, mark: null };
+    if (data === null) return { head, mark: null, rows: [] };
     this.#learn(head, data);
-    return { head, mark: this.#markOf(head, data) };
+    const mark = this.#markOf(head, data);
+    const rows = head.type === 6 ? readRows(head, number, data) : [];
+    return { head, mark: mark === null ? null : { ...mark, line: number }, rows };
   }
 
   #learn({ type, source, window }: LineHead, data: Json): void {
@@ -73,7 +86,7 @@ export class MarkReader {
 function isWorthParsing({ type, source }: LineHead, line: string): boolean {
   if (type === 3 && source === 0) return line.includes('"tagName":') || line.includes('"textContent":');
   if (type === 3) return source === 2 || source === 5;
-  if (type === 6) return line.includes('"rrweb/console@');
+  if (type === 6) return /"(?:rrweb\/console|rrweb\/network|posthog\/network)@/.test(line);
   return type === 2 || type === 4 || type === 5;
 }
 
@@ -117,16 +130,6 @@ function consoleMark(at: number, window: string, data: Json): Mark | null {
   const level = payload['level'];
   if (level !== 'error' && level !== 'assert' && level !== 'warn') return null;
   const items = Array.isArray(payload['payload']) ? payload['payload'] : [];
-  const label = items.map(unquote).join(' ');
+  const label = formatted(items.map(readArgument));
   return { kind: level === 'warn' ? 'warning' : 'error', at, window, label: short(label || String(level)) };
-}
-
-function unquote(item: unknown): string {
-  if (typeof item !== 'string') return String(item);
-  try {
-    const value: unknown = JSON.parse(item);
-    return typeof value === 'string' ? value : item;
-  } catch {
-    return item;
-  }
 }

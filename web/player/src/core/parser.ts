@@ -117,7 +117,9 @@ function interner(): (piece: Piece) => Piece {
     return found ?? text;
   };
   return (piece) => {
-    for (const item of [...piece.records, ...piece.marks, ...piece.moments] as { window: string }[]) {
+    for (const item of [...piece.records, ...piece.marks, ...piece.rows, ...piece.moments] as {
+      window: string;
+    }[]) {
       item.window = one(item.window);
     }
     return piece;

@@ -2,11 +2,12 @@ import type { BlockInfo } from './blocks.ts';
 import { Clock, type Speed, skipPlan } from './clock.ts';
 import { FrameLink } from './frame-link.ts';
 import { Loader } from './loader.ts';
+import { Log } from './log.ts';
 import type { Mark } from './mark.ts';
 import { lateParser, newParser } from './parser.ts';
 import type { Picture, Status } from './picture.ts';
 import { type Move, splitMoves } from './pointer.ts';
-import type { EventRecord } from './record.ts';
+import { asObject, type EventRecord, type Json } from './record.ts';
 import { Scan } from './scan.ts';
 import { type Api, LoadError, Source, type Trouble } from './source.ts';
 import { type Span, Timeline } from './timeline.ts';
@@ -45,6 +46,8 @@ export class Player {
   readonly #loader: Loader;
   readonly #scan: Scan;
   readonly #clock = new Clock(() => performance.now());
+  /** What the inspector lists, besides the marks. */
+  readonly log = new Log();
   #timeline = new Timeline(0, 0);
   #timelineVersion = 0;
   #timelineTimer: ReturnType<typeof setTimeout> | null = null;
@@ -99,6 +102,7 @@ export class Player {
       // A parser of its own: reading for the timeline must not stand before what a seek waits for.
       parser: lateParser(),
       timeline: () => this.#timeline,
+      log: this.log,
       index: () => this.#loader.index,
       at: () => this.#clock.at,
       quiet: async () => {
@@ -264,6 +268,30 @@ export class Player {
     const at = this.#timeline.from + offset;
     const isPage = (mark: Mark) => mark.kind === 'page' && mark.window === this.#window;
     return this.#timeline.marks.findLast((mark) => isPage(mark) && mark.at <= at) ?? null;
+  }
+
+  /** The whole event of a line, fetched again; null where there is none any more. */
+  async event(block: string, line: number): Promise<Json | null> {
+    const text = await this.#source.line(block, line);
+    if (text === null) return null;
+    try {
+      const value: unknown = JSON.parse(text);
+      // A line of the replay says first in which window it was.
+      return asObject(Array.isArray(value) ? value[1] : value);
+    } catch {
+      return null;
+    }
+  }
+
+  /** What the server knows of the recording. */
+  summary(): Promise<Json> {
+    return this.#source.summary();
+  }
+
+  /** The first analytics event, which says on what the page was seen; null where there is none. */
+  async firstAnalytics(): Promise<Json | null> {
+    const block = this.#loader.index.analytics[0];
+    return block === undefined ? null : this.event(block.url, 0);
   }
 
   close(): void {

@@ -1,16 +1,17 @@
 import { readAnalytics } from './analytics.ts';
 import { type Mark, MarkReader } from './mark.ts';
 import { type EventRecord, isActive, readRecord } from './record.ts';
+import type { LooseRow } from './rows.ts';
 
 /** What a block is read for. */
 export type Purpose =
   /** The events, for the replay. */
   | 'records'
-  /** What stands on the timeline; the block follows the one read before. */
+  /** What stands on the timeline and in the inspector; the block follows the one read before. */
   | 'marks'
   /** The same, but the block does not follow the one read before. */
   | 'marks-elsewhere'
-  /** A block of analytics events, for the timeline. */
+  /** A block of analytics events, for the same. */
   | 'analytics';
 
 /** A second in which somebody did something. Times are milliseconds since 1970. */
@@ -27,16 +28,23 @@ export type Moment = {
 export type Piece = {
   readonly records: readonly EventRecord[];
   readonly marks: readonly Mark[];
+  readonly rows: readonly LooseRow[];
   readonly moments: readonly Moment[];
   /** Lines that could not be read. */
   readonly damaged: number;
 };
 
-/** Reads lines for one purpose after another. Kept from block to block, because marks need to know what was before. */
+/**
+ * Reads lines for one purpose after another. Kept from block to block, because marks need to know what was before.
+ * Blocks may be read side by side for the replay, but only one after the other for marks.
+ */
 export class Reading {
   readonly #marks = new MarkReader();
+  /** Lines of the block that were read. */
+  #line = 0;
 
   begin(purpose: Purpose): void {
+    if (purpose !== 'records') this.#line = 0;
     if (purpose === 'marks-elsewhere') this.#marks.forget();
   }
 
@@ -44,11 +52,15 @@ export class Reading {
     switch (purpose) {
       case 'records': {
         const records = lines.map(readRecord).filter((record) => record !== null);
-        return { records, marks: [], moments: [], damaged: lines.length - records.length };
+        return { records, marks: [], rows: [], moments: [], damaged: lines.length - records.length };
       }
       case 'analytics': {
-        const marks = lines.map(readAnalytics).filter((mark) => mark !== null);
-        return { records: [], marks, moments: [], damaged: lines.length - marks.length };
+        const found = lines
+          .map((line) => readAnalytics(line, this.#line++))
+          .filter((event) => event !== null);
+        const marks = found.map(({ mark }) => mark);
+        const rows = found.flatMap((event) => event.rows);
+        return { records: [], marks, rows, moments: [], damaged: lines.length - found.length };
       }
       case 'marks':
       case 'marks-elsewhere':
@@ -58,18 +70,20 @@ export class Reading {
 
   #readMarks(lines: readonly string[]): Piece {
     const marks: Mark[] = [];
+    const rows: LooseRow[] = [];
     const moments = new Map<number, Moment>();
     let damaged = 0;
     for (const line of lines) {
-      const found = this.#marks.read(line);
+      const found = this.#marks.read(line, this.#line++);
       if (found === 'damaged') {
         damaged++;
         continue;
       }
       if (found.mark !== null) marks.push(found.mark);
+      rows.push(...found.rows);
       if (isActive(found.head)) addMoment(moments, found.head.at, found.head.window);
     }
-    return { records: [], marks, moments: [...moments.values()], damaged };
+    return { records: [], marks, rows, moments: [...moments.values()], damaged };
   }
 }
 

@@ -1,4 +1,5 @@
 import type { BlockIndex, BlockInfo } from './blocks.ts';
+import type { Log } from './log.ts';
 import type { Parser } from './parser.ts';
 import type { Piece } from './reading.ts';
 import { LoadError, type Source } from './source.ts';
@@ -8,6 +9,7 @@ export type ScanOptions = {
   readonly source: Source;
   readonly parser: Parser;
   readonly timeline: () => Timeline;
+  readonly log: Log;
   readonly index: () => BlockIndex;
   /** Where the viewer is: what lies ahead is read first. */
   readonly at: () => number;
@@ -20,8 +22,8 @@ export type ScanOptions = {
 };
 
 /**
- * Reads the whole recording once for the timeline, block by block behind the playback, and keeps nothing of it but
- * marks and active seconds. A recording of any length costs one block of memory at a time.
+ * Reads the whole recording once for timeline and inspector, block by block behind the playback, and keeps nothing of it
+ * but marks, rows and active seconds. A recording of any length costs one block of memory at a time.
  */
 export class Scan {
   readonly #options: ScanOptions;
@@ -93,7 +95,10 @@ export class Scan {
       if (!(reason instanceof LoadError) || reason.kind !== 'broken') pieces = [];
       throw reason;
     } finally {
-      for (const piece of pieces) timeline.add(piece);
+      for (const { marks, rows, ...rest } of pieces) {
+        timeline.add({ ...rest, marks: marks.map((mark) => ({ ...mark, block: block.url })) });
+        this.#options.log.add(rows.map((row) => ({ ...row, block: block.url })));
+      }
     }
   }
 
@@ -117,6 +122,7 @@ export class Scan {
     this.#read.clear();
     this.#last = null;
     this.#options.timeline().clear();
+    this.#options.log.clear();
   }
 }
 

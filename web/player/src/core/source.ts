@@ -1,6 +1,8 @@
 import type { BlockInfo, BlockList } from './blocks.ts';
+import { LineSplitter } from './lines.ts';
 import type { Parser } from './parser.ts';
 import type { Piece, Purpose } from './reading.ts';
+import { asObject, type Json } from './record.ts';
 
 /** One way to reach the API: a path in, a response out. The app adds what access needs. */
 export type Api = (path: string, signal?: AbortSignal) => Promise<Response>;
@@ -29,7 +31,8 @@ const BLOCK_TRIES_MAX = 3;
 /** Asks the server, again and again where that may help. */
 export class Source {
   readonly #api: Api;
-  /** Where the recording's blocks are listed. */
+  /** Where the server tells of the recording, and where it lists its blocks. */
+  readonly #path: string;
   readonly #listPath: string;
   readonly #onTrouble: (trouble: Trouble | null) => void;
   readonly #abort = new AbortController();
@@ -40,7 +43,8 @@ export class Source {
     { recording, base = '', api }: { recording: string; base?: string; api: Api },
     onTrouble: (trouble: Trouble | null) => void,
   ) {
-    this.#listPath = `${base}/api/recordings/${encodeURIComponent(recording)}/blocks`;
+    this.#path = `${base}/api/recordings/${encodeURIComponent(recording)}`;
+    this.#listPath = `${this.#path}/blocks`;
     this.#api = api;
     this.#onTrouble = onTrouble;
     if (typeof addEventListener === 'function') addEventListener('online', this.#hurry);
@@ -110,6 +114,34 @@ export class Source {
         if (reason.kind === 'broken') await pause(100);
         else await this.#backOff(reason.kind, tries);
       }
+    }
+  }
+
+  /** What the server knows of the recording. */
+  async summary(): Promise<Json> {
+    const found = asObject(await (await this.#get(this.#path)).json());
+    if (found === null) throw new LoadError('server', 'the server said nothing of the recording');
+    return found;
+  }
+
+  /** One line of a block, null where it has no such line. The rest of the block is not waited for. */
+  async line(url: string, number: number): Promise<string | null> {
+    const { body } = await this.#get(url);
+    if (body === null) throw new LoadError('broken', 'the server sent no body');
+    const reader = body.getReader();
+    const splitter = new LineSplitter();
+    try {
+      for (let before = 0; ; ) {
+        const { done, value } = await reader.read().catch((reason) => {
+          throw new LoadError('broken', String(reason));
+        });
+        const lines = done ? splitter.finish() : splitter.push(value);
+        const line = lines[number - before];
+        if (line !== undefined || done) return line ?? null;
+        before += lines.length;
+      }
+    } finally {
+      void reader.cancel().catch(() => {});
     }
   }
 

@@ -1,6 +1,9 @@
 import type { Mark } from './mark.ts';
 import { joinMoment, type Moment, type Piece } from './reading.ts';
 
+/** What of a block stands on the timeline. */
+type Read = Pick<Piece, 'marks' | 'moments' | 'damaged'>;
+
 /** A stretch of time, in milliseconds since 1970. */
 export type Span = { readonly from: number; readonly to: number };
 
@@ -47,7 +50,7 @@ export class Timeline {
   }
 
   /** Takes what was read of a block. */
-  add({ marks, moments, damaged }: Piece): void {
+  add({ marks, moments, damaged }: Read): void {
     this.damaged += damaged;
     for (const moment of moments) joinMoment(this.#moments, moment);
     if (marks.length === 0) return;

@@ -63,3 +63,48 @@ export const LEFT_OUT_NAMES: Readonly<Record<LeftOut, string>> = {
   viewport: `what lies outside a window of ${count(LIMITS.viewportPx)} pixels`,
   canvases: `canvases past ${count(LIMITS.canvases)} or ${LIMITS.canvasPixels >> 20} million pixels`,
 };
+
+/** `512 B`, `18 KB`, `1.4 MB`: decimal units, two digits that matter. */
+export function bytesOf(value: number): string {
+  let scaled = Math.max(0, value);
+  for (const unit of ['B', 'KB', 'MB'] as const) {
+    if (scaled < 999.5)
+      return `${unit !== 'B' && scaled < 9.95 ? scaled.toFixed(1) : Math.round(scaled)} ${unit}`;
+    scaled /= 1_000;
+  }
+  return `${scaled.toFixed(1)} GB`;
+}
+
+/** `38 ms`, `1.24 s`, `1 min 5 s`. */
+export function millisecondsOf(ms: number): string {
+  if (ms < 999.5) return `${Math.round(ms)} ms`;
+  return ms < 59_995 ? `${(ms / 1000).toFixed(2)} s` : lengthOf(ms);
+}
+
+const PREVIEW_KEYS = 6;
+const PREVIEW_CHARS = 40;
+
+/** The start of a value on one line: `{page: 1, total: 96}`, `(3) [1, 2, 3]`. */
+export function previewOf(value: unknown): string {
+  if (Array.isArray(value)) {
+    const items = value.slice(0, PREVIEW_KEYS).map(inPreview);
+    return `(${value.length}) [${[...items, ...(value.length > PREVIEW_KEYS ? ['…'] : [])].join(', ')}]`;
+  }
+  if (typeof value !== 'object' || value === null) return inPreview(value);
+  const parts: string[] = [];
+  for (const key in value) {
+    if (parts.length === PREVIEW_KEYS) {
+      parts.push('…');
+      break;
+    }
+    parts.push(`${key.slice(0, PREVIEW_CHARS)}: ${inPreview((value as Record<string, unknown>)[key])}`);
+  }
+  return `{${parts.join(', ')}}`;
+}
+
+function inPreview(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.length === 0 ? '' : '…'}]`;
+  if (typeof value === 'object' && value !== null) return '{…}';
+  if (typeof value !== 'string') return String(value);
+  return `“${value.length > PREVIEW_CHARS ? `${value.slice(0, PREVIEW_CHARS)}…` : value}”`;
+}

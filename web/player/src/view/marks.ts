@@ -10,28 +10,46 @@ export const FILTERS = [
   { name: 'Analytics', kinds: ['event', 'system'] },
 ] as const satisfies readonly { name: string; kinds: readonly Mark['kind'][] }[];
 
-/** The marks of some kinds that hold all words of a search, in any order and case. */
+/** The marks of some kinds that hold all words of a search. */
 export function matching(
   marks: readonly Mark[],
   kinds: readonly Mark['kind'][],
   search: string,
 ): readonly Mark[] {
+  return withWords(
+    marks.filter((mark) => kinds.includes(mark.kind)),
+    search,
+    textOf,
+  );
+}
+
+/** The rows that hold all words of a search, in any order and case. */
+export function withWords<R>(
+  rows: readonly R[],
+  search: string,
+  textOfRow: (row: R) => string,
+): readonly R[] {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  return marks.filter((mark) => {
-    if (!kinds.includes(mark.kind)) return false;
-    if (words.length === 0) return true;
-    const text = textOf(mark).toLowerCase();
+  if (words.length === 0) return rows;
+  return rows.filter((row) => {
+    const text = textOfRow(row).toLowerCase();
     return words.every((word) => text.includes(word));
   });
 }
 
-/** Index of the last mark at or before a time, -1 where there is none. */
-export function lastAt(marks: readonly Mark[], at: number): number {
+/** What a list without rows says. */
+export function nothingFor(search: string, isComplete: boolean, otherwise: string): string {
+  if (search.trim() !== '') return 'Nothing matches.';
+  return isComplete ? otherwise : 'Reading the recording…';
+}
+
+/** Index of the last row at or before a time, -1 where there is none. */
+export function lastAt(rows: readonly { readonly at: number }[], at: number): number {
   let low = 0;
-  let high = marks.length;
+  let high = rows.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((marks[middle]?.at ?? 0) <= at) low = middle + 1;
+    if ((rows[middle]?.at ?? 0) <= at) low = middle + 1;
     else high = middle;
   }
   return low - 1;

@@ -1,0 +1,9 @@
+/** What the inspector can show. */
+export const VIEWS = [
+  { id: 'events', name: 'Events' },
+  { id: 'console', name: 'Console' },
+  { id: 'network', name: 'Network' },
+  { id: 'errors', name: 'Errors' },
+  { id: 'info', name: 'Info' },
+] as const;
+export type ViewId = (typeof VIEWS)[number]['id'];

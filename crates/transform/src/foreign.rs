@@ -12,20 +12,23 @@
 //! | `{"event": "$snapshot", "properties": …}`, `{"batch": […]}` | uploads of PostHog clients |
 //! | `{"segment_id": 0}` and JSON or zlib, envelopes around it | Sentry |
 //! | `{"requests": [{"body"…}]}` | requests as an SDK sent them |
+//! | `{"chunk_id", "chunk_index", "data": "H4sI…"}`, alone or as `snapshot_data` of a row | PostHog's table of 2023 |
 //!
-//! All of it may be in gzip or zstd. Whatever else is found is stepped over and counted. No more than one event, or one
+//! All of it may be wrapped: in gzip, zstd, snappy and what else `foreign/unpack.rs` lists. Whatever else is found is stepped over and counted. No more than one event, or one
 //! body of a request, is held in memory, and no depth costs a stack.
 
 use std::collections::VecDeque;
 use std::io::{Cursor, Read};
 
-use crate::stream::{Damage, Event, Header, ReadError, ReadEvents, ReadReport};
+use crate::stream::{DEFAULT_WINDOW, Damage, Event, Header, ReadError, ReadEvents, ReadReport};
 
+mod chunk;
 mod event;
 mod input;
 mod unpack;
 mod walk;
 
+use chunk::Chunks;
 use input::{Input, InputError};
 pub use unpack::is_reel;
 use walk::{Level, Step};
@@ -33,7 +36,7 @@ use walk::{Level, Step};
 /// What a file may be. Past any of these reading ends and says where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one event, and of one body within a file of requests.
+    /// Bytes of one event, of one body within a file of requests, and of the chunks that wait for others.
     pub event_bytes_max: usize,
     /// Levels of nested arrays and objects. A page nested `n` deep needs about `2n + 8`.
     pub nesting_max: usize,
@@ -71,6 +74,9 @@ pub struct ForeignReader<'a> {
     report: ReadReport,
     /// Events of a body that are not handed out yet, with their windows.
     queue: VecDeque<(String, Vec<u8>)>,
+    /// The window of the events of a body, where what is around it names one.
+    window_of_body: Option<String>,
+    chunks: Chunks,
     window: String,
     event: Vec<u8>,
     is_over: bool,
@@ -88,14 +94,17 @@ impl<'a> ForeignReader<'a> {
             header: Header::default(),
             report: ReadReport::default(),
             queue: VecDeque::new(),
+            window_of_body: None,
+            chunks: Chunks::default(),
             window: String::new(),
             event: Vec::new(),
             is_over: false,
         })
     }
 
-    /// Reads the events of a body into the queue. A body of another kind holds none.
-    fn read_body(&mut self, body: Vec<u8>) -> Result<(), InputError> {
+    /// Reads the events of a body into the queue. A body of another kind holds none, unless it must.
+    fn read_body(&mut self, body: Vec<u8>, must_be_whole: bool) -> Result<(), InputError> {
+        let window = self.window_of_body.take();
         let Some(bodies_max) = self.limits.bodies_max.checked_sub(1) else { return Ok(()) };
         let limits = Limits { bodies_max, ..self.limits.clone() };
         let Ok(mut reader) = ForeignReader::new(Cursor::new(body), limits) else { return Ok(()) };
@@ -105,7 +114,12 @@ impl<'a> ForeignReader<'a> {
             if held_bytes > self.limits.event_bytes_max {
                 return Err(InputError::TooLarge);
             }
-            self.queue.push_back((event.window.to_owned(), event.json.to_vec()));
+            let window = window.as_deref().filter(|_| event.window == DEFAULT_WINDOW).unwrap_or(event.window);
+            self.queue.push_back((window.to_owned(), event.json.to_vec()));
+        }
+        let inner = reader.report.damage.first().filter(|_| must_be_whole);
+        if let Some(what) = inner.map(|damage| format!("in what these chunks hold, {damage}")) {
+            self.note_damage(self.input.at(), what);
         }
         let known = &mut self.header;
         known.recording = known.recording.take().or(reader.header.recording);
@@ -114,14 +128,17 @@ impl<'a> ForeignReader<'a> {
         Ok(())
     }
 
-    /// Notes what is not JSON, and goes on behind it if the file is one of lines.
-    fn step_over(&mut self, at: usize, what: String) -> Result<(), InputError> {
+    /// Notes what is not JSON, and goes on behind it if the file is one of lines. `failure` is why the source ended.
+    fn step_over(&mut self, at: usize, what: String, failure: Option<String>) -> Result<(), InputError> {
         let is_cut_off = self.input.is_end(at) && !self.input.rest().is_empty();
         let what = if is_cut_off { "the file ends within an event".to_owned() } else { what };
-        let at = self.input.at() + at as u64;
-        self.report.damage.push(Damage { at, event_index: self.report.event_count, what });
-        if self.report.damage.len() >= self.limits.damage_max {
-            self.is_over = true;
+        let what = match failure {
+            Some(failure) if is_cut_off => format!("{what}: {failure}"),
+            Some(failure) => failure,
+            None => what,
+        };
+        self.note_damage(self.input.at() + at as u64, what);
+        if self.is_over {
             return Ok(());
         }
         let was_in_list = !self.levels.is_empty();
@@ -135,6 +152,11 @@ impl<'a> ForeignReader<'a> {
         let is_lines = self.document_count > 0 || (!was_in_list && begins_value);
         self.is_over = !is_lines;
         Ok(())
+    }
+
+    fn note_damage(&mut self, at: u64, what: String) {
+        self.report.damage.push(Damage { at, event_index: self.report.event_count, what });
+        self.is_over |= self.report.damage.len() >= self.limits.damage_max;
     }
 
     fn too_large(&self) -> ReadError {
@@ -162,14 +184,17 @@ impl ReadEvents for ForeignReader<'_> {
                 Ok(Step::Other) => Ok(()),
                 Ok(Step::End) => {
                     self.is_over = true;
+                    while let Some((at, what)) = self.chunks.next_unfinished() {
+                        self.note_damage(at, what);
+                    }
                     match self.input.failure.take() {
-                        Some(failure) => self.step_over(0, failure),
+                        failure @ Some(_) => self.step_over(0, String::new(), failure),
                         None => Ok(()),
                     }
                 }
                 Err(InputError::Json(error)) => {
                     let failure = self.input.failure.take();
-                    self.step_over(error.at, failure.unwrap_or_else(|| format!("expected {}", error.expected)))
+                    self.step_over(error.at, format!("expected {}", error.expected), failure)
                 }
                 Err(InputError::TooLarge) => Err(InputError::TooLarge),
             };

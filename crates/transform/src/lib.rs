@@ -8,3 +8,12 @@
 pub mod stream;
 pub mod foreign;
 pub mod reel;
+pub mod jsonl;
+pub mod rrweb;
+pub mod posthog;
+pub mod seeds;
+pub mod har;
+pub mod console;
+pub mod packed;
+pub mod format;
+mod time;

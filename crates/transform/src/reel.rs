@@ -1,4 +1,4 @@
-//! Writes a recording as a `.reel` file.
+//! Recordings as `.reel` files: one is written here, and read by [`ReelReader`].
 
 use std::io::Write;
 
@@ -10,7 +10,11 @@ use reelcase_format::reel::{RecordingEntry, ReelError, ReelHeader, ReelWriter};
 use reelcase_format::summary::{Counted, Summarizer, Summary, UploadFacts};
 use serde_json::Map;
 
-use crate::stream::{Event, Header, WriteError, WriteEvents};
+use crate::stream::{Event, Header, WriteError, WriteEvents, Written};
+
+mod read;
+
+pub use read::{ReelReadLimits, ReelReader};
 
 /// How a file is to be written.
 #[derive(Debug, Clone)]
@@ -35,6 +39,12 @@ pub struct WrittenReel {
     pub summary: Summary,
     /// Length of the file.
     pub file_bytes: u64,
+}
+
+impl From<WrittenReel> for Written {
+    fn from(reel: WrittenReel) -> Self {
+        Self { recording: Some(reel.recording), left_out: Vec::new() }
+    }
 }
 
 /// Writes events as blocks, as soon as there are enough for one. Within a block they are in order of time.
@@ -142,7 +152,7 @@ impl<W: Write> WriteEvents for ReelSink<W> {
                 source: header.source.as_deref(),
                 library: header.library.as_deref(),
                 library_version: header.library_version.as_deref(),
-                distinct_id: None,
+                distinct_id: header.distinct_ids.first().map(String::as_str),
             });
         }
         let starts = self.plain.len();

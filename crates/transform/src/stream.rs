@@ -3,8 +3,14 @@
 use std::fmt;
 use std::io;
 
+use reelcase_format::event::EventHead;
 use reelcase_format::id::RecordingId;
+use reelcase_format::json::skip_value;
 use reelcase_format::reel::ReelError;
+use serde_json::{Map, Value};
+
+/// Levels of nested arrays and objects in an event. A page nested `n` deep needs about `2n + 8`.
+const NESTING_MAX: usize = 100_000;
 
 /// The window of events whose file names none.
 pub const DEFAULT_WINDOW: &str = "main";
@@ -20,6 +26,10 @@ pub struct Header {
     pub library: Option<String>,
     /// The version of that library.
     pub library_version: Option<String>,
+    /// The ids of the person who was recorded.
+    pub distinct_ids: Vec<String>,
+    /// What is known of that person, by name.
+    pub person_properties: Map<String, Value>,
 }
 
 /// One rrweb event.
@@ -29,6 +39,11 @@ pub struct Event<'a> {
     pub window: &'a str,
     /// The event's JSON on one line, as it was recorded. It is checked JSON and has a numeric `type` and `timestamp`.
     pub json: &'a [u8],
+}
+
+/// Whether this is what [`Event::json`] promises.
+pub fn is_event(json: &[u8]) -> bool {
+    skip_value(json, 0, NESTING_MAX) == Ok(json.len()) && EventHead::read(json).is_some()
 }
 
 /// Part of a file that could not be read. What comes before it and, where there are lines, after it is not lost.
@@ -57,6 +72,8 @@ pub struct ReadReport {
     pub skipped_count: u64,
     /// Where the first of these begins, in bytes.
     pub first_skipped_at: Option<u64>,
+    /// Lines that belong to the recording and are no rrweb events, such as analytics events. They are not handed out.
+    pub other_line_count: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
 }
@@ -76,9 +93,28 @@ pub enum ReadError {
         /// How many events were read before.
         event_index: u64,
     },
-    /// The file is a reel, which needs no reader of foreign forms.
-    #[error("this is a .reel file already")]
+    /// A reel, which the reader of foreign forms does not read, in whatever compression.
+    #[error("there is a .reel file in it\nhint: undo the compression around it first")]
     AlreadyReel,
+    /// The file is a reel that cannot be read.
+    #[error(transparent)]
+    Reel(#[from] ReelError),
+    /// It holds no recording.
+    #[error("there is no recording in it")]
+    NoRecording,
+    /// It does not hold the one that was asked for.
+    #[error("there is no recording {0} in it")]
+    NoSuchRecording(RecordingId),
+    /// It holds several, and one has to be chosen.
+    #[error("there are {count} recordings in it, {one} and {other} among them\nhint: choose one with --recording ID")]
+    SeveralRecordings {
+        /// How many.
+        count: usize,
+        /// One of them.
+        one: RecordingId,
+        /// Another one.
+        other: RecordingId,
+    },
 }
 
 /// Why a recording cannot be written.
@@ -106,6 +142,30 @@ pub enum CopyError {
     Write(#[from] WriteError),
 }
 
+/// What became of a recording that was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The recording's id, where the writer chose it.
+    pub recording: Option<RecordingId>,
+    /// What the form has no place for.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Something that a form has no place for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftOut {
+    /// How many of them.
+    pub count: u64,
+    /// What they are.
+    pub what: &'static str,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.count, self.what)
+    }
+}
+
 /// Produces the events of a recording in the order they are stored.
 pub trait ReadEvents {
     /// The next event. `None` at the end, also at an end that came too early; [`report`](Self::report) tells.
@@ -131,7 +191,7 @@ pub trait WriteEvents {
 }
 
 /// Moves a whole recording.
-pub fn copy<W: WriteEvents>(from: &mut impl ReadEvents, mut to: W) -> Result<W::Written, CopyError> {
+pub fn copy<W: WriteEvents>(from: &mut (impl ReadEvents + ?Sized), mut to: W) -> Result<W::Written, CopyError> {
     let mut header = from.header().clone();
     while let Some(event) = from.next_event()? {
         to.push(&header, &event)?;

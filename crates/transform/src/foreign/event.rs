@@ -26,6 +26,10 @@ pub(super) enum Candidate<'a> {
     Upload(Upload),
     /// A request with a body, which may hold events.
     Body(Vec<u8>),
+    /// A row of the table in which PostHog once kept snapshots.
+    Row(Row),
+    /// A piece of a body that was cut up to fit into such rows.
+    Chunk(Chunk),
     /// None of these.
     Other,
 }
@@ -39,6 +43,32 @@ pub(super) struct Upload {
     pub(super) source: Option<String>,
     pub(super) library: Option<String>,
     pub(super) library_version: Option<String>,
+}
+
+/// What is in a row, and what the row says of it.
+pub(super) struct Row {
+    pub(super) holds: RowHolds,
+    pub(super) window: Option<String>,
+    pub(super) recording: Option<RecordingId>,
+}
+
+/// See [`Row`].
+pub(super) enum RowHolds {
+    /// One event, on one line.
+    Event(Vec<u8>),
+    Chunk(Chunk),
+}
+
+/// See [`Candidate::Chunk`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Names the body.
+    pub(super) id: String,
+    /// Which of its pieces this is.
+    pub(super) index: usize,
+    /// How many pieces it has.
+    pub(super) count: usize,
+    pub(super) data: String,
 }
 
 /// Whether a member with this name, whose value opens with this byte, holds a list of events.
@@ -121,10 +151,37 @@ fn object<'a>(raw: &'a [u8], limits: &Limits) -> Candidate<'a> {
     if let Some(body) = member(raw, "bodyBase64").and_then(text) {
         return STANDARD.decode(body.as_bytes()).map_or(Candidate::Other, Candidate::Body);
     }
+    if let Some(chunk) = chunk(raw) {
+        return Candidate::Chunk(chunk);
+    }
+    if let Some(row) = row(raw, limits) {
+        return Candidate::Row(row);
+    }
     match member(raw, "body") {
         Some(body) if matches!(body.first(), Some(b'[' | b'{')) => Candidate::Body(body.to_vec()),
         _ => bare_snapshot(raw),
     }
+}
+
+fn chunk(raw: &[u8]) -> Option<Chunk> {
+    let id = text(member(raw, "chunk_id")?)?.into_owned();
+    let data = text(member(raw, "data")?)?.into_owned();
+    let place = |name| member(raw, name).and_then(number).map(|number| number as usize);
+    Some(Chunk { id, index: place("chunk_index")?, count: place("chunk_count")?, data })
+}
+
+fn row(raw: &[u8], limits: &Limits) -> Option<Row> {
+    let snapshot = text(member(raw, "snapshot_data")?)?.into_owned().into_bytes();
+    if !is_object(&snapshot, limits) {
+        return None;
+    }
+    let holds = match chunk(&snapshot) {
+        Some(chunk) => RowHolds::Chunk(chunk),
+        None => EventHead::read(&snapshot).map(|_| RowHolds::Event(one_line(&snapshot, limits)))?,
+    };
+    let window = member(raw, "window_id").and_then(|id| window_id(id, limits));
+    let recording = member(raw, "session_id").and_then(text).and_then(|id| id.parse().ok());
+    Some(Row { holds, window, recording })
 }
 
 /// The data of a full snapshot, which has no time, gets the first one there is.

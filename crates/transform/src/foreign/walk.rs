@@ -6,7 +6,7 @@ use flate2::bufread::ZlibDecoder;
 use reelcase_format::json::{JsonError, text};
 
 use super::ForeignReader;
-use super::event::{self, Candidate, candidate};
+use super::event::{self, Candidate, Chunk, RowHolds, candidate};
 use super::input::InputError;
 use crate::stream::DEFAULT_WINDOW;
 
@@ -249,7 +249,23 @@ impl ForeignReader<'_> {
                 self.header.library_version = self.header.library_version.take().or(upload.library_version);
                 None
             }
-            Candidate::Body(body) => Some(body),
+            Candidate::Row(row) => {
+                self.header.recording = self.header.recording.take().or(row.recording);
+                let window = row.window.or(window);
+                match row.holds {
+                    RowHolds::Event(json) => {
+                        let window = window.unwrap_or_else(|| DEFAULT_WINDOW.to_owned());
+                        self.queue.push_back((window, json));
+                        None
+                    }
+                    RowHolds::Chunk(chunk) => self.take_chunk(chunk, window)?,
+                }
+            }
+            Candidate::Chunk(chunk) => self.take_chunk(chunk, window)?,
+            Candidate::Body(body) => {
+                self.window_of_body = window;
+                Some(body)
+            }
             Candidate::Other => {
                 self.report.skipped_count += 1;
                 self.report.first_skipped_at.get_or_insert(self.input.at());
@@ -258,9 +274,18 @@ impl ForeignReader<'_> {
         };
         self.input.pass(end);
         if let Some(body) = body {
-            self.read_body(body)?;
+            self.read_body(body, false)?;
         }
         Ok(Step::Other)
+    }
+
+    /// Takes a piece of a body, and reads the body if that is whole now.
+    fn take_chunk(&mut self, chunk: Chunk, window: Option<String>) -> Result<Option<Vec<u8>>, InputError> {
+        if let Some(body) = self.chunks.add(chunk, self.input.at(), &self.limits)? {
+            self.window_of_body = window;
+            self.read_body(body, true)?;
+        }
+        Ok(None)
     }
 
     /// A Sentry recording's events, which follow a line of JSON as zlib.
@@ -277,7 +302,7 @@ impl ForeignReader<'_> {
             return Err(not_json(0, "a value"));
         }
         self.input.pass(packed_bytes);
-        self.read_body(body)?;
+        self.read_body(body, false)?;
         if read.is_err() { Err(not_json(0, "intact zlib")) } else { Ok(Step::Other) }
     }
 

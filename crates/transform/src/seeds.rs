@@ -1,0 +1,121 @@
+//! Writes the session that Seeds' portable recorder saves: an object with its events, or that as a list of gzip's bytes.
+
+use std::io::{self, Write};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use crate::stream::{Event, Header, LeftOut, WriteError, WriteEvents, Written};
+
+/// How the session is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeedsForm {
+    /// `{"sessionId", "events"}`.
+    Plain,
+    /// `{"compressed":true,"algorithm":"gzip","data":[31,139,…]}`.
+    Compressed,
+}
+
+/// Writes one session. Windows have no place in it, but events that name theirs go on doing so.
+pub struct SeedsSink<W: Write> {
+    out: Out<W>,
+    event_count: u64,
+    first_window: Option<String>,
+    other_window_count: u64,
+}
+
+enum Out<W: Write> {
+    Plain(W),
+    Compressed(Box<GzEncoder<Numbers<W>>>),
+}
+
+impl<W: Write> SeedsSink<W> {
+    /// Writes to `out`, front to back.
+    pub fn new(mut out: W, form: SeedsForm) -> io::Result<Self> {
+        let out = match form {
+            SeedsForm::Plain => Out::Plain(out),
+            SeedsForm::Compressed => {
+                out.write_all(br#"{"compressed":true,"algorithm":"gzip","data":["#)?;
+                let numbers = Numbers { out, has_begun: false };
+                Out::Compressed(Box::new(GzEncoder::new(numbers, Compression::default())))
+            }
+        };
+        Ok(Self { out, event_count: 0, first_window: None, other_window_count: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.out {
+            Out::Plain(out) => out.write_all(bytes),
+            Out::Compressed(out) => out.write_all(bytes),
+        }
+    }
+
+    fn begin(&mut self, header: &Header) -> io::Result<()> {
+        let id = header.recording.as_ref().map_or("", |id| id.as_str());
+        self.write(format!("{{\"sessionId\":{},\"events\":[", Value::from(id)).as_bytes())
+    }
+}
+
+impl<W: Write> WriteEvents for SeedsSink<W> {
+    type Written = Written;
+
+    fn push(&mut self, header: &Header, event: &Event<'_>) -> Result<(), WriteError> {
+        let first = self.first_window.get_or_insert_with(|| event.window.to_owned());
+        self.other_window_count += u64::from(first != event.window);
+        if self.event_count == 0 {
+            self.begin(header)?;
+        } else {
+            self.write(b",\n")?;
+        }
+        self.event_count += 1;
+        Ok(self.write(event.json)?)
+    }
+
+    fn finish(mut self, header: &Header) -> Result<Written, WriteError> {
+        if self.event_count == 0 {
+            self.begin(header)?;
+        }
+        self.write(b"]}")?;
+        let mut out = match self.out {
+            Out::Plain(out) => out,
+            Out::Compressed(encoder) => {
+                let mut out = encoder.finish()?.out;
+                out.write_all(b"]}")?;
+                out
+            }
+        };
+        out.write_all(b"\n")?;
+        out.flush()?;
+        let mut written = Written::default();
+        if self.other_window_count > 0 {
+            let what = "events of other windows than the first: none says which it is of";
+            written.left_out.push(LeftOut { count: self.other_window_count, what });
+        }
+        Ok(written)
+    }
+}
+
+/// Writes bytes as numbers with commas between them.
+struct Numbers<W> {
+    out: W,
+    has_begun: bool,
+}
+
+impl<W: Write> Write for Numbers<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut text = Vec::with_capacity(bytes.len() * 4);
+        for byte in bytes {
+            if std::mem::replace(&mut self.has_begun, true) {
+                text.push(b',');
+            }
+            text.extend_from_slice(byte.to_string().as_bytes());
+        }
+        self.out.write_all(&text)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

@@ -1,18 +1,22 @@
-//! Turns recordings of other forms into `.reel` files.
+//! Turns recordings of one form into another.
 
-use std::io::{self, Read, Write};
+use std::collections::BTreeSet;
+use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_transform::foreign::{ForeignReader, Limits, is_reel};
-use reelcase_transform::reel::{ReelOptions, ReelSink, WrittenReel};
-use reelcase_transform::stream::{CopyError, ReadEvents, ReadReport, WriteError, copy};
+use reelcase_transform::format::Format;
+use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
+use reelcase_transform::stream::{Header, ReadEvents, ReadReport, WriteEvents, Written};
 
-use crate::file::{self, Output};
-use crate::terminal;
+use crate::file::{self, Output, ReelFile};
+use crate::local::report_left_out;
+use crate::{format_of, format_parser, terminal};
 
 /// The project of recordings that came from elsewhere.
 const PROJECT: &str = "converted";
@@ -24,6 +28,12 @@ const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"));
 const KEEP_LEVEL: i32 = 9;
 const WATCH_LEVEL: i32 = 1;
 
+/// Enough of a file to tell a reel from all else.
+const MAGIC_BYTES: u64 = 4;
+
+/// Windows that are told apart when it is counted how many there are.
+const WINDOWS_COUNTED_MAX: usize = 10_000;
+
 /// Places in a damaged file that are listed one by one.
 const DAMAGE_SHOWN_MAX: usize = 10;
 
@@ -32,10 +42,15 @@ const DAMAGE_SHOWN_MAX: usize = 10;
 pub(crate) struct ConvertArgs {
     /// The file to read; - is stdin.
     input: PathBuf,
-    /// The .reel file to write; - is stdout.
-    #[arg(long, short)]
+    /// The file to write; - is stdout.
     output: PathBuf,
-    /// The recording's id. By default that which the file names, or else one made of its events.
+    /// The form to write. By default what the name of the output says, or else reel.
+    #[arg(long, value_parser = format_parser())]
+    format: Option<Format>,
+    /// Which recording to take of a .reel file that holds several.
+    #[arg(long, value_name = "ID")]
+    recording: Option<RecordingId>,
+    /// The recording's id in the output. By default that which the input names, or else one made of its events.
     #[arg(long)]
     id: Option<RecordingId>,
 }
@@ -43,61 +58,130 @@ pub(crate) struct ConvertArgs {
 /// Converts one file. The code tells whether all of it could be read.
 pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let name = name_of(&args.input);
+    let format = format_of(args.format, &args.output);
     let mut output = Output::open(&args.output)?;
-    let converted = if args.input == Path::new("-") {
-        convert_to(io::stdin().lock(), &mut output, args.id, KEEP_LEVEL)
-    } else {
-        convert_to(file::open(&args.input)?, &mut output, args.id, KEEP_LEVEL)
-    };
-    let (written, report) = converted.with_context(|| format!("cannot convert {name}"))?;
+    let mut converted = open(&args.input, args.recording.as_ref())
+        .and_then(|mut reader| convert_to(&mut *reader, &mut output, format, args.id.clone(), KEEP_LEVEL))
+        .with_context(|| format!("cannot convert {name}"))?;
     output.finish()?;
-    let summary = &written.summary;
+    let recording = converted.written.recording.take();
+    let recording = recording.or(args.id).or(converted.recording.take());
     eprintln!(
-        "converted {} events of {} windows over {:.1} s: recording {}",
-        summary.event_count,
-        summary.windows.len(),
-        summary.end_ms.saturating_sub(summary.start_ms) as f64 / 1000.0,
-        written.recording,
+        "converted {} events of {} windows over {:.1} s{}",
+        converted.report.event_count,
+        converted.windows.len(),
+        converted.duration_ms() as f64 / 1000.0,
+        recording.map_or_else(String::new, |id| format!(": recording {id}")),
     );
-    tell(&name, &report);
-    Ok(if report.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report_left_out(&converted.written.left_out);
+    tell(&name, &converted.report);
+    Ok(if converted.report.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns a `.reel` file to open: `path` itself, or what it converts to, which is written into `dir`.
 pub(crate) fn reel_of(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
     let mut magic = Vec::new();
-    file::open(path)?.take(4).read_to_end(&mut magic).with_context(|| format!("cannot read {}", path.display()))?;
+    file::open(path)?
+        .take(MAGIC_BYTES)
+        .read_to_end(&mut magic)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     if is_reel(&magic) {
         return Ok(path.to_owned());
     }
     let mut reel = tempfile::Builder::new().suffix(".reel").tempfile_in(dir)?;
-    let converted = convert_to(file::open(path)?, &mut reel, None, WATCH_LEVEL);
-    let (_, report) = converted.with_context(|| format!("cannot open {}", path.display()))?;
-    tell(&path.display().to_string(), &report);
+    let mut reader = ForeignReader::new(file::open(path)?, Limits::default())?;
+    let converted = convert_to(&mut reader, reel.as_file_mut(), Format::Reel, None, WATCH_LEVEL);
+    let converted = converted.with_context(|| format!("cannot open {}", path.display()))?;
+    tell(&path.display().to_string(), &converted.report);
     Ok(reel.into_temp_path().keep()?)
 }
 
+/// Reads what lies there, whatever it is.
+pub(crate) fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn ReadEvents>> {
+    let mut input: Box<dyn Read> = match path == Path::new("-") {
+        true => Box::new(io::stdin()),
+        false => Box::new(file::open(path)?),
+    };
+    let mut magic = Vec::new();
+    input.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic)?;
+    let is_reel = is_reel(&magic);
+    let mut whole = Cursor::new(magic).chain(input);
+    if !is_reel {
+        return Ok(Box::new(ForeignReader::new(whole, Limits::default())?));
+    }
+    let reel = if path == Path::new("-") {
+        // A reel is read from its end, and a pipe has none before all of it came.
+        let mut kept = tempfile::tempfile()?;
+        io::copy(&mut whole, &mut kept)?;
+        ReelFile::of(kept)?
+    } else {
+        ReelFile::open(path)?
+    };
+    Ok(Box::new(ReelReader::open(reel, recording, ReelReadLimits::default())?))
+}
+
+/// What became of a file.
+struct Converted {
+    written: Written,
+    report: ReadReport,
+    /// What the file names.
+    recording: Option<RecordingId>,
+    windows: BTreeSet<String>,
+    start_ms: i64,
+    end_ms: i64,
+}
+
+impl Converted {
+    fn duration_ms(&self) -> i64 {
+        self.end_ms.saturating_sub(self.start_ms).max(0)
+    }
+}
+
 fn convert_to(
-    input: impl Read,
-    output: &mut impl Write,
+    reader: &mut dyn ReadEvents,
+    output: &mut (impl Write + Send),
+    format: Format,
     id: Option<RecordingId>,
     level: i32,
-) -> anyhow::Result<(WrittenReel, ReadReport)> {
+) -> anyhow::Result<Converted> {
     let project: ProjectKey = PROJECT.parse()?;
-    let options = ReelOptions { project, recording: id, creator: CREATOR.to_owned(), level };
-    let mut reader = ForeignReader::new(input, Limits::default())?;
-    match copy(&mut reader, ReelSink::new(output, options)) {
-        Ok(written) => Ok((written, reader.report().clone())),
-        Err(CopyError::Write(WriteError::NoEvents)) => match reader.report().damage.first() {
+    let options = ReelOptions { project, recording: id.clone(), creator: CREATOR.to_owned(), level };
+    let mut writer = format.writer(output, &options)?;
+    let (mut windows, mut start_ms, mut end_ms) = (BTreeSet::new(), i64::MAX, i64::MIN);
+    let mut header = header_of(reader, &id);
+    while let Some(event) = reader.next_event()? {
+        let moment_ms = EventHead::read(event.json).map_or(0, |head| head.timestamp_ms());
+        (start_ms, end_ms) = (start_ms.min(moment_ms), end_ms.max(moment_ms));
+        if windows.len() < WINDOWS_COUNTED_MAX && !windows.contains(event.window) {
+            windows.insert(event.window.to_owned());
+        }
+        writer.push(&header, &event)?;
+        if id.is_none() && header.recording.is_none() {
+            header = header_of(reader, &id);
+        }
+    }
+    header = header_of(reader, &id);
+    let report = reader.report().clone();
+    if report.event_count == 0 {
+        match report.damage.first() {
             Some(damage) => bail!("there are no rrweb events in it; {damage}"),
             None => bail!("there are no rrweb events in it"),
-        },
-        Err(error) => Err(error.into()),
+        }
     }
+    let written = writer.finish(&header)?;
+    Ok(Converted { written, report, recording: header.recording, windows, start_ms, end_ms })
+}
+
+fn header_of(reader: &dyn ReadEvents, id: &Option<RecordingId>) -> Header {
+    let known = reader.header().clone();
+    Header { recording: id.clone().or(known.recording), ..known }
 }
 
 /// Says on stderr what of a file was left out.
 fn tell(name: &str, report: &ReadReport) {
+    if report.other_line_count > 0 {
+        eprintln!("left out: {} lines that are no rrweb events, such as analytics events", report.other_line_count);
+    }
     if let Some(at) = report.first_skipped_at {
         eprintln!("{name}: {} values are no rrweb events, the first at byte {at}", report.skipped_count);
     }

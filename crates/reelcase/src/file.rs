@@ -82,17 +82,23 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
 }
 
 /// A file whose parts are read as they are wanted.
-struct ReelFile {
+pub(crate) struct ReelFile {
     file: File,
     file_bytes: u64,
 }
 
 impl ReelFile {
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let file = open(path)?;
         let metadata = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
         anyhow::ensure!(metadata.is_file(), "{} is not a file", path.display());
         Ok(Self { file, file_bytes: metadata.len() })
+    }
+
+    /// A file that has no name any more.
+    pub(crate) fn of(file: File) -> io::Result<Self> {
+        let file_bytes = file.metadata()?.len();
+        Ok(Self { file, file_bytes })
     }
 }
 

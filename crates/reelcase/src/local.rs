@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use reelcase_server::api::{Recording, iso};
+use reelcase_server::export::FileExport;
 use reelcase_store::catalog::{ListQuery, RecordingRow};
-use reelcase_store::export::{Export, Gap};
+use reelcase_store::export::Gap;
 use reelcase_store::{Salvaged, Store, StoreOptions, SystemClock};
+use reelcase_transform::format::Format;
+use reelcase_transform::stream::LeftOut;
 
+use crate::EXPORTED_WITH_GAPS;
 use crate::file::Output;
 use crate::terminal;
-use crate::{EXPORTED_WITH_GAPS, Format};
 
 /// Opens an existing store and seals what an earlier process left in its inbox.
 pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store>> {
@@ -59,15 +62,21 @@ pub(crate) async fn export(data: &Path, id: &str, format: Format, path: &Path) -
     let store = open(data, "reelcase export").await?;
     let row = find(&store, id).await?;
     let blocks = store.blocks(&row.project, &row.id).await?;
-    let mut export = Export::new(&store, row, blocks, format.form()).await?;
+    let mut export = FileExport::new(&store, row, blocks, format).await?;
     let mut output = Output::open(path)?;
     while let Some(chunk) = export.next_chunk().await? {
         output.write_all(&chunk)?;
     }
     output.finish()?;
+    report_left_out(export.left_out());
     let code = report_gaps(export.gaps().len(), export.gaps());
     store.close().await?;
     Ok(code)
+}
+
+/// Says what a form has no place for.
+pub(crate) fn report_left_out(left_out: &[LeftOut]) {
+    left_out.iter().for_each(|left_out| eprintln!("left out: {left_out}"));
 }
 
 /// Says what is missing from an export: `gaps`, or the first of `count`.

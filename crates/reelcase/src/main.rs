@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 exported
 //! without what is damaged.
 
+mod bulk;
 mod convert;
 mod file;
 mod local;
@@ -11,11 +12,12 @@ mod serve;
 mod settings;
 mod terminal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use reelcase_store::export::Form;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use reelcase_transform::format::{FORMATS, Format};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -60,27 +62,30 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
-    /// Write a recording to a file or pipe. Exits with 3 where damaged parts of it are left out.
+    /// Write a recording to a file or pipe, or many to a directory. Exits with 3 where damaged parts are left out.
     #[command(
-        long_about = "Write a recording to a file or pipe.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported.",
+        long_about = "Write a recording to a file or pipe, or many to a directory.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported. What a form has no place for is counted on stderr; docs/formats.md says what that is.\n\nWith --to, all recordings are exported, or those that --where, --since and --until choose, each to DIR/PROJECT/DAY/ID.ENDING. The next run exports what is new or has changed since, and one that was killed is taken up where it ended. DIR/manifest.jsonl lists the files with lengths and hashes; `sha256sum -c SHA256SUMS` checks them.",
         after_help = "Examples:\n  reelcase export ID --data ./data --format reel --output ID.reel\n  reelcase export ID --data ./data --format jsonl --output - | jq ."
     )]
     Export {
         /// The recording's id.
-        id: String,
+        #[arg(required_unless_present = "to", conflicts_with = "to")]
+        id: Option<String>,
         #[command(flatten)]
         source: Source,
-        /// jsonl: lines of ["window id",{event}] in time order; reel: the portable file.
-        #[arg(long, value_enum, default_value = "reel")]
-        format: Format,
+        /// The file's form. By default what the name of the output says, or else reel.
+        #[arg(long, value_parser = format_parser())]
+        format: Option<Format>,
         /// Where to write; - is stdout.
-        #[arg(long, short, default_value = "-")]
+        #[arg(long, short, default_value = "-", conflicts_with = "to")]
         output: PathBuf,
+        #[command(flatten)]
+        bulk: bulk::BulkArgs,
     },
-    /// Make a .reel file of a recording in another form: rrweb JSON, JSON Lines, PostHog's export, also compressed.
+    /// Turn a recording of one form into another: .reel, JSON Lines, rrweb JSON, PostHog's export, HAR, …
     #[command(
-        long_about = "Make a .reel file of a recording in another form.\n\nReads rrweb events as a JSON array, one a line, within {\"events\": …} and the like, as strings or packed; PostHog's JSON export and its lines; Sentry's recordings; requests of PostHog clients, Sentry and Mixpanel; all of it plain, gzipped or as zstd. What a file is is found out from its content. Events keep their bytes, but for the compression that PostHog clients put into them, which is undone.\n\nExits with 1 where part of the file could not be read; what could be is written all the same.",
-        after_help = "Examples:\n  reelcase convert events.json --output events.reel\n  zstd -dc export.json.zst | reelcase convert - --output - > export.reel"
+        long_about = "Turn a recording of one form into another.\n\nWhat the input is is found out from its content: a .reel file; rrweb events as a JSON array, one a line, within {\"events\": …} and the like, as strings or packed; PostHog's JSON export, its lines, blocks of its bucket and rows of its tables; Sentry's recordings; sessions of Seeds' recorder; requests of PostHog clients, Sentry and Mixpanel; all of it plain, gzipped or as zstd. Events keep their bytes, but for the compression that PostHog clients put into them, which is undone.\n\nWhat a form has no place for is counted on stderr; docs/formats.md says what that is. Exits with 1 where part of the input could not be read; what could be is written all the same.",
+        after_help = "Examples:\n  reelcase convert events.json events.reel\n  reelcase convert 01a1fbdb.reel requests.har\n  zstd -dc export.json.zst | reelcase convert - - --format posthog > export.posthog.json"
     )]
     Convert(convert::ConvertArgs),
     /// Show or change what is recorded of a project. Pages learn of it when they next ask for their config.
@@ -141,28 +146,16 @@ struct Source {
     token: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// Lines in time order.
-    Jsonl,
-    /// The portable file.
-    Reel,
+/// Takes the name of a form and lists all of them in the help.
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    let names = FORMATS.map(|info| PossibleValue::new(info.name).help(info.about));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Format>())
 }
 
-impl Format {
-    fn form(self) -> Form {
-        match self {
-            Self::Jsonl => Form::Jsonl,
-            Self::Reel => Form::Reel,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Jsonl => "jsonl",
-            Self::Reel => "reel",
-        }
-    }
+/// The form that was asked for, or that the file's name says.
+fn format_of(asked: Option<Format>, output: &Path) -> Format {
+    let of_name = || Format::of_file_name(output.file_name()?.to_str()?);
+    asked.or_else(of_name).unwrap_or(Format::Reel)
 }
 
 #[tokio::main]
@@ -189,10 +182,21 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Some(data) => local::show(&data, &id).await?,
             None => remote::Remote::new(source.place.server, source.token)?.show(&id).await?,
         },
-        Command::Export { id, source, format, output } => match source.place.data {
-            Some(data) => return local::export(&data, &id, format, &output).await,
-            None => return remote::Remote::new(source.place.server, source.token)?.export(&id, format, &output).await,
-        },
+        Command::Export { id, source, format, output, bulk } => {
+            let format = format_of(format, &output);
+            if let Some(dir) = bulk.target() {
+                let origin = bulk::Origin::of(source.place.data, source.place.server, source.token).await?;
+                return bulk::export(origin, dir, bulk, format).await;
+            }
+            let id = id.unwrap_or_default();
+            match source.place.data {
+                Some(data) => return local::export(&data, &id, format, &output).await,
+                None => {
+                    let remote = remote::Remote::new(source.place.server, source.token)?;
+                    return remote.export(&id, format, &output).await;
+                }
+            }
+        }
         Command::Settings(args) => settings::settings(args).await?,
         Command::Convert(args) => return convert::convert(args),
         Command::Verify { files } => return file::verify(&files),

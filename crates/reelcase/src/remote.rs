@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use reelcase_server::api::{GAPS_HEADER, Gaps};
+use reelcase_transform::format::Format;
 use serde_json::Value;
 
-use crate::Format;
 use crate::file::Output;
 use crate::local::{print_row, report_gaps};
 use crate::terminal;
@@ -50,16 +50,28 @@ impl Remote {
 
     /// `reelcase export --server`.
     pub(crate) async fn export(&self, id: &str, format: Format, path: &Path) -> anyhow::Result<ExitCode> {
-        let mut response = self.get(&format!("/api/recordings/{id}/export?format={}", format.as_str())).await?;
-        let named = response.headers().get(GAPS_HEADER);
-        let gaps = named.map(|named| serde_json::from_slice::<Gaps>(named.as_bytes())).transpose();
-        let gaps = gaps.context("the server says that something is missing, but not what")?;
+        let (mut response, gaps) = self.export_of(id, None, format).await?;
         let mut output = Output::open(path)?;
         while let Some(chunk) = response.chunk().await? {
             output.write_all(&chunk)?;
         }
         output.finish()?;
         Ok(gaps.map_or(ExitCode::SUCCESS, |Gaps { count, gaps }| report_gaps(count, &gaps)))
+    }
+
+    /// Asks for a recording as a file, and says what is missing from it.
+    pub(crate) async fn export_of(
+        &self,
+        id: &str,
+        project: Option<&str>,
+        format: Format,
+    ) -> anyhow::Result<(reqwest::Response, Option<Gaps>)> {
+        let project = project.map_or_else(String::new, |project| format!("&project={}", encoded(project)));
+        let format = format.info().name;
+        let response = self.get(&format!("/api/recordings/{id}/export?format={format}{project}")).await?;
+        let named = response.headers().get(GAPS_HEADER);
+        let gaps = named.map(|named| serde_json::from_slice::<Gaps>(named.as_bytes())).transpose();
+        Ok((response, gaps.context("the server says that something is missing, but not what")?))
     }
 
     /// `reelcase doctor`.
@@ -103,5 +115,22 @@ impl Remote {
         let status = response.status();
         let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
         bail!("the server answered {status}: {}", body["error"]["message"].as_str().unwrap_or("no reason given"))
+    }
+}
+
+/// A text as part of an address.
+pub(crate) fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn what_is_asked_for_cannot_leave_its_place_in_an_address() {
+        assert_eq!(encoded("/a b&c=ä"), "%2Fa%20b%26c%3D%C3%A4");
     }
 }

@@ -195,13 +195,13 @@ fn rrweb_json_is_converted_from_a_file_and_through_pipes() {
     let dir = tempfile::tempdir().unwrap();
     let (json, reel) = (dir.path().join("events.json"), dir.path().join("events.reel"));
     std::fs::write(&json, EVENTS).unwrap();
-    let done = reelcase().arg("convert").arg(&json).arg("--output").arg(&reel).args(["--id", "mine"]).output().unwrap();
+    let done = reelcase().arg("convert").arg(&json).arg(&reel).args(["--id", "mine"]).output().unwrap();
     let talk = String::from_utf8(done.stderr).unwrap();
     assert_eq!((done.status.code(), done.stdout.len()), (Some(0), 0));
     assert_eq!(talk, "converted 2 events of 1 windows over 0.0 s: recording mine\n");
     assert!(run(&["verify"], &reel).status.success());
     let stdin = std::fs::File::open(&json).unwrap();
-    let piped = reelcase().args(["convert", "-", "--output", "-", "--id", "mine"]).stdin(stdin).output().unwrap();
+    let piped = reelcase().args(["convert", "-", "-", "--id", "mine"]).stdin(stdin).output().unwrap();
     assert_eq!(piped.stdout, std::fs::read(&reel).unwrap());
 }
 
@@ -211,7 +211,7 @@ fn what_cannot_be_converted_is_named_and_leaves_no_file() {
     let (json, reel) = (dir.path().join("events.json"), dir.path().join("events.reel"));
     let convert = |text: &[u8]| {
         std::fs::write(&json, text).unwrap();
-        let done = reelcase().arg("convert").arg(&json).arg("--output").arg(&reel).output().unwrap();
+        let done = reelcase().arg("convert").arg(&json).arg(&reel).output().unwrap();
         (done.status.code(), String::from_utf8(done.stderr).unwrap(), reel.exists())
     };
     let (code, message, is_there) = convert(b"[]");
@@ -221,9 +221,10 @@ fn what_cannot_be_converted_is_named_and_leaves_no_file() {
     // What was read before the damage is kept, and the exit code tells.
     let (code, message, is_there) = convert(&EVENTS.as_bytes()[..EVENTS.len() - 9]);
     assert!(code == Some(1) && message.contains("damaged at byte") && is_there, "{message}");
-    let (code, message, _) = convert(&std::fs::read(&reel).unwrap());
-    assert!(code == Some(1) && message.contains("this is a .reel file already"), "{message}");
-    let refused = reelcase().args(["convert", "-", "--output", "-", "--id", "a/b"]).output().unwrap();
+    let packed = zstd::encode_all(std::fs::File::open(&reel).unwrap(), 1).unwrap();
+    let (code, message, _) = convert(&packed);
+    assert!(code == Some(1) && message.contains("there is a .reel file in it"), "{message}");
+    let refused = reelcase().args(["convert", "-", "-", "--id", "a/b"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
 }
 
@@ -232,9 +233,7 @@ async fn files_of_both_kinds_open_together() {
     let dir = tempfile::tempdir().unwrap();
     let (json, reel) = (dir.path().join("events.json"), dir.path().join("events.reel"));
     std::fs::write(&json, EVENTS).unwrap();
-    assert!(
-        reelcase().arg("convert").arg(&json).arg("-o").arg(&reel).args(["--id", "mine"]).status().unwrap().success()
-    );
+    assert!(reelcase().arg("convert").arg(&json).arg(&reel).args(["--id", "mine"]).status().unwrap().success());
     let server = Server::open(&[&json, &reel]);
     let found = server.api("/api/recordings").await;
     let recordings = found["recordings"].as_array().unwrap();

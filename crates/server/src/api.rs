@@ -34,7 +34,7 @@ use crate::state::App;
 use projects::ProjectInfo;
 
 pub use export::{GAPS_HEADER, Gaps};
-pub use recordings::{Recording, iso};
+pub use recordings::{Recording, iso, list_query};
 
 /// A recording that nothing was added to for this long is over, as far as one can tell.
 pub(crate) const LIVE_MS: i64 = 60_000;

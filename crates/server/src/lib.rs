@@ -11,6 +11,7 @@ pub mod config;
 mod cors;
 mod drops;
 mod error;
+pub mod export;
 pub mod listen;
 mod metrics;
 mod pages;

@@ -1,4 +1,4 @@
-//! Whole recordings as files. Both forms are streamed and hold no more in memory than the blocks that overlap.
+//! Whole recordings as files. All forms are streamed and hold no more in memory than the blocks that overlap.
 
 use std::sync::Arc;
 
@@ -8,15 +8,19 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use reelcase_store::catalog::{BlockRow, RecordingRow};
-use reelcase_store::export::{Export, Form, Gap};
+use reelcase_store::export::Gap;
 use reelcase_store::{Store, StoreError};
-use serde::{Deserialize, Serialize};
+use reelcase_transform::format::{FORMATS, Format, FormatInfo};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::{mpsc, oneshot};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::find;
 use super::parameters::{Parameters, PathParts};
 use crate::error::Failure;
+use crate::export::FileExport;
 use crate::state::App;
 
 /// Pieces that may wait for a slow reader.
@@ -28,25 +32,6 @@ pub const GAPS_HEADER: &str = "reelcase-gaps";
 /// Gaps that the header names. More might make it longer than proxies take; the file names all of them.
 const GAPS_NAMED_MAX: usize = 16;
 
-/// What file to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    /// Lines of all windows in the order of time.
-    Jsonl,
-    /// The stored blocks with an index.
-    Reel,
-}
-
-impl From<Format> for Form {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::Jsonl => Self::Jsonl,
-            Format::Reel => Self::Reel,
-        }
-    }
-}
-
 /// What to export.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -54,8 +39,18 @@ pub(super) struct ExportParameters {
     /// Key of the project, where two share the id.
     project: Option<String>,
     /// The file's form.
-    #[param(inline)]
+    #[serde(deserialize_with = "by_name")]
+    #[param(schema_with = names)]
     format: Format,
+}
+
+fn by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Format, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+}
+
+fn names() -> Object {
+    let names = FORMATS.map(|info| info.name);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
 type Pieces = mpsc::Sender<Result<Bytes, StoreError>>;
@@ -78,7 +73,9 @@ pub struct Gaps {
     path = "/api/recordings/{id}/export",
     params(("id" = String, Path), ExportParameters),
     responses(
-        (status = 200, content((String = "application/x-ndjson"), (Vec<u8> = "application/vnd.reelcase.reel")),
+        (status = 200, content((String = "application/x-ndjson"), (Vec<u8> = "application/vnd.reelcase.reel"),
+          (String = "application/json"), (String = "text/csv"), (Vec<u8> = "application/gzip"),
+          (Vec<u8> = "application/zstd")),
          headers(("reelcase-gaps" = String, description = "Only where damaged blocks are missing from the file: JSON, \
           `{\"count\":…,\"gaps\":[{\"object\":…,\"block\":…,\"start_ms\":…,\"end_ms\":…,\"event_count\":…}]}`, \
           with the first 16 of them"))),
@@ -93,19 +90,16 @@ pub(super) async fn export(
 ) -> Result<Response, Failure> {
     let row = find(&app, &id, parameters.project.as_deref()).await?;
     let blocks = app.store.blocks(&row.project, &row.id).await?;
-    let (kind, ending) = match parameters.format {
-        Format::Jsonl => ("application/x-ndjson", "jsonl"),
-        Format::Reel => ("application/vnd.reelcase.reel", "reel"),
-    };
+    let FormatInfo { media_type, ending, .. } = parameters.format.info();
     let name = format!("attachment; filename=\"{}.{ending}\"", row.id);
-    let (found, body) = stream(app.store.clone(), parameters.format.into(), row, blocks);
+    let (found, body) = stream(app.store.clone(), parameters.format, row, blocks);
     let gaps = found.await.map_err(|_| Failure::Stopping)??;
     let mut reply = body.into_response();
     let headers = reply.headers_mut();
     if let Some(gaps) = header_of(&gaps).filter(|_| !gaps.is_empty()) {
         headers.insert(GAPS_HEADER, gaps);
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Ok(name) = HeaderValue::from_str(&name) {
         headers.insert(CONTENT_DISPOSITION, name);
@@ -114,11 +108,11 @@ pub(super) async fn export(
 }
 
 /// Makes the file while it is sent. The task ends with the file, or as soon as the reader is gone.
-fn stream(store: Arc<Store>, form: Form, row: RecordingRow, blocks: Vec<BlockRow>) -> (Found, Body) {
+fn stream(store: Arc<Store>, format: Format, row: RecordingRow, blocks: Vec<BlockRow>) -> (Found, Body) {
     let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
     let (tell, found) = oneshot::channel();
     tokio::spawn(async move {
-        let mut export = match Export::new(&store, row, blocks, form).await {
+        let mut export = match FileExport::new(&store, row, blocks, format).await {
             Ok(export) => export,
             Err(error) => return drop(tell.send(Err(error))),
         };
@@ -135,7 +129,7 @@ fn stream(store: Arc<Store>, form: Form, row: RecordingRow, blocks: Vec<BlockRow
     (found, body)
 }
 
-async fn send(export: &mut Export<'_>, pieces: &Pieces) -> Result<(), StoreError> {
+async fn send(export: &mut FileExport<'_>, pieces: &Pieces) -> Result<(), StoreError> {
     while let Some(chunk) = export.next_chunk().await? {
         if pieces.send(Ok(chunk.into())).await.is_err() {
             break;

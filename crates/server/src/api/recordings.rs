@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use jiff::Timestamp;
 use reelcase_store::catalog::{ListQuery, RecordingRow};
 use serde::{Deserialize, Serialize};
@@ -136,7 +136,7 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Json<RecordingPage>, Failure> {
-    let query = list_query(parameters, app.clock.now_ms())?;
+    let query = query_of(parameters, app.clock.now_ms())?;
     let page = app.store.catalog().list(query).await?;
     let recordings = page.recordings.into_iter().map(|row| Recording::new(row, app.clock.now_ms())).collect();
     Ok(Json(RecordingPage { recordings, next: page.next }))
@@ -162,7 +162,14 @@ pub(super) async fn one(
     Ok(Json(Recording::new(row, app.clock.now_ms())))
 }
 
-fn list_query(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failure> {
+/// Reads a query as the list takes it from an address, for whoever lists a store that no server holds.
+pub fn list_query(query: &str, now_ms: i64) -> Result<ListQuery, String> {
+    let uri = format!("/?{query}").parse().map_err(|_| format!("{query} cannot be the query of an address"))?;
+    let parameters = Query::<ListParameters>::try_from_uri(&uri).map_err(|error| error.body_text())?;
+    query_of(parameters.0, now_ms).map_err(|error| error.to_string())
+}
+
+fn query_of(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failure> {
     let project = parameters.project.filter(|key| !key.is_empty()).map(|key| key.parse()).transpose();
     Ok(ListQuery {
         project: project.map_err(Failure::bad_parameter)?,

@@ -1,0 +1,343 @@
+//! Exports many recordings into a directory and keeps it in step with a store.
+//!
+//! A run takes up where the last one ended, however that ended: a file has its name only once it is whole, and then a
+//! line of the manifest says of which state of the recording it is. What has not changed since is not read again.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reelcase_server::api::{Recording, list_query};
+use reelcase_server::export::FileExport;
+use reelcase_store::{Clock, Store, SystemClock};
+use reelcase_transform::format::Format;
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::remote::{Remote, encoded};
+use crate::{EXPORTED_WITH_GAPS, local, terminal};
+
+mod progress;
+mod target;
+
+use progress::Progress;
+use target::{Exported, Target, Unfinished};
+
+/// Recordings that may be exported at once.
+const JOBS_MAX: usize = 64;
+
+/// Recordings asked for at a time.
+const PAGE_RECORDINGS: usize = 200;
+
+/// Which recordings are exported, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct BulkArgs {
+    /// Export all recordings, or those of --where, --since and --until, into this directory. What is there already
+    /// and has not changed is left as it is.
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Only those with this, such as url=/checkout; the names are the parameters of the API's list. May be repeated.
+    #[arg(long = "where", value_name = "NAME=VALUE", requires = "to")]
+    conditions: Vec<String>,
+    /// Only those that started at or after this: 2026-11-01, 2026-11-01T12:00:00Z, or so long ago: 7d, 12h.
+    #[arg(long, value_name = "TIME", requires = "to")]
+    since: Option<String>,
+    /// Only those that started before this.
+    #[arg(long, value_name = "TIME", requires = "to")]
+    until: Option<String>,
+    /// How many recordings are exported at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 4, requires = "to")]
+    jobs: usize,
+    /// Go on: look for what is new again and again, so many seconds apart.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "30", requires = "to")]
+    watch: Option<u64>,
+}
+
+/// Where recordings come from.
+pub(crate) enum Origin {
+    /// A store that no server holds.
+    Local(Arc<Store>),
+    /// A running server.
+    Remote(Remote),
+}
+
+/// A recording as the list has it.
+#[derive(Debug, Clone)]
+struct Listed {
+    id: String,
+    project: String,
+    start_ms: i64,
+    updated_at_ms: i64,
+    event_count: u64,
+    stored_bytes: u64,
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+struct Outcome {
+    exported: u64,
+    exported_bytes: u64,
+    unchanged: u64,
+    failed: u64,
+    with_gaps: u64,
+}
+
+impl BulkArgs {
+    /// The directory, where many are to be exported.
+    pub(crate) fn target(&self) -> Option<PathBuf> {
+        self.to.clone()
+    }
+}
+
+/// `reelcase export --to`.
+pub(crate) async fn export(origin: Origin, dir: PathBuf, args: BulkArgs, format: Format) -> anyhow::Result<ExitCode> {
+    if matches!(origin, Origin::Local(_)) && args.watch.is_some() {
+        bail!("nothing is added to a store that no server holds\nhint: --watch goes with --server");
+    }
+    if !(1..=JOBS_MAX).contains(&args.jobs) {
+        bail!("--jobs can be 1 to {JOBS_MAX}");
+    }
+    let mut target = Target::open(dir, format)?;
+    let origin = Arc::new(origin);
+    loop {
+        // Times like `7d` count from now, each time anew.
+        let query = query(&args, SystemClock.now_ms())?;
+        let outcome = run(&origin, &mut target, &query, format, args.jobs).await?;
+        outcome.tell(&target);
+        let Some(seconds) = args.watch else {
+            if let Origin::Local(store) = &*origin {
+                store.close().await?;
+            }
+            return Ok(outcome.code());
+        };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(seconds.max(1))) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(outcome.code()),
+        }
+    }
+}
+
+async fn run(
+    origin: &Arc<Origin>,
+    target: &mut Target,
+    query: &str,
+    format: Format,
+    jobs: usize,
+) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut waiting = Vec::new();
+    for listed in origin.list(query).await? {
+        if target.has(&listed.project, &listed.id, listed.updated_at_ms) {
+            outcome.unchanged += 1;
+        } else {
+            waiting.push(listed);
+        }
+    }
+    let mut progress = Progress::new(waiting.len() as u64, waiting.iter().map(|listed| listed.stored_bytes).sum());
+    // The oldest first, so that a run which is stopped has what is most likely to be deleted next.
+    let mut running = JoinSet::new();
+    while !waiting.is_empty() || !running.is_empty() {
+        while running.len() < jobs
+            && let Some(listed) = waiting.pop()
+        {
+            let (origin, unfinished) = (origin.clone(), target.begin()?);
+            running.spawn(async move {
+                let done = origin.export(&listed, format, unfinished).await;
+                (listed, done)
+            });
+        }
+        let Some(done) = running.join_next().await else { break };
+        let (listed, done) = done?;
+        progress.add(listed.stored_bytes);
+        match done {
+            Ok((unfinished, gaps)) => {
+                let exported = Exported {
+                    project: listed.project,
+                    recording: listed.id,
+                    start_ms: listed.start_ms,
+                    updated_at_ms: listed.updated_at_ms,
+                    event_count: listed.event_count,
+                    gap_count: gaps as u64,
+                };
+                outcome.exported += 1;
+                outcome.with_gaps += u64::from(gaps > 0);
+                outcome.exported_bytes += target.finish(unfinished, exported)?;
+            }
+            Err(error) => {
+                outcome.failed += 1;
+                progress.say(&terminal::message(&format!("recording {} is not exported: {error:#}", listed.id)));
+            }
+        }
+    }
+    progress.end();
+    target.settle()?;
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn tell(&self, target: &Target) {
+        let Self { exported, exported_bytes, unchanged, failed, with_gaps } = self;
+        let megabytes = *exported_bytes as f64 / 1e6;
+        eprintln!("exported {exported} recordings, {megabytes:.1} MB; {unchanged} unchanged; {}", target.about());
+        if *with_gaps > 0 {
+            eprintln!("exported with gaps: {with_gaps}; a line of each file stands for what is damaged");
+        }
+        if *failed > 0 {
+            eprintln!("not exported: {failed}; the next run tries them again");
+        }
+    }
+
+    fn code(&self) -> ExitCode {
+        match (self.failed, self.with_gaps) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(EXPORTED_WITH_GAPS),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl Origin {
+    /// All recordings that the query asks for, newest first.
+    async fn list(&self, query: &str) -> anyhow::Result<Vec<Listed>> {
+        let (mut found, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let next = cursor.map_or_else(String::new, |cursor| format!("&cursor={}", encoded(&cursor)));
+            let (page, next) = self.page(&format!("limit={PAGE_RECORDINGS}{query}{next}")).await?;
+            for recording in &page {
+                found.push(Listed::of(recording).context("the list holds a recording without an id")?);
+            }
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn page(&self, query: &str) -> anyhow::Result<(Vec<Value>, Option<String>)> {
+        match self {
+            Self::Local(store) => {
+                let now_ms = store.now_ms();
+                let query = list_query(query, now_ms).map_err(anyhow::Error::msg)?;
+                let page = store.catalog().list(query).await?;
+                let rows = page.recordings.into_iter().map(|row| serde_json::to_value(Recording::new(row, now_ms)));
+                Ok((rows.collect::<Result<_, _>>()?, page.next))
+            }
+            Self::Remote(remote) => {
+                let mut page = remote.json(&format!("/api/recordings?{query}")).await?;
+                let next = page["next"].as_str().map(str::to_owned);
+                let Value::Array(recordings) = page["recordings"].take() else { bail!("the server sent no list") };
+                Ok((recordings, next))
+            }
+        }
+    }
+
+    /// Writes one recording. Returns how many gaps it has.
+    async fn export(
+        &self,
+        listed: &Listed,
+        format: Format,
+        mut file: Unfinished,
+    ) -> anyhow::Result<(Unfinished, usize)> {
+        let gaps = match self {
+            Self::Local(store) => {
+                let (project, id) = (listed.project.parse()?, listed.id.parse()?);
+                let row = store.catalog().get(&project, &id).await?.context("it is gone")?;
+                let blocks = store.blocks(&project, &id).await?;
+                let mut export = FileExport::new(store, row, blocks, format).await?;
+                while let Some(chunk) = export.next_chunk().await? {
+                    file.write_all(&chunk)?;
+                }
+                export.gaps().len()
+            }
+            Self::Remote(remote) => {
+                let (mut response, gaps) = remote.export_of(&listed.id, Some(&listed.project), format).await?;
+                while let Some(chunk) = response.chunk().await? {
+                    file.write_all(&chunk)?;
+                }
+                gaps.map_or(0, |gaps| gaps.count)
+            }
+        };
+        Ok((file, gaps))
+    }
+
+    /// Opens a store, or speaks to a server.
+    pub(crate) async fn of(
+        data: Option<PathBuf>,
+        server: Option<String>,
+        token: Option<String>,
+    ) -> anyhow::Result<Self> {
+        match data {
+            Some(data) => Ok(Self::Local(local::open(&data, "reelcase export").await?)),
+            None => Ok(Self::Remote(Remote::new(server, token)?)),
+        }
+    }
+}
+
+impl Listed {
+    fn of(recording: &Value) -> Option<Self> {
+        let number = |name: &str| recording[name].as_i64().unwrap_or_default();
+        Some(Self {
+            id: recording["id"].as_str()?.to_owned(),
+            project: recording["project"].as_str()?.to_owned(),
+            start_ms: number("start_ms"),
+            updated_at_ms: number("updated_at_ms"),
+            event_count: number("event_count") as u64,
+            stored_bytes: number("stored_bytes") as u64,
+        })
+    }
+}
+
+/// The list's parameters as the query of an address, each behind a `&`.
+fn query(args: &BulkArgs, now_ms: i64) -> anyhow::Result<String> {
+    let mut query = String::new();
+    for condition in &args.conditions {
+        let (name, value) =
+            condition.split_once('=').with_context(|| format!("--where {condition} is no NAME=VALUE"))?;
+        query.push_str(&format!("&{}={}", encoded(name), encoded(value)));
+    }
+    for (name, text) in [("from_ms", &args.since), ("to_ms", &args.until)] {
+        if let Some(text) = text {
+            query.push_str(&format!("&{name}={}", moment_ms(text, now_ms)?));
+        }
+    }
+    Ok(query)
+}
+
+/// A day, a moment, or how long ago.
+fn moment_ms(text: &str, now_ms: i64) -> anyhow::Result<i64> {
+    const UNITS: [(char, i64); 4] = [('d', 86_400_000), ('h', 3_600_000), ('m', 60_000), ('s', 1_000)];
+    for (unit, unit_ms) in UNITS {
+        if let Some(count) = text.strip_suffix(unit).and_then(|count| count.parse::<i64>().ok()) {
+            return Ok(now_ms.saturating_sub(count.saturating_mul(unit_ms)));
+        }
+    }
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    let moment = text.parse::<jiff::Timestamp>().ok().or_else(|| day().map(|day| day.timestamp()));
+    let moment =
+        moment.with_context(|| format!("{text} is no time\nhint: write 2026-11-01, 2026-11-01T12:00:00Z or 7d"))?;
+    Ok(moment.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_days_moments_and_how_long_ago() {
+        let now_ms = 1_795_226_820_000;
+        for (text, expected_ms) in [
+            ("7d", now_ms - 7 * 86_400_000),
+            ("90m", now_ms - 90 * 60_000),
+            ("2026-11-21", 1_795_219_200_000),
+            ("2026-11-21T02:07:00Z", now_ms),
+            ("2026-11-21T03:07:00+01:00", now_ms),
+        ] {
+            assert_eq!(moment_ms(text, now_ms).unwrap(), expected_ms, "{text}");
+        }
+        assert!(moment_ms("yesterday", now_ms).unwrap_err().to_string().contains("hint: "));
+    }
+}

@@ -1,0 +1,178 @@
+//! Recordings in and out of other forms, one and many, as a shell user meets it.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use common::{Server, corpus, files_below, reelcase};
+use serde_json::Value;
+
+const FORMATS: [&str; 12] = [
+    "reel",
+    "jsonl",
+    "jsonl-gzip",
+    "jsonl-zstd",
+    "rrweb",
+    "rrweb-packed",
+    "posthog",
+    "seeds",
+    "seeds-gzip",
+    "har",
+    "console",
+    "console-csv",
+];
+
+fn run(arguments: &[&str]) -> Output {
+    let done = reelcase().args(arguments).output().unwrap();
+    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    done
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Sends `count` recordings, or the further events that this `round` has of them.
+async fn send(server: &Server, count: usize, round: u64) {
+    for number in 0..count {
+        let at = 1_795_226_820_000 + round * 1_000 + number as u64 * 86_400_000;
+        let events = format!(
+            r#"{{"type":4,"data":{{"href":"http://site.test/{number}","width":8,"height":6}},"timestamp":{at}}},
+            {{"type":6,"data":{{"plugin":"rrweb/console@1","payload":{{"level":"error","payload":["\"oh\""],"trace":[]}}}},"timestamp":{at}}},
+            {{"type":2,"data":{{"node":{{"type":0,"id":1,"childNodes":[]}},"initialOffset":{{"top":0,"left":0}}}},"timestamp":{at}}}"#
+        );
+        let id = uuid::Uuid::from_u128(u128::from(round) << 64 | number as u128);
+        let body = format!(
+            r#"[{{"uuid":"{id}","event":"$snapshot","properties":{{"$session_id":"rec-{number}","$window_id":"w",
+            "token":"phc_formats","distinct_id":"d","$snapshot_data":[{events}]}}}}]"#
+        );
+        let sent = reqwest::Client::new().post(format!("{}/s/", server.url)).body(body).send().await.unwrap();
+        assert_eq!(sent.status(), 200);
+        assert_eq!(server.api(&format!("/api/recordings/rec-{number}")).await["id"], format!("rec-{number}"));
+    }
+}
+
+#[test]
+fn a_recording_goes_through_every_form_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let recorded = corpus("rrweb/recorded/posthog-rrweb-0.0.59-shop.json");
+    run(&["convert", text(&recorded), text(&file("first.reel")), "--id", "mine"]);
+    run(&["convert", text(&file("first.reel")), text(&file("first.jsonl"))]);
+    let lines = std::fs::read_to_string(file("first.jsonl")).unwrap();
+    for format in FORMATS {
+        let there = file(&format!("there-{format}"));
+        run(&["convert", text(&file("first.reel")), text(&there), "--format", format]);
+        if ["har", "console", "console-csv"].contains(&format) {
+            continue;
+        }
+        run(&["convert", text(&there), text(&file("back.jsonl"))]);
+        let back = std::fs::read_to_string(file("back.jsonl")).unwrap();
+        let back = back.replace(r#","v":"v1"}]"#, "}]").replace(r#","windowId":"main"}]"#, "}]");
+        assert!(back == lines, "{format} brings something else back");
+    }
+    // A reel is read from its end, so a pipe of one is kept first.
+    let pipe = std::fs::File::open(file("first.reel")).unwrap();
+    let piped = reelcase().args(["convert", "-", "-", "--format", "jsonl"]).stdin(pipe).output().unwrap();
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), lines);
+    let told = String::from_utf8(run(&["convert", text(&file("first.reel")), text(&file("a.har"))]).stderr).unwrap();
+    assert!(told.contains("recording mine") && told.contains("left out: ") && told.contains("no requests"), "{told}");
+}
+
+#[tokio::test]
+async fn the_store_and_the_server_export_every_form_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data);
+    send(&server, 1, 0).await;
+    let export =
+        |place: &[&str], format: &str| run(&[&["export", "rec-0", "--format", format][..], place].concat()).stdout;
+    let from_server: Vec<Vec<u8>> =
+        FORMATS.map(|format| export(&["--server", &server.url, "--token", &server.token], format)).into();
+    server.stop();
+    for (format, sent) in FORMATS.iter().zip(&from_server) {
+        assert!(!sent.is_empty());
+        let kept = export(&["--data", text(&data)], format);
+        assert!(kept == *sent || *format == "reel", "{format}");
+    }
+    let posthog: Value = serde_json::from_slice(&from_server[6]).unwrap();
+    assert_eq!(posthog["data"]["person"]["distinct_ids"][0], "d");
+    assert_eq!(posthog["data"]["snapshots"][0]["windowId"], "w");
+    assert!(String::from_utf8_lossy(&from_server[11]).contains(r#","error","oh","#));
+}
+
+/// Exports all from a server; what it said.
+fn export_all(server: &Server, to: &Path, more: &[&str]) -> String {
+    let place = ["export", "--server", &server.url, "--token", &server.token, "--to", text(to)];
+    String::from_utf8(run(&[&place, more].concat()).stderr).unwrap()
+}
+
+#[tokio::test]
+async fn a_second_run_exports_only_what_has_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let to = dir.path().join("to");
+    send(&server, 5, 0).await;
+    let told = export_all(&server, &to, &["--format", "jsonl"]);
+    assert!(told.contains("exported 5 recordings") && told.contains("0 unchanged"), "{told}");
+    let first = to.join("phc_formats/2026-11-21/rec-0.jsonl");
+    let modified = std::fs::metadata(&first).unwrap().modified().unwrap();
+    let told = export_all(&server, &to, &["--format", "jsonl"]);
+    assert!(told.contains("exported 0 recordings") && told.contains("5 unchanged"), "{told}");
+    assert_eq!(std::fs::metadata(&first).unwrap().modified().unwrap(), modified);
+    send(&server, 1, 1).await;
+    let told = export_all(&server, &to, &["--format", "jsonl"]);
+    assert!(told.contains("exported 1 recordings") && told.contains("4 unchanged"), "{told}");
+    assert_eq!(std::fs::read_to_string(&first).unwrap().lines().count(), 6);
+    let checked =
+        Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&to).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let manifest = std::fs::read_to_string(to.join("manifest.jsonl")).unwrap();
+    let counts: Vec<_> =
+        manifest.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event_count"].as_u64()).collect();
+    assert_eq!(counts, [6, 3, 3, 3, 3].map(Some));
+    // What is asked for decides; another form is another file beside the first.
+    let told = export_all(&server, &to, &["--format", "har", "--where", "url=site.test/3", "--since", "2026-11-23"]);
+    assert!(told.contains("exported 1 recordings") && told.contains("6 files"), "{told}");
+    assert!(to.join("phc_formats/2026-11-24/rec-3.har").exists());
+    let wrong =
+        ["export", "--server", &server.url, "--token", &server.token, "--to", text(&to), "--where", "colour=red"];
+    let refused = reelcase().args(wrong).output().unwrap();
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("colour"));
+    server.stop();
+    let data = dir.path().join("data");
+    let told =
+        String::from_utf8(run(&["export", "--data", text(&data), "--to", text(&to), "--format", "jsonl"]).stderr)
+            .unwrap();
+    assert!(told.contains("exported 0 recordings") && told.contains("5 unchanged"), "the store says the same: {told}");
+}
+
+#[tokio::test]
+async fn a_killed_run_is_taken_up_where_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    let to = dir.path().join("to");
+    send(&server, 25, 0).await;
+    let place = ["export", "--server", &server.url, "--token", &server.token, "--jobs", "1", "--to", text(&to)];
+    let mut killed = reelcase().args(place).spawn().unwrap();
+    let manifest = to.join("manifest.jsonl");
+    let is_under_way = || std::fs::read_to_string(&manifest).is_ok_and(|lines| lines.lines().count() > 3);
+    let since = Instant::now();
+    while !is_under_way() && since.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let told = export_all(&server, &to, &[]);
+    let unchanged: u64 = told.split("; ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(unchanged > 3 && told.contains(&format!("exported {} recordings", 25 - unchanged)), "{told}");
+    let files = files_below(&to);
+    let reels: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "reel")).collect();
+    assert_eq!((reels.len(), files.len()), (25, 28), "nothing unfinished is left: {files:?}");
+    let verified = reelcase().arg("verify").args(reels).output().unwrap();
+    assert!(verified.status.success());
+}

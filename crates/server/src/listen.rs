@@ -1,7 +1,7 @@
 //! Connections: accepts them, bounds how long and how many, and ends them in order.
 //!
-//! A connection costs a task and one small buffer, so ten thousand idle ones stay cheap. When told to stop, the server
-//! stops accepting, lets open requests finish within `timeouts.shutdown`, and returns; the caller then closes the store.
+//! When told to stop, the server stops accepting, lets open requests finish within `timeouts.shutdown`, and returns; the
+//! caller then closes the store. What a connection does is in `connection.rs`.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -9,27 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use reelcase_store::catalog::CatalogError;
 use reelcase_store::{Store, SystemClock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tower::Service;
 
 use crate::capture::create_project;
 use crate::config::{ConfigError, ServerOptions};
+use crate::connection::Connections;
 use crate::drops::SAVE_EVERY;
 use crate::router::router;
 use crate::state::App;
 use crate::upstream;
-
-/// Bytes of a connection's read buffer, and so the longest head of a request.
-const CONNECTION_BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// Pause after the operating system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -70,10 +62,9 @@ pub struct BoundServer {
 struct Accepting {
     listener: TcpListener,
     app: Arc<App>,
-    router: Router,
+    connections: Arc<Connections>,
     places: Arc<Semaphore>,
-    graceful: GracefulShutdown,
-    connections: JoinSet<()>,
+    open: JoinSet<()>,
 }
 
 /// Binds and serves until `shutdown`. Use [`BoundServer`] where the address must be known first.
@@ -154,10 +145,9 @@ impl Accepting {
     fn new(listener: TcpListener, app: Arc<App>) -> Self {
         Self {
             listener,
-            router: router(app.clone()),
+            connections: Arc::new(Connections::new(app.clone(), router(app.clone()))),
             places: Arc::new(Semaphore::new(app.options.connections_max)),
-            graceful: GracefulShutdown::new(),
-            connections: JoinSet::new(),
+            open: JoinSet::new(),
             app,
         }
     }
@@ -166,13 +156,12 @@ impl Accepting {
     async fn run(&mut self) {
         loop {
             let accepted = tokio::select! {
-                Some(_) = self.connections.join_next() => continue,
+                Some(_) = self.open.join_next() => continue,
                 accepted = accept(&self.listener, &self.places) => accepted,
             };
             match accepted {
                 Ok(accepted) => {
-                    let (app, router, watcher) = (self.app.clone(), self.router.clone(), self.graceful.watcher());
-                    self.connections.spawn(connection(accepted, app, router, watcher));
+                    self.open.spawn(serve_one(accepted, self.app.clone(), self.connections.clone()));
                 }
                 Err(error) => {
                     self.app.metrics.connections_refused.fetch_add(1, Relaxed);
@@ -185,13 +174,14 @@ impl Accepting {
 
     /// Accepts nothing more, and waits for what is under way.
     async fn finish(self) {
-        let Self { listener, app, graceful, mut connections, .. } = self;
+        let Self { listener, app, mut open, .. } = self;
         drop(listener);
         app.stop();
-        if tokio::time::timeout(app.options.timeouts.shutdown, graceful.shutdown()).await.is_err() {
-            tracing::warn!(open = connections.len(), "closing connections that did not finish in time");
+        let finishing = async { while open.join_next().await.is_some() {} };
+        if tokio::time::timeout(app.options.timeouts.shutdown, finishing).await.is_err() {
+            tracing::warn!(open = open.len(), "closing connections that did not finish in time");
         }
-        connections.shutdown().await;
+        open.shutdown().await;
         if let Some(upstream) = &app.upstream {
             upstream.finish().await;
         }
@@ -229,21 +219,10 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok(Accepted { stream, peer: Peer(peer.ip()), _place: place })
 }
 
-/// Serves one connection to its end.
-async fn connection(accepted: Accepted, app: Arc<App>, router: Router, watcher: Watcher) {
+/// Serves one connection to its end, and counts it meanwhile.
+async fn serve_one(accepted: Accepted, app: Arc<App>, connections: Arc<Connections>) {
     let Accepted { stream, peer, _place } = accepted;
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(peer);
-        router.clone().call(request.map(Body::new))
-    });
-    let connection = http1::Builder::new()
-        // Without a timer hyper ignores its own time-out in silence.
-        .timer(TokioTimer::new())
-        .header_read_timeout(app.options.timeouts.head)
-        .max_buf_size(CONNECTION_BUFFER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
     app.metrics.connections_open.fetch_add(1, Relaxed);
-    // A client that went away or timed out is no news; its upload was never acknowledged.
-    let _ = watcher.watch(connection).await;
+    connections.serve(stream, peer).await;
     app.metrics.connections_open.fetch_sub(1, Relaxed);
 }

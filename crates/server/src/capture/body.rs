@@ -11,12 +11,14 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::{Bytes, BytesMut};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use reelcase_format::upload::is_bomb;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::error::Failure;
+use crate::patience::Patience;
 use crate::state::App;
 
 /// Bytes of one unit of the budget.
@@ -110,17 +112,15 @@ pub(crate) async fn read(body: Body, headers: &HeaderMap, limit: usize, app: &Ap
     if announced.is_some_and(|announced| announced > limit) {
         return Err(Failure::BodyTooLarge { limit });
     }
-    let reading = read_pieces(body, announced.unwrap_or(0).min(FIRST_BYTES), limit, app);
-    timeout(app.options.timeouts.body, reading).await.map_err(|_| Failure::SlowBody)?
+    read_pieces(body, announced.unwrap_or(0).min(FIRST_BYTES), limit, app).await
 }
 
 async fn read_pieces(mut body: Body, first_bytes: usize, limit: usize, app: &App) -> Result<Held, Failure> {
+    let mut patience = Patience::with_end(app.options.timeouts.body_piece, app.options.timeouts.body);
     let mut share = None;
     let mut bytes = BytesMut::with_capacity(first_bytes);
     let mut is_probed = false;
-    loop {
-        let piece = timeout(app.options.timeouts.body_piece, body.frame()).await.map_err(|_| Failure::SlowBody)?;
-        let Some(piece) = piece else { break };
+    while let Some(piece) = next_piece(&mut body, &mut patience).await? {
         // The client went away, or a proxy cut the body: whoever still listens may try again.
         let piece = piece.map_err(|_| Failure::BrokenBody)?;
         let Ok(data) = piece.into_data() else { continue };
@@ -133,7 +133,7 @@ async fn read_pieces(mut body: Body, first_bytes: usize, limit: usize, app: &App
             is_probed = true;
             if is_bomb(&bytes[..PROBE_BYTES], &app.options.limits) {
                 drop((bytes, share));
-                swallow(body, limit, app).await;
+                swallow(body, limit, &mut patience).await;
                 return Err(Failure::Bomb { ratio_max: app.options.limits.inflate_ratio_max });
             }
         }
@@ -141,9 +141,21 @@ async fn read_pieces(mut body: Body, first_bytes: usize, limit: usize, app: &App
     Ok(Held { bytes: bytes.freeze(), _share: share })
 }
 
+async fn next_piece(
+    body: &mut Body,
+    patience: &mut Patience,
+) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Failure> {
+    patience.renew();
+    tokio::select! {
+        biased;
+        piece = body.frame() => Ok(piece),
+        () = patience.over() => Err(Failure::SlowBody),
+    }
+}
+
 /// Lets the rest of a body go by, so that the client reads the answer instead of a broken connection.
-async fn swallow(mut body: Body, mut bytes_max: usize, app: &App) {
-    while let Ok(Some(Ok(piece))) = timeout(app.options.timeouts.body_piece, body.frame()).await {
+async fn swallow(mut body: Body, mut bytes_max: usize, patience: &mut Patience) {
+    while let Ok(Some(Ok(piece))) = next_piece(&mut body, patience).await {
         bytes_max = bytes_max.saturating_sub(piece.data_ref().map_or(0, Bytes::len));
         if bytes_max == 0 {
             return;

@@ -103,3 +103,66 @@ async fn connections_past_the_limit_wait_until_another_one_ends() {
     tokio::time::timeout(PATIENCE, third.read_to_end(&mut answer)).await.unwrap().unwrap();
     assert_eq!(parse(&answer).status, StatusCode::OK);
 }
+
+const ASK: &[u8] = b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// Reads until as many answers as asked for are there, whole.
+async fn read_answers(stream: &mut TcpStream, count: usize) -> String {
+    let mut text = String::new();
+    let mut piece = [0; 1024];
+    while text.matches(r#"{"status":"ok"}"#).count() < count {
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut piece)).await.unwrap().unwrap();
+        assert_ne!(read, 0, "closed after {text}");
+        text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn a_connection_lasts_for_as_long_as_requests_come() {
+    let site = site_with(|options| options.timeouts.head = Duration::from_secs(2)).await;
+    let mut stream = site.connect().await;
+    for _ in 0..4 {
+        stream.write_all(ASK).await.unwrap();
+        let answer = read_answers(&mut stream, 1).await;
+        assert!(!answer.to_lowercase().contains("connection: close"), "{answer}");
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_closed_when_none_comes_after_an_answer() {
+    let site = site_with(|options| options.timeouts.head = Duration::from_millis(100)).await;
+    let mut stream = site.connect().await;
+    stream.write_all(ASK).await.unwrap();
+    read_answers(&mut stream, 1).await;
+    let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap();
+    assert_eq!(ended.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn requests_that_come_before_the_answers_are_answered_in_turn() {
+    let site = site().await;
+    let mut stream = site.connect().await;
+    let (some, rest) = ASK.split_at(20);
+    stream.write_all(&[ASK, ASK, some].concat()).await.unwrap();
+    read_answers(&mut stream, 2).await;
+    stream.write_all(rest).await.unwrap();
+    read_answers(&mut stream, 1).await;
+    let many = 40;
+    stream.write_all(&ASK.repeat(many)).await.unwrap();
+    read_answers(&mut stream, many).await;
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_body_that_was_refused_is_no_request() {
+    let site = site_with(|options| options.timeouts.body_piece = Duration::from_millis(50)).await;
+    let mut stream = site.connect().await;
+    stream.write_all(b"POST /s/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n[").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // It may be closed already.
+    let _ = stream.write_all(ASK).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+    assert!(!String::from_utf8_lossy(&answer).contains(r#"{"status":"ok"}"#));
+}

@@ -1,0 +1,268 @@
+//! One connection, from its first byte to its last.
+//!
+//! hyper keeps some twenty kilobytes for each of its connections, buffers and state, also while nothing is asked. Ten
+//! thousand recorders that send something every few seconds would hold two hundred megabytes of that. So hyper gets a
+//! socket when there is something to read, and gives it back once everything is answered: between two requests a
+//! connection is a task and a socket.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tower::Service;
+
+use crate::listen::Peer;
+use crate::patience::Patience;
+use crate::state::App;
+
+/// Bytes of a connection's read buffer, and so the longest head of a request.
+const CONNECTION_BUFFER_BYTES_MAX: usize = 16 << 10;
+
+/// What all connections have in common.
+pub(crate) struct Connections {
+    app: Arc<App>,
+    router: Router,
+    http: http1::Builder,
+}
+
+impl Connections {
+    pub(crate) fn new(app: Arc<App>, router: Router) -> Self {
+        let mut http = http1::Builder::new();
+        // How long a client may be silent is bounded here, where it costs no timer for each request.
+        http.header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES_MAX);
+        Self { app, router, http }
+    }
+
+    /// Serves one connection to its end.
+    pub(crate) async fn serve(&self, stream: TcpStream, peer: Peer) {
+        let mut stopped = pin!(self.app.stopped());
+        let mut patience = Patience::new(self.app.options.timeouts.head);
+        let (mut stream, mut early) = (stream, Bytes::new());
+        loop {
+            patience.renew();
+            if early.is_empty() {
+                tokio::select! {
+                    () = &mut stopped => return,
+                    () = patience.over() => return,
+                    readable = stream.readable() => {
+                        if readable.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+            let socket = Socket { stream, early, requests: Arc::default() };
+            match self.serve_requests(socket, peer, stopped.as_mut(), &mut patience).await {
+                Some(quiet) => (stream, early) = quiet,
+                None => return,
+            }
+        }
+    }
+
+    /// Answers requests until no other is there. Returns the socket, and what was read of the next request already;
+    /// nothing when the connection is at its end.
+    async fn serve_requests(
+        &self,
+        socket: Socket,
+        peer: Peer,
+        mut stopped: Pin<&mut impl Future<Output = ()>>,
+        patience: &mut Patience,
+    ) -> Option<(TcpStream, Bytes)> {
+        let requests = Arc::clone(&socket.requests);
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            requests.begun.fetch_add(1, Relaxed);
+            let answer = Part::of(&requests);
+            let request = request.map(|body| Body::new(Asked { body, is_read: false, part: Part::of(&requests) }));
+            let reply = self.router.clone().call(request);
+            async move { reply.await.map(|reply| reply.map(|body| Answered { body, _part: answer })) }
+        });
+        let mut connection = Box::new(self.http.serve_connection(TokioIo::new(socket), service));
+        let mut is_stopping = false;
+        let is_quiet = poll_fn(|cx| {
+            if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
+                is_stopping = true;
+                Pin::new(&mut *connection).graceful_shutdown();
+            }
+            // A client that went away is no news; its upload was never acknowledged.
+            if Pin::new(&mut *connection).poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            if requests.is_any_under_way() {
+                patience.renew();
+                return Poll::Pending;
+            }
+            if requests.begun.load(Relaxed) == 0 || is_stopping || requests.is_any_cut.load(Relaxed) {
+                return patience.poll_over(cx).map(|()| false);
+            }
+            Poll::Ready(true)
+        });
+        if !is_quiet.await {
+            return None;
+        }
+        let parts = connection.into_parts();
+        let Socket { stream, early, .. } = parts.io.into_inner();
+        let early = if early.is_empty() { parts.read_buf } else { [parts.read_buf, early].concat().into() };
+        Some((stream, early))
+    }
+}
+
+/// What is known of the requests that a hyper connection was given.
+///
+/// hyper has a connection to itself until nothing of them is under way: each was read to its end, its answer was written
+/// to its end, and hyper waits for another. Only then the bytes that come next begin a request.
+#[derive(Default)]
+struct Requests {
+    begun: AtomicUsize,
+    /// Bodies, of requests and of answers, that are not done with.
+    parts: AtomicUsize,
+    /// A request was not read to its end: what follows is not another one, and hyper is about to close.
+    is_any_cut: AtomicBool,
+    /// The client does not take what is written.
+    is_write_blocked: AtomicBool,
+}
+
+impl Requests {
+    fn is_any_under_way(&self) -> bool {
+        self.parts.load(Relaxed) > 0 || self.is_write_blocked.load(Relaxed)
+    }
+}
+
+/// A part of a request that is under way for as long as this is there.
+struct Part(Arc<Requests>);
+
+impl Part {
+    fn of(requests: &Arc<Requests>) -> Self {
+        requests.parts.fetch_add(1, Relaxed);
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.0.parts.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The body of a request.
+struct Asked {
+    body: Incoming,
+    is_read: bool,
+    part: Part,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.is_read && !self.body.is_end_stream() {
+            self.part.0.is_any_cut.store(true, Relaxed);
+        }
+    }
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.is_read |= frame.is_none();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of an answer.
+struct Answered {
+    body: Body,
+    _part: Part,
+}
+
+impl http_body::Body for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A socket, behind bytes that were read from it before.
+struct Socket {
+    stream: TcpStream,
+    early: Bytes,
+    requests: Arc<Requests>,
+}
+
+impl Socket {
+    fn note_write<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.requests.is_write_blocked.store(written.is_pending(), Relaxed);
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let fitting = self.early.len().min(buffer.remaining());
+        buffer.put_slice(&self.early.split_to(fitting));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_write(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.note_write(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     IF_NONE_MATCH, LOCATION, REFERRER_POLICY, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -67,6 +67,20 @@ pub(crate) fn routes() -> Router<Arc<App>> {
 /// Whether the web app is in this binary.
 pub(crate) fn has_web_app() -> bool {
     Web::get("index.html").is_some()
+}
+
+/// Says that there is no such page: to a person in the app, which leads on from there, to a program as an error.
+pub(crate) fn missing(app: &App, path: &str, request: &HeaderMap) -> Response {
+    let accepts = request.get(ACCEPT).and_then(|accepted| accepted.to_str().ok());
+    let is_person = accepts.is_some_and(|accepted| accepted.contains("text/html"));
+    // Only what somebody could have typed: nothing that looks like a file, an escape or an answer of the API.
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte));
+    if !is_person || !is_plain || path.starts_with("/api/") || !has_web_app() {
+        return Failure::NotFound("page").into_response();
+    }
+    let mut page = mounted("index.html", &app.options.path_prefix, APP_POLICY);
+    *page.status_mut() = StatusCode::NOT_FOUND;
+    page
 }
 
 /// The app; with `?token=`, trades the token for a cookie first, so that it stays in no history and no referrer.

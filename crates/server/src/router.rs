@@ -90,10 +90,15 @@ async fn client(State(app): State<Arc<App>>, request: Request) -> Response {
 /// Answers what clients of PostHog ask for; anything else is not found.
 pub(crate) async fn in_place_of_posthog(app: &Arc<App>, request: Request) -> Response {
     let uri = request.uri().clone();
-    let Some(path) = client_path(uri.path()) else {
-        return Failure::NotFound("page").into_response();
-    };
     let headers = request.headers().clone();
+    let Some(path) = client_path(uri.path()) else {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        return if reads {
+            pages::missing(app, uri.path(), &headers)
+        } else {
+            Failure::NotFound("page").into_response()
+        };
+    };
     let mut reply = if request.method() == Method::OPTIONS {
         axum::Json(capture::Ok200::default()).into_response()
     } else {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { recordingFrom } from '../src/lib/decode';
 import { filtersFrom, listParams, NO_FILTERS, queryOf } from '../src/lib/filters';
-import { ago, bytes, duration, durationSpoken, pageOf, personName } from '../src/lib/format';
+import { ago, bytes, duration, durationSpoken, pageOf, personName, sentence } from '../src/lib/format';
 import { mergeFirstPage, newOnTop, pageAt } from '../src/lib/merge';
 import { npmSnippet, scriptSnippet } from '../src/lib/snippets';
 
@@ -97,6 +97,11 @@ describe('filters', () => {
 });
 
 describe('what people read', () => {
+  test('what the server says becomes a sentence, and stays one', () => {
+    expect(sentence('the disk is full')).toBe('The disk is full.');
+    expect(sentence(' Try again! ')).toBe('Try again!');
+  });
+
   test('durations', () => {
     expect([0, 999, 59_499, 61_000, 3_723_000].map(duration)).toEqual([
       '0:00',

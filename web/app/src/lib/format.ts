@@ -65,6 +65,12 @@ export function number(value: number): string {
   return whole.format(value);
 }
 
+/** What the server says, which begins small and ends without a full stop, as a sentence. */
+export function sentence(said: string): string {
+  const text = said.trim();
+  return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}`;
+}
+
 /** `1 click`, `2 clicks`. */
 export function counted(value: number, unit: string, plural = `${unit}s`): string {
   return `${whole.format(value)} ${value === 1 ? unit : plural}`;

@@ -2,6 +2,7 @@ import { Replayer } from '@rrweb/replay';
 import { type LeftOut, LIMITS } from '../limits.ts';
 import type { Assets } from './attributes.ts';
 import { CanvasReplica, CanvasRoom, canvasSide, readCommands } from './canvas.ts';
+import { dropGone } from './gone.ts';
 import { dropReplaced } from './latest.ts';
 import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode } from './model.ts';
 import { KnownNodes, orderMutation } from './order.ts';
@@ -56,6 +57,7 @@ export class Stage {
     this.problems = 0;
     this.#forget();
     const read = this.#read(texts);
+    dropGone(read);
     dropReplaced(read);
     const all = this.#clean(read);
     const base = all.findIndex((event) => event.type === 2);

@@ -18,7 +18,7 @@ use crate::file::{self, Output, ReelFile};
 use crate::local::report_left_out;
 use crate::{format_of, format_parser, terminal};
 
-/// The project of recordings that came from elsewhere.
+/// The project of recordings in files that are made of other files.
 const PROJECT: &str = "converted";
 
 /// What names this program in the files it writes.
@@ -59,9 +59,10 @@ pub(crate) struct ConvertArgs {
 pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let name = name_of(&args.input);
     let format = format_of(args.format, &args.output);
+    let target = Target { format, project: PROJECT.parse()?, id: args.id.clone(), level: KEEP_LEVEL };
     let mut output = Output::open(&args.output)?;
     let mut converted = open(&args.input, args.recording.as_ref())
-        .and_then(|mut reader| convert_to(&mut *reader, &mut output, format, args.id.clone(), KEEP_LEVEL))
+        .and_then(|mut reader| convert_to(&mut *reader, &mut output, target))
         .with_context(|| format!("cannot convert {name}"))?;
     output.finish()?;
     let recording = converted.written.recording.take();
@@ -80,24 +81,28 @@ pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns a `.reel` file to open: `path` itself, or what it converts to, which is written into `dir`.
 pub(crate) fn reel_of(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
-    let mut magic = Vec::new();
-    file::open(path)?
-        .take(MAGIC_BYTES)
-        .read_to_end(&mut magic)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    if is_reel(&magic) {
+    if is_reel_file(path)? {
         return Ok(path.to_owned());
     }
     let mut reel = tempfile::Builder::new().suffix(".reel").tempfile_in(dir)?;
     let mut reader = ForeignReader::new(file::open(path)?, Limits::default())?;
-    let converted = convert_to(&mut reader, reel.as_file_mut(), Format::Reel, None, WATCH_LEVEL);
+    let target = Target { format: Format::Reel, project: PROJECT.parse()?, id: None, level: WATCH_LEVEL };
+    let converted = convert_to(&mut reader, reel.as_file_mut(), target);
     let converted = converted.with_context(|| format!("cannot open {}", path.display()))?;
     tell(&path.display().to_string(), &converted.report);
     Ok(reel.into_temp_path().keep()?)
 }
 
+/// Whether a file is a reel, by its first bytes.
+pub(crate) fn is_reel_file(path: &Path) -> anyhow::Result<bool> {
+    let mut magic = Vec::new();
+    let read = file::open(path)?.take(MAGIC_BYTES).read_to_end(&mut magic);
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(is_reel(&magic))
+}
+
 /// Reads what lies there, whatever it is.
-pub(crate) fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn ReadEvents>> {
+fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn ReadEvents>> {
     let mut input: Box<dyn Read> = match path == Path::new("-") {
         true => Box::new(io::stdin()),
         false => Box::new(file::open(path)?),
@@ -120,8 +125,18 @@ pub(crate) fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Resu
     Ok(Box::new(ReelReader::open(reel, recording, ReelReadLimits::default())?))
 }
 
+/// What a file is to become.
+pub(crate) struct Target {
+    pub(crate) format: Format,
+    pub(crate) project: ProjectKey,
+    /// The recording's id, where it is not to be what the file names.
+    pub(crate) id: Option<RecordingId>,
+    /// zstd's level.
+    pub(crate) level: i32,
+}
+
 /// What became of a file.
-struct Converted {
+pub(crate) struct Converted {
     written: Written,
     report: ReadReport,
     /// What the file names.
@@ -137,14 +152,12 @@ impl Converted {
     }
 }
 
-fn convert_to(
+pub(crate) fn convert_to(
     reader: &mut dyn ReadEvents,
     output: &mut (impl Write + Send),
-    format: Format,
-    id: Option<RecordingId>,
-    level: i32,
+    target: Target,
 ) -> anyhow::Result<Converted> {
-    let project: ProjectKey = PROJECT.parse()?;
+    let Target { format, project, id, level } = target;
     let options = ReelOptions { project, recording: id.clone(), creator: CREATOR.to_owned(), level };
     let mut writer = format.writer(output, &options)?;
     let (mut windows, mut start_ms, mut end_ms) = (BTreeSet::new(), i64::MAX, i64::MIN);

@@ -6,6 +6,7 @@
 mod bulk;
 mod convert;
 mod file;
+mod import;
 mod local;
 mod remote;
 mod serve;
@@ -88,6 +89,12 @@ enum Command {
         after_help = "Examples:\n  reelcase convert events.json events.reel\n  reelcase convert 01a1fbdb.reel requests.har\n  zstd -dc export.json.zst | reelcase convert - - --format posthog > export.posthog.json"
     )]
     Convert(convert::ConvertArgs),
+    /// Bring recordings of any form into a store. Exits with 1 where some of them are left alone.
+    #[command(
+        long_about = "Bring recordings of any form into a store.\n\nReads what `convert` reads, and .reel files with everything in them. What is in the store already is recognised, so that a run may be cut short and be repeated. A recording of which the store has other events is left alone, and so is a damaged file unless --keep-partial is given.",
+        after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run"
+    )]
+    Import(import::ImportArgs),
     /// Show or change what is recorded of a project. Pages learn of it when they next ask for their config.
     #[command(
         long_about = "Show or change what is recorded of a project.\n\nPrints what was decided, as JSON; what is not there is as by default. docs/settings.md lists every setting. Pages learn of a change when they next ask for their config, no restart is needed.",
@@ -199,6 +206,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Settings(args) => settings::settings(args).await?,
         Command::Convert(args) => return convert::convert(args),
+        Command::Import(args) => return import::import(args).await,
         Command::Verify { files } => return file::verify(&files),
         Command::Rebuild { data } => return local::rebuild(&data).await,
         Command::Doctor { server, token } => {

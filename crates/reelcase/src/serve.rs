@@ -151,9 +151,10 @@ pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
 
 async fn run(options: ServerOptions, listener: TcpListener, store: Arc<Store>) -> anyhow::Result<()> {
     let server = BoundServer::on(listener, options, Arc::clone(&store)).await?;
+    // Before anybody can know that there is something to stop.
+    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     println!("Reelcase is ready: {}", server.login_url());
     std::io::stdout().flush()?;
-    let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut told_to_stop = async move || {
         tokio::select! {
             _ = interrupted.recv() => {}

@@ -9,7 +9,8 @@ import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { unpack } from '@rrweb/packer';
-import { binary } from './browser.mjs';
+import { binary, launch, openFiles } from './browser.mjs';
+import { shoot } from './watch.mjs';
 
 const { har: validate } = createRequire(import.meta.url)('har-validator/lib/promise');
 const here = dirname(fileURLToPath(import.meta.url));
@@ -41,5 +42,44 @@ test("rrweb's unpacker reads packed events", () => {
   assert.ok(packed.length > 100);
   for (const [index, event] of packed.entries()) {
     assert.deepEqual(unpack(event), { ...plain[index], v: 'v1' });
+  }
+});
+
+test('every form is offered beside the player, and downloads', async () => {
+  const recording = join(corpus, 'recorded/posthog-rrweb-0.0.59-shop.json');
+  const [server, browser] = await Promise.all([openFiles([recording]), launch()]);
+  try {
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      acceptDownloads: true,
+    });
+    await context.request.get(server.login);
+    const api = async (path) => (await context.request.get(server.url + path)).json();
+    const [{ formats }, { recordings }] = [await api('/api/info'), await api('/api/recordings')];
+    const page = await context.newPage();
+    await page.goto(`${server.url}/recordings/${recordings[0].id}`);
+    const menu = page.locator('details', { has: page.getByTitle('Download in another form') });
+    await menu.locator('summary').click();
+    const offered = await menu.locator('a').evaluateAll((links) => links.map((link) => new URL(link.href)));
+    const names = offered.map((url) => url.searchParams.get('format'));
+    assert.deepEqual(
+      ['reel', 'jsonl', ...names],
+      formats.map(({ name }) => name),
+    );
+    await shoot(page, 'downloads');
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      menu.getByRole('link', { name: '.posthog.json' }).click(),
+    ]);
+    assert.equal(download.suggestedFilename(), `${recordings[0].id}.posthog.json`);
+    const file = JSON.parse(readFileSync(await download.path(), 'utf8'));
+    assert.equal(file.version, '2023-04-28');
+    assert.equal(file.data.snapshots.length, recordings[0].event_count);
+    await menu.locator('summary').click();
+    await page.keyboard.press('Escape');
+    assert.equal(await menu.getAttribute('open'), null, 'Escape closes it');
+  } finally {
+    await browser.close();
+    await server.stop();
   }
 });

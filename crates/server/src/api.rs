@@ -20,6 +20,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router, extract::Request, http::HeaderValue};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::catalog::RecordingRow;
+use reelcase_transform::format::{FORMATS, FormatInfo};
 use serde::Serialize;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema, openapi};
@@ -93,6 +94,19 @@ struct Info {
     accept_any_key: bool,
     /// Releases of posthog-js that are served; the first is the default.
     static_versions: Vec<String>,
+    /// Forms that a recording can be downloaded in.
+    formats: Vec<DownloadFormat>,
+}
+
+/// A form that a recording can be downloaded in.
+#[derive(Debug, Serialize, ToSchema)]
+struct DownloadFormat {
+    /// What the export is asked for.
+    name: &'static str,
+    /// How the file's name ends, without the first dot.
+    ending: &'static str,
+    /// What it is, in a few words.
+    about: &'static str,
 }
 
 /// The routes, without the access check.
@@ -152,6 +166,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
         projects: projects.into_iter().map(ProjectInfo::from).collect(),
         accept_any_key: app.options.accepts_any_key(),
         static_versions: scripts::versions(&app).await,
+        formats: FORMATS.map(|FormatInfo { name, ending, about, .. }| DownloadFormat { name, ending, about }).into(),
     }))
 }
 

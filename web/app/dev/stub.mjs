@@ -182,6 +182,11 @@ async function answer(request, url) {
         projects: state === 'empty' ? projects.slice(0, 1) : projects,
         accept_any_key: false,
         static_versions: [],
+        formats: [
+          { name: 'reel', ending: 'reel', about: 'the portable file' },
+          { name: 'rrweb', ending: 'json', about: "a JSON array of rrweb events, for rrweb's player" },
+          { name: 'har', ending: 'har', about: "the page's requests as HAR 1.2" },
+        ],
       });
     }
     if (state === 'broken') return error(500, 'catalog', 'the catalog cannot be read: disk I/O error');

@@ -98,8 +98,8 @@ export function renameProject(key: string, name: string): Promise<Outcome<Projec
 }
 
 /** Where a recording can be downloaded. */
-export function exportUrl(id: string, format: 'reel' | 'jsonl'): string {
-  return at(`/api/recordings/${encodeURIComponent(id)}/export?format=${format}`);
+export function exportUrl(id: string, format: string): string {
+  return at(`/api/recordings/${encodeURIComponent(id)}/export?format=${encodeURIComponent(format)}`);
 }
 
 function settingsUrl(key: string): string {

@@ -2,6 +2,7 @@
 import { BASE } from './base';
 import type {
   Check,
+  DownloadFormat,
   Flaw,
   Info,
   KeptSettings,
@@ -25,6 +26,16 @@ export function infoFrom(json: unknown): Info {
     capture_url: (text(from['capture_url']) ?? location.origin + BASE).replace(/\/+$/, ''),
     projects: list(from['projects']).map(projectFrom),
     accept_any_key: from['accept_any_key'] === true,
+    formats: list(from['formats']).map(formatFrom),
+  };
+}
+
+function formatFrom(json: unknown): DownloadFormat {
+  const from = fields(json);
+  return {
+    name: text(from['name']) ?? '',
+    ending: text(from['ending']) ?? '',
+    about: text(from['about']) ?? '',
   };
 }
 

@@ -13,6 +13,14 @@ export interface Info {
   readonly capture_url: string;
   readonly projects: readonly Project[];
   readonly accept_any_key: boolean;
+  readonly formats: readonly DownloadFormat[];
+}
+
+/** A form that a recording can be downloaded in. */
+export interface DownloadFormat {
+  readonly name: string;
+  readonly ending: string;
+  readonly about: string;
 }
 
 /** Who was recorded: the distinct ids that belong together and what is known of them. */

@@ -55,8 +55,10 @@ pub struct ServerOptions {
 /// How long the server waits before it gives up.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// For the whole head of a request, and between requests of one connection.
+    /// For the first byte of a connection, and for the whole head of a request from its first byte on.
     pub head: Duration,
+    /// For the next request of a connection, while there are connections to spare.
+    pub idle: Duration,
     /// For the next piece of a body.
     pub body_piece: Duration,
     /// For a whole body.
@@ -126,6 +128,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(15),
+            idle: Duration::from_secs(620),
             body_piece: Duration::from_secs(20),
             body: Duration::from_secs(120),
             shutdown: Duration::from_secs(20),

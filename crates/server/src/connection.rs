@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -22,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tower::Service;
 
 use crate::listen::Peer;
@@ -31,19 +33,38 @@ use crate::state::App;
 /// Bytes of a connection's read buffer, and so the longest head of a request.
 const CONNECTION_BUFFER_BYTES_MAX: usize = 16 << 10;
 
+/// The part of all connections that is spared: once fewer are free, idle ones are closed sooner. One in this many.
+const SPARED_PART: usize = 4;
+
 /// What all connections have in common.
 pub(crate) struct Connections {
     app: Arc<App>,
     router: Router,
     http: http1::Builder,
+    places: Arc<Semaphore>,
 }
 
 impl Connections {
-    pub(crate) fn new(app: Arc<App>, router: Router) -> Self {
+    /// `places` are those for connections that are still free.
+    pub(crate) fn new(app: Arc<App>, router: Router, places: Arc<Semaphore>) -> Self {
         let mut http = http1::Builder::new();
         // How long a client may be silent is bounded here, where it costs no timer for each request.
         http.header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES_MAX);
-        Self { app, router, http }
+        // A browser that leaves a page closes the connection with what it has sent on it. An upload that is here whole
+        // is kept all the same, though nobody waits for the answer any more.
+        http.half_close(true);
+        Self { app, router, http, places }
+    }
+
+    /// How long a connection may be idle now.
+    ///
+    /// Whoever closes an idle connection may meet a request that is just being sent on it, which is then lost, since
+    /// browsers and proxies do not send every `POST` again. So closing is left to them, while there are connections to
+    /// spare.
+    fn idle_wait(&self) -> Duration {
+        let timeouts = &self.app.options.timeouts;
+        let is_crowded = self.places.available_permits() < self.app.options.connections_max / SPARED_PART;
+        if is_crowded { timeouts.idle.min(timeouts.head) } else { timeouts.idle }
     }
 
     /// Serves one connection to its end.
@@ -52,7 +73,6 @@ impl Connections {
         let mut patience = Patience::new(self.app.options.timeouts.head);
         let (mut stream, mut early) = (stream, Bytes::new());
         loop {
-            patience.renew();
             if early.is_empty() {
                 tokio::select! {
                     () = &mut stopped => return,
@@ -69,6 +89,7 @@ impl Connections {
                 Some(quiet) => (stream, early) = quiet,
                 None => return,
             }
+            patience.renew_for(self.idle_wait());
         }
     }
 
@@ -91,7 +112,7 @@ impl Connections {
             async move { reply.await.map(|reply| reply.map(|body| Answered { body, _part: answer })) }
         });
         let mut connection = Box::new(self.http.serve_connection(TokioIo::new(socket), service));
-        let mut is_stopping = false;
+        let (mut is_stopping, mut is_heard) = (false, false);
         let is_quiet = poll_fn(|cx| {
             if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
                 is_stopping = true;
@@ -100,6 +121,10 @@ impl Connections {
             // A client that went away is no news; its upload was never acknowledged.
             if Pin::new(&mut *connection).poll(cx).is_ready() {
                 return Poll::Ready(false);
+            }
+            if !is_heard && requests.is_any_heard.load(Relaxed) {
+                is_heard = true;
+                patience.renew_for(self.app.options.timeouts.head);
             }
             if requests.is_any_under_way() {
                 patience.renew();
@@ -126,6 +151,8 @@ impl Connections {
 /// to its end, and hyper waits for another. Only then the bytes that come next begin a request.
 #[derive(Default)]
 struct Requests {
+    /// Something has come, if not a whole head.
+    is_any_heard: AtomicBool,
     begun: AtomicUsize,
     /// Bodies, of requests and of answers, that are not done with.
     parts: AtomicUsize,
@@ -231,8 +258,14 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let filled = buffer.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+            if buffer.filled().len() > filled {
+                self.requests.is_any_heard.store(true, Relaxed);
+            }
+            return read;
         }
+        self.requests.is_any_heard.store(true, Relaxed);
         let fitting = self.early.len().min(buffer.remaining());
         buffer.put_slice(&self.early.split_to(fitting));
         Poll::Ready(Ok(()))

@@ -143,10 +143,11 @@ impl BoundServer {
 
 impl Accepting {
     fn new(listener: TcpListener, app: Arc<App>) -> Self {
+        let places = Arc::new(Semaphore::new(app.options.connections_max));
         Self {
             listener,
-            connections: Arc::new(Connections::new(app.clone(), router(app.clone()))),
-            places: Arc::new(Semaphore::new(app.options.connections_max)),
+            connections: Arc::new(Connections::new(app.clone(), router(app.clone()), places.clone())),
+            places,
             open: JoinSet::new(),
             app,
         }

@@ -37,6 +37,17 @@ impl Patience {
         self.renewed_at = Instant::now();
     }
 
+    /// Begins anew with another limit.
+    pub(crate) fn renew_for(&mut self, limit: Duration) {
+        self.limit = limit;
+        self.renew();
+        let deadline = self.renewed_at + limit;
+        // One that goes off too late would not be noticed.
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
     /// Resolves when nothing was renewed for longer than the limit.
     pub(crate) async fn over(&mut self) {
         poll_fn(|cx| self.poll_over(cx)).await;

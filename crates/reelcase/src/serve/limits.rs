@@ -62,9 +62,13 @@ pub(crate) struct LimitArgs {
     /// Connections open at once. Further ones wait until another one ends.
     #[arg(long, env = "REELCASE_CONNECTIONS_MAX", value_name = "COUNT", default_value_t = 20_000)]
     connections_max: usize,
-    /// How long the head of a request may take, and a connection may idle, in milliseconds.
+    /// How long the head of a request may take, in milliseconds.
     #[arg(long, env = "REELCASE_HEAD_WAIT_MS", value_name = "MS", default_value_t = 15_000)]
     head_wait_ms: u64,
+    /// How long a connection may idle between two requests, in milliseconds. To be longer than browsers and proxies
+    /// keep it, so that they are the ones who close it.
+    #[arg(long, env = "REELCASE_IDLE_WAIT_MS", value_name = "MS", default_value_t = 620_000)]
+    idle_wait_ms: u64,
     /// How long the next piece of a body may take, in milliseconds. Past it: 503.
     #[arg(long, env = "REELCASE_BODY_PIECE_WAIT_MS", value_name = "MS", default_value_t = 20_000)]
     body_piece_wait_ms: u64,
@@ -100,6 +104,7 @@ impl LimitArgs {
         options.connections_max = connections_that_fit(self.connections_max);
         options.timeouts = Timeouts {
             head: Duration::from_millis(self.head_wait_ms),
+            idle: Duration::from_millis(self.idle_wait_ms),
             body_piece: Duration::from_millis(self.body_piece_wait_ms),
             body: Duration::from_millis(self.body_wait_ms),
             shutdown: Duration::from_millis(self.shutdown_wait_ms),

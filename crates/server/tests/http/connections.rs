@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::site::{PATIENCE, SESSION, one_snapshot, parse, site, site_with, uuid};
+use crate::site::{PATIENCE, SESSION, Site, one_snapshot, parse, site, site_with, snapshot, uuid};
+use crate::standin::Standin;
+use crate::tee::eventually;
 
 #[tokio::test]
 async fn a_request_whose_head_never_ends_is_cut_off() {
@@ -39,6 +42,95 @@ async fn shutdown_ends_idle_connections_and_returns() {
     assert_eq!(&first, b"HTTP/1.1 200 OK");
     site.stop().await;
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// Asks for something small and reads the answer, on a connection that goes on.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(b"HEAD /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+        assert!(read > 0, "the connection ended: {}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(parse(&answer).status, StatusCode::OK);
+}
+
+/// Waits until the server has ended a connection, and says when it did not.
+async fn assert_ends(stream: &mut TcpStream) {
+    let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+    ended.expect("the server did not end the connection").unwrap();
+}
+
+/// Long enough for the head of a request on a machine that does much else.
+const HEAD: Duration = Duration::from_millis(800);
+
+#[tokio::test]
+async fn an_idle_connection_is_not_closed_while_browsers_and_proxies_may_still_use_it() {
+    let site = site_with(|options| options.timeouts.head = HEAD).await;
+    let mut stream = site.connect().await;
+    ask(&mut stream).await;
+    tokio::time::sleep(2 * HEAD).await;
+    ask(&mut stream).await;
+    // Once the next request has begun, its head has to come soon.
+    stream.write_all(b"GET /health HTTP/1.1\r\n").await.unwrap();
+    assert_ends(&mut stream).await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_sooner_when_few_are_free() {
+    let crowded = site_with(|options| {
+        options.timeouts.head = HEAD;
+        options.connections_max = 4;
+    })
+    .await;
+    let mut first = crowded.connect().await;
+    ask(&mut first).await;
+    // The places of those that come next are taken when they are waited for, so the fourth is the last.
+    let (mut second, mut third) = (crowded.connect().await, crowded.connect().await);
+    ask(&mut second).await;
+    ask(&mut third).await;
+    assert_ends(&mut third).await;
+    ask(&mut first).await;
+}
+
+/// Uploads of clients that are gone before they are answered, each of its own recording.
+async fn send_and_leave(site: &Site, sessions: u32, filler_bytes: usize) {
+    for number in 0..sessions {
+        let mut upload = snapshot(&format!("left-{number}"), &uuid(number));
+        upload["properties"]["filler"] = "x".repeat(filler_bytes).into();
+        let body = json!([upload]).to_string();
+        let head = format!("POST /s/ HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        let mut stream = site.connect().await;
+        stream.write_all((head + &body).as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_page_sent_before_it_was_left_is_kept_though_nobody_waits_for_the_answer() {
+    let site = site().await;
+    // Longer ones come in pieces, and are decoded on another thread.
+    send_and_leave(&site, 20, 100).await;
+    eventually(|| async { site.recordings().await.len() == 20 }).await;
+    let site = crate::site::site().await;
+    send_and_leave(&site, 20, 200_000).await;
+    eventually(|| async { site.recordings().await.len() == 20 }).await;
+
+    let posthog = Standin::start().await;
+    let tee = posthog.site().await;
+    send_and_leave(&tee, 20, 200_000).await;
+    eventually(|| async { posthog.seen().len() == 20 && tee.recordings().await.len() == 20 }).await;
+}
+
+#[tokio::test]
+async fn a_client_that_only_listens_is_answered() {
+    let site = site().await;
+    let mut stream = site.connect().await;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(parse(&answer).status, StatusCode::OK);
 }
 
 /// How many slow clients there are. Each is a descriptor on both sides.
@@ -132,7 +224,7 @@ async fn a_connection_lasts_for_as_long_as_requests_come() {
 
 #[tokio::test]
 async fn a_connection_is_closed_when_none_comes_after_an_answer() {
-    let site = site_with(|options| options.timeouts.head = Duration::from_millis(100)).await;
+    let site = site_with(|options| options.timeouts.idle = Duration::from_millis(100)).await;
     let mut stream = site.connect().await;
     stream.write_all(ASK).await.unwrap();
     read_answers(&mut stream, 1).await;

@@ -5,12 +5,21 @@ import { createServer, request as send } from 'node:http';
  *
  * `config` replaces the remote config in all of its forms. `status(request)` may answer in the server's place:
  * `{ status, isForwarded }`, where `isForwarded` says whether the server gets the request all the same.
+ *
+ * A request that broke off before it was whole is in `broken`; nothing else is missing in `log`.
  */
 export async function startProxy(target, { config, status = () => undefined } = {}) {
   const log = [];
-  const server = createServer(async (request, response) => {
+  const broken = [];
+  // Node would close idle connections after five seconds, and now and then one on which a request is just being sent.
+  const server = createServer({ keepAliveTimeout: 0 }, async (request, response) => {
     const chunks = [];
-    for await (const chunk of request) chunks.push(chunk);
+    try {
+      for await (const chunk of request) chunks.push(chunk);
+    } catch {
+      broken.push(`${request.method} ${request.url}`);
+      return;
+    }
     const url = new URL(request.url, target);
     const { method, headers } = request;
     const seen = {
@@ -35,6 +44,7 @@ export async function startProxy(target, { config, status = () => undefined } = 
   return {
     url: `http://127.0.0.1:${server.address().port}`,
     log,
+    broken,
     /** The requests with a body that ended up at this path. */
     posts: (path) => log.filter((seen) => seen.method === 'POST' && seen.path === path),
     stop() {

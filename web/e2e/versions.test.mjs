@@ -7,7 +7,7 @@ import { launch, serve } from './browser.mjs';
 import { fetchReleases, NEWEST, RELEASES } from './clients.mjs';
 import { goShopping, sessionOf, TRUTH } from './shop.mjs';
 import { recorderOf, startSite } from './site.mjs';
-import { assertReplays, linesOf, recordingWhen } from './watch.mjs';
+import { assertReplays, linesOf, recordingWhen, untilKept } from './watch.mjs';
 
 let server;
 /** As it comes: with no other release than the one in the binary. */
@@ -30,11 +30,11 @@ after(async () => {
 async function record(version, server, site, label = version, isChecked = () => true) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   try {
-    const visit = await context.newPage();
-    const moments = await goShopping(visit, site.url);
-    const id = await sessionOf(visit);
     const viewer = await browser.newContext({ viewport: { width: 1280, height: 800 } });
     await viewer.request.get(server.login);
+    const visit = await context.newPage();
+    const moments = await goShopping(visit, site.url, untilKept(viewer.request, server));
+    const id = await sessionOf(visit);
     // Not left before all has arrived: what old clients have under way then may not outlive the page.
     const recording = await recordingWhen(
       viewer.request,

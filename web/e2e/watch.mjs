@@ -89,6 +89,10 @@ export function recordingWhen(request, server, id, isComplete) {
   });
 }
 
+/** For `goShopping`: waits until what was recorded up to a time is there. */
+export const untilKept = (request, server) => (id, time) =>
+  recordingWhen(request, server, id, ({ end_ms }) => end_ms >= time);
+
 /** The lines of a recording: `[window, event]` each. */
 export async function linesOf(request, server, id) {
   const reply = await request.get(`${server.url}/api/recordings/${id}/export?format=jsonl`);

@@ -15,6 +15,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
+use crate::headers::time_s;
+
 /// Forms of one document, by what `Vary` names.
 const VARIANTS_MAX: usize = 32;
 
@@ -304,11 +306,7 @@ impl Rules {
 
 /// What `Expires` and `Date` leave.
 fn lifetime_s(reply: &HeaderMap) -> Option<i64> {
-    let time = |name| {
-        let text = reply.get(name)?.to_str().ok()?;
-        Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second())
-    };
-    Some(time(EXPIRES)? - time(DATE)?)
+    Some(time_s(reply, &EXPIRES)? - time_s(reply, &DATE)?)
 }
 
 /// What the request says of each header that the reply varies with. `None` where it varies with everything.

@@ -5,7 +5,9 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, VIA};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, DATE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VIA,
+};
 
 /// Headers of one connection, whether or not `Connection` names them.
 const OF_THE_CONNECTION: [&str; 10] = [
@@ -104,6 +106,24 @@ pub fn back(reply: &mut HeaderMap) {
     }
 }
 
+/// How long a reply asks to wait: so many seconds, or until a time by the clock of whoever answered, which is read from
+/// `now_ms` only where the reply does not tell it. A time that has passed is no wait.
+pub fn retry_after_ms(reply: &HeaderMap, now_ms: i64) -> Option<i64> {
+    let asked = reply.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(asked.parse::<i64>().unwrap_or(i64::MAX).saturating_mul(1_000));
+    }
+    let until_ms = time_s(reply, &RETRY_AFTER)?.saturating_mul(1_000);
+    let now_ms = time_s(reply, &DATE).map_or(now_ms, |now_s| now_s.saturating_mul(1_000));
+    Some(until_ms.saturating_sub(now_ms).max(0))
+}
+
+/// A header that is a time, seconds since the epoch.
+pub(crate) fn time_s(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp().as_second())
+}
+
 fn is_of_connection(name: &HeaderName, named: &[String]) -> bool {
     OF_THE_CONNECTION.contains(&name.as_str()) || named.iter().any(|other| other == name.as_str())
 }
@@ -184,6 +204,23 @@ mod tests {
         assert!(ROUTE.has_been_here(&ROUTE.onward(&HeaderMap::new())));
         assert!(ROUTE.has_been_here(&headers(&[("via", "1.0 fred, 1.1 reelcase-1 (x)")])));
         assert!(!ROUTE.has_been_here(&headers(&[("via", "1.1 reelcase-12")])));
+    }
+
+    #[test]
+    fn a_wait_is_asked_for_in_seconds_or_until_a_time() {
+        let wait = |asked, clock: &[(&'static str, &'static str)]| {
+            retry_after_ms(&headers(&[&[("retry-after", asked)], clock].concat()), 784_111_770_000)
+        };
+        assert_eq!(wait("7", &[]), Some(7_000));
+        assert_eq!(wait("99999999999999999999", &[]), Some(i64::MAX));
+        let until = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(wait(until, &[]), Some(7_000), "by our clock, where there is no other");
+        assert_eq!(wait(until, &[("date", "Sun, 06 Nov 1994 08:49:35 GMT")]), Some(2_000), "by theirs");
+        assert_eq!(wait(until, &[("date", "Sun, 06 Nov 1994 08:50:00 GMT")]), Some(0), "it has passed");
+        for nonsense in ["", "-1", "soon", "1.5", "Sun, 06 Nov 1994"] {
+            assert_eq!(wait(nonsense, &[]), None, "{nonsense}");
+        }
+        assert_eq!(retry_after_ms(&HeaderMap::new(), 0), None);
     }
 
     #[test]

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use axum::http::header::{RETRY_AFTER, VIA};
+use axum::http::header::VIA;
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use reelcase_store::{Due, Lane, Parcel};
+use reelcase_upstream::headers::retry_after_ms;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -144,15 +145,13 @@ async fn send(app: Arc<App>, due: Due) -> (Due, Outcome) {
     let Ok(reply) = upstream.send(&app, onward, Full::new(body)).await else { return (due, Outcome::Later(None)) };
     let (parts, body) = reply.into_parts();
     let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
-    (due, outcome(parts.status, &parts.headers, body.as_deref().unwrap_or_default()))
+    let body = body.as_deref().unwrap_or_default();
+    (due, outcome(parts.status, &parts.headers, body, app.clock.now_ms()))
 }
 
 /// What a reply means. Where a browser would drop an upload, it is dropped, but for what says itself that it passes.
-fn outcome(status: StatusCode, headers: &HeaderMap, reply: &[u8]) -> Outcome {
-    let retry_after = headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-    // A date is not worth a clock here: the pauses that we choose ourselves will do.
-    let retry_after_ms = retry_after.and_then(|after| after.trim().parse::<i64>().ok());
-    let retry_after_ms = retry_after_ms.map(|seconds| seconds.saturating_mul(1_000).clamp(0, RETRY_AFTER_MAX_MS));
+fn outcome(status: StatusCode, headers: &HeaderMap, reply: &[u8], now_ms: i64) -> Outcome {
+    let retry_after_ms = retry_after_ms(headers, now_ms).map(|asked_ms| asked_ms.min(RETRY_AFTER_MAX_MS));
     match status.as_u16() {
         200..=299 if is_quota_limited(reply) => Outcome::Later(Some(QUOTA_PAUSE_MS)),
         200..=299 => Outcome::Sent,
@@ -223,11 +222,16 @@ impl Upstream {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::RETRY_AFTER;
+
     use super::*;
+
+    /// 1994-11-06T08:49:30Z.
+    const NOW_MS: i64 = 784_111_770_000;
 
     fn of(status: u16, retry_after: Option<&'static str>, reply: &str) -> Outcome {
         let headers = retry_after.map(|after| (RETRY_AFTER, HeaderValue::from_static(after)));
-        outcome(StatusCode::from_u16(status).unwrap(), &headers.into_iter().collect(), reply.as_bytes())
+        outcome(StatusCode::from_u16(status).unwrap(), &headers.into_iter().collect(), reply.as_bytes(), NOW_MS)
     }
 
     #[test]
@@ -245,7 +249,10 @@ mod tests {
     #[test]
     fn posthog_says_how_long_to_wait() {
         assert_eq!(of(429, Some("7"), ""), Outcome::Later(Some(7_000)));
-        assert_eq!(of(503, Some("999999999"), ""), Outcome::Later(Some(RETRY_AFTER_MAX_MS)));
+        assert_eq!(of(503, Some("Sun, 06 Nov 1994 08:49:37 GMT"), ""), Outcome::Later(Some(7_000)));
+        for long in ["999999999", "Sat, 06 Nov 2094 08:49:37 GMT"] {
+            assert_eq!(of(503, Some(long), ""), Outcome::Later(Some(RETRY_AFTER_MAX_MS)), "{long}");
+        }
         assert_eq!(of(200, None, "{\"quota_limited\":[\"recordings\"]}"), Outcome::Later(Some(QUOTA_PAUSE_MS)));
         assert_eq!(of(200, None, "{\"quota_limited\":[]}"), Outcome::Sent);
     }

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::Method;
 use axum::http::header::{CONTENT_TYPE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -121,32 +120,45 @@ pub(crate) async fn keep_received(app: &Arc<App>, received: Received, received_a
     for project in sorted.by_project.keys() {
         admit(app, project, received_at_ms).await?;
     }
+    accept(app, &received, &sorted, received_at_ms, None).await
+}
+
+/// Makes an upload durable: a record for each project that it is of, and what PostHog is to be told with the first.
+async fn accept(
+    app: &App,
+    received: &Received,
+    sorted: &Sorted,
+    received_at_ms: i64,
+    mut onward: Option<Onward>,
+) -> Result<(), Failure> {
+    let record = |project: &ProjectKey, items: &[ItemRef], onward| Accepted {
+        project: project.clone(),
+        received_at_ms,
+        content_type: received.coding.content_type.clone(),
+        compression: received.coding.compression.clone(),
+        user_agent: received.user_agent.clone(),
+        inflated_bytes: sorted.inflated_bytes as u64,
+        body: received.body.bytes.clone(),
+        items: items.to_vec(),
+        onward,
+    };
     for (project, items) in &sorted.by_project {
-        let accepted = Accepted {
-            project: project.clone(),
-            received_at_ms,
-            content_type: received.coding.content_type.clone(),
-            compression: received.coding.compression.clone(),
-            user_agent: received.user_agent.clone(),
-            inflated_bytes: sorted.inflated_bytes as u64,
-            body: received.body.bytes.clone(),
-            items: items.clone(),
-            onward: None,
-        };
-        app.store.accept(accepted).await?;
+        // One record of it is enough for PostHog: the body is the same.
+        app.store.accept(record(project, items, onward.take())).await?;
+    }
+    if onward.is_some() {
+        let nobody = ProjectKey::from_str(OF_NO_PROJECT).map_err(Failure::BadKey)?;
+        app.store.accept(record(&nobody, &[], onward)).await?;
     }
     // Counted only now: an upload that is asked to come back would be counted twice.
-    count(app, &sorted, received_at_ms);
+    count(app, sorted, received_at_ms);
     Ok(())
 }
 
 /// Brings the body into memory.
 async fn receive(app: &App, request: Request) -> Result<Received, Failure> {
     let (parts, body) = request.into_parts();
-    let held = match parts.method {
-        Method::GET | Method::HEAD => Held::default(),
-        _ => body::read(body, &parts.headers, app.options.limits.body_bytes_max, app).await?,
-    };
+    let held = body::of(&parts, body, app.options.limits.body_bytes_max, app).await?;
     Received::new(&parts, held)
 }
 
@@ -229,28 +241,7 @@ pub(crate) async fn mirror(app: &Arc<App>, parts: &Parts, held: Held, onward: On
             Sorted::default()
         }
     };
-    let mut onward = Some(onward);
-    let mut accepted = |project: &ProjectKey, items: &[ItemRef]| Accepted {
-        project: project.clone(),
-        received_at_ms,
-        content_type: received.coding.content_type.clone(),
-        compression: received.coding.compression.clone(),
-        user_agent: received.user_agent.clone(),
-        inflated_bytes: sorted.inflated_bytes as u64,
-        body: received.body.bytes.clone(),
-        items: items.to_vec(),
-        onward: onward.take(),
-    };
-    // One record of it is enough for PostHog: the body is the same.
-    let mut all: Vec<_> = sorted.by_project.iter().map(|(project, items)| accepted(project, items)).collect();
-    if all.is_empty() {
-        let nobody = ProjectKey::from_str(OF_NO_PROJECT).map_err(Failure::BadKey)?;
-        all.push(accepted(&nobody, &[]));
-    }
-    for upload in all {
-        app.store.accept(upload).await?;
-    }
-    count(app, &sorted, received_at_ms);
+    accept(app, &received, &sorted, received_at_ms, Some(onward)).await?;
     app.metrics.count_answer(200);
     Ok(Json(Ok200::default()).into_response())
 }

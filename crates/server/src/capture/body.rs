@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method};
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use http_body_util::BodyExt;
@@ -106,13 +107,29 @@ impl Budget {
 /// The client should come back when others are done.
 const FULL: Failure = Failure::Busy { what: "too many bytes of uploads are in memory", retry_after_s: 5 };
 
+/// How long a body is, as far as its request says.
+pub(crate) fn announced_bytes(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Refuses a body that says of itself that it is too long, before any of it has been read.
+pub(crate) fn check_announced(headers: &HeaderMap, limit: usize) -> Result<(), Failure> {
+    let is_too_long = announced_bytes(headers).is_some_and(|announced| announced > limit);
+    if is_too_long { Err(Failure::BodyTooLarge { limit }) } else { Ok(()) }
+}
+
+/// Reads the body of an upload. One that comes by `GET` has none.
+pub(crate) async fn of(parts: &Parts, body: Body, limit: usize, app: &App) -> Result<Held, Failure> {
+    match parts.method {
+        Method::GET | Method::HEAD => Ok(Held::default()),
+        _ => read(body, &parts.headers, limit, app).await,
+    }
+}
+
 /// Reads the whole body, or fails without having taken more than the limits allow.
 pub(crate) async fn read(body: Body, headers: &HeaderMap, limit: usize, app: &App) -> Result<Held, Failure> {
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > limit) {
-        return Err(Failure::BodyTooLarge { limit });
-    }
-    read_pieces(body, announced.unwrap_or(0).min(FIRST_BYTES), limit, app).await
+    check_announced(headers, limit)?;
+    read_pieces(body, announced_bytes(headers).unwrap_or(0).min(FIRST_BYTES), limit, app).await
 }
 
 async fn read_pieces(mut body: Body, first_bytes: usize, limit: usize, app: &App) -> Result<Held, Failure> {

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::request::Parts};
@@ -13,7 +12,7 @@ use reelcase_store::{Lane, Onward};
 use reelcase_upstream::Route;
 
 use super::{Upstream, relay};
-use crate::capture::{self, Held, Ok200, body};
+use crate::capture::{self, Ok200, body};
 use crate::cors;
 use crate::error::Failure;
 use crate::router::{ClientPath, Target, client_path};
@@ -42,9 +41,8 @@ pub(super) async fn mirror(
     request: Request,
 ) -> Result<Response, Failure> {
     let is_upload = client_path(request.uri().path()) == Some(ClientPath::Capture);
-    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let bytes_max = app.options.limits.body_bytes_max;
-    if !is_upload || length.is_some_and(|length| length > bytes_max) {
+    if !is_upload || body::announced_bytes(request.headers()).is_some_and(|announced| announced > bytes_max) {
         // What the inbox cannot hold goes straight on.
         return relay::tee(app, upstream, route, request).await;
     }
@@ -52,10 +50,7 @@ pub(super) async fn mirror(
     let mut reply = if parts.method == Method::OPTIONS {
         Json(Ok200::default()).into_response()
     } else {
-        let held = match parts.method {
-            Method::GET | Method::HEAD => Held::default(),
-            _ => body::read(body, &parts.headers, bytes_max, app).await?,
-        };
+        let held = body::of(&parts, body, bytes_max, app).await?;
         capture::mirror(app, &parts, held, onward(&parts, route)?).await?
     };
     cors::allow(&parts.headers, reply.headers_mut());

@@ -17,6 +17,7 @@ use reelcase_upstream::{Copied, ReplyBody, Route, headers};
 use super::bounded::Bounded;
 use super::copy::UploadCopy;
 use super::{Onward, QuotaLimited, Upstream, documents};
+use crate::capture::body::check_announced;
 use crate::error::Failure;
 use crate::router::{ClientPath, Target, client_path};
 use crate::state::App;
@@ -47,7 +48,7 @@ pub(super) async fn pass(
     if documents::is_document(&parts) {
         return documents::answer(app, upstream, &parts, onward).await;
     }
-    check_length(&parts, upstream)?;
+    check_announced(&parts.headers, upstream.options.body_bytes_max)?;
     let (body, fate) = Bounded::new(body, upstream.options.body_bytes_max, &app.options.timeouts);
     match upstream.send(app, onward, body).await {
         Ok(reply) => Ok(finished(reply.map(Body::new))),
@@ -68,7 +69,7 @@ pub(super) async fn tee(
     }
     let (parts, body) = request.into_parts();
     let mut onward = upstream.onward(&parts, route)?;
-    check_length(&parts, upstream)?;
+    check_announced(&parts.headers, upstream.options.body_bytes_max)?;
     if upstream.options.quota_limited == QuotaLimited::Hide {
         // What is to be taken out has to be readable.
         onward.headers.remove(ACCEPT_ENCODING);
@@ -83,13 +84,6 @@ pub(super) async fn tee(
             Err(fate.failure(upstream.options.body_bytes_max).unwrap_or(failure))
         }
     }
-}
-
-/// Refuses a body that says of itself that it is too long, before anything of it has gone on.
-fn check_length(parts: &Parts, upstream: &Upstream) -> Result<(), Failure> {
-    let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let limit = upstream.options.body_bytes_max;
-    if announced.is_some_and(|announced| announced > limit) { Err(Failure::BodyTooLarge { limit }) } else { Ok(()) }
 }
 
 impl Upstream {

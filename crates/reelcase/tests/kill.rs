@@ -102,6 +102,54 @@ async fn kills_while_recordings_are_compacted_and_swept_lose_and_double_nothing(
     dying.join_all().await;
 }
 
+/// How long before a kill an upload was answered by PostHog whose copy may not be here. The copy takes milliseconds.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_in_front_of_posthog_lose_and_double_nothing_there_and_here_what_each_mode_says() {
+    let (kills, acks) = (size("REELCASE_UPSTREAM_KILLS", 4), size("REELCASE_UPSTREAM_KILL_ACKS", 1_500));
+    for mode in ["tee", "mirror"] {
+        let (dir, posthog_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        // Another one plays PostHog.
+        let posthog = Server::start(posthog_dir.path());
+        let arguments = ["--upstream", &posthog.url, "--mode", mode, "--spool-rate-max", "100000"];
+        let mut server = Server::start_with(dir.path(), "127.0.0.1:0", &arguments);
+        let address = server.url.trim_start_matches("http://").to_owned();
+        let load = Load::start(CONNECTIONS, &server, &Arc::new(templates()));
+        let mut killed = Vec::new();
+        for kill in 1..=kills {
+            while load.ledger.acked.load(Relaxed) < acks * kill / (kills + 1) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            server.kill();
+            killed.push(Instant::now());
+            server = Server::start_with(dir.path(), &address, &arguments);
+        }
+        while load.ledger.acked.load(Relaxed) < acks {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let ledger = load.stop().await;
+        let stopped = Instant::now();
+        while server.waiting().await > 0 {
+            assert!(stopped.elapsed() < Duration::from_secs(60), "{} are still waiting", server.waiting().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let missing = ledger.missing(&server).await;
+        println!("{mode}: {kills} kills, {} uploads answered, {} not here", ledger.acked.load(Relaxed), missing.len());
+        for (marker, acked_at) in missing {
+            assert_eq!(mode, "tee", "upload {marker} was acknowledged by this server");
+            let is_of_the_last_moment = |at: &Instant| *at + LAST_MOMENT > acked_at && acked_at + LAST_MOMENT > *at;
+            assert!(
+                killed.iter().any(is_of_the_last_moment),
+                "upload {marker} is not here, though nothing happened to it"
+            );
+        }
+        ledger.check(&posthog).await;
+        server.stop();
+        posthog.stop();
+    }
+}
+
 /// Ends the process at `point` in each of so many lives, each time a little later, and then looks at what is there.
 async fn die_at(
     point: &'static str,

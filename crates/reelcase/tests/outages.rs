@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use common::load::{Client, Ledger, gzip, size, templates, upload_until, window_of};
+use common::load::{Answer, Client, Ledger, gzip, size, templates, upload_until, window_of};
 use common::{Server, reelcase};
 use reelcase_store::{Accepted, ItemKind, ItemRef, Store, StoreOptions, SystemClock};
 
@@ -120,6 +120,110 @@ async fn full_disk_refuses_by_503_and_goes_on_by_itself_when_there_is_room() {
     objects.retain(|path| path.extension().is_some_and(|ending| ending == "reel"));
     let verified = reelcase().arg("verify").args(objects).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+}
+
+/// How the disk of a server in front of PostHog fills up, and what its clients and PostHog notice of it.
+struct FullInFront {
+    posthog: Server,
+    server: Server,
+    client: Client,
+    disk: SmallDisk,
+    ledger: Ledger,
+    marker: u64,
+    _dir: tempfile::TempDir,
+}
+
+impl FullInFront {
+    async fn start(mode: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Another one plays PostHog.
+        let posthog = Server::start(&dir.path().join("posthog"));
+        let disk = SmallDisk::mount(&dir.path().join("disk"), "size=64m");
+        let settings = [
+            ("REELCASE_TEST_SEGMENT_BYTES", "524288".to_owned()),
+            ("REELCASE_UPSTREAM", posthog.url.clone()),
+            ("REELCASE_MODE", mode.to_owned()),
+        ];
+        let server = Server::start_armed(&disk.0.join("data"), "127.0.0.1:0", &settings);
+        let client = Client::new(&server.url);
+        let mut full = Self { posthog, server, client, disk, ledger: Ledger::default(), marker: 0, _dir: dir };
+        assert_eq!(full.send("before").await.status, 200);
+        fill(&full.disk.0.join("filler"));
+        full
+    }
+
+    async fn send(&mut self, session: &str) -> Answer {
+        self.marker += 1;
+        self.ledger.note_sent(session, self.marker, 1);
+        let answer = self.client.post("/s/", &upload(session, self.marker, 20_000)).await.unwrap();
+        if answer.status == 200 {
+            self.ledger.note_acked(session, self.marker);
+        }
+        answer
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.disk.0.join("filler")).unwrap();
+    }
+}
+
+/// Uploads that certainly do not fit into what was set aside before the disk was full.
+const TOO_MANY: u64 = 200;
+
+#[tokio::test]
+async fn full_disk_changes_nothing_for_clients_and_posthog_in_tee_and_is_counted() {
+    let mut full = FullInFront::start("tee").await;
+    for _ in 0..TOO_MANY {
+        assert_eq!(full.send("full").await.status, 200);
+    }
+    let until = Instant::now() + BACK;
+    while !full.server.api("/api/doctor").await.to_string().contains("copies: store_failing") {
+        assert!(Instant::now() < until, "{}", full.server.api("/api/doctor").await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    full.free();
+    let freed = Instant::now();
+    // Nothing can be read while there is no room to seal it.
+    let missing = full.ledger.missing(&full.server).await.len();
+    assert!(missing > 0, "the disk was not full");
+    while full.server.lines("after").await.is_empty() {
+        assert!(freed.elapsed() < BACK, "no copies {:?} after there was room", freed.elapsed());
+        assert_eq!(full.send("after").await.status, 200);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    full.ledger.check(&full.posthog).await;
+}
+
+#[tokio::test]
+async fn full_disk_makes_clients_come_back_in_mirror_and_posthog_gets_what_was_taken() {
+    let mut full = FullInFront::start("mirror").await;
+    let refused = loop {
+        let answer = full.send("full").await;
+        assert!(full.marker < TOO_MANY, "uploads are taken on a full disk");
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 503);
+    assert!(refused.retry_after_s.is_some(), "a refusal that does not say when to come back");
+    let refused = window_of(full.marker);
+    full.free();
+    let freed = Instant::now();
+    while full.send("full").await.status != 200 {
+        assert!(freed.elapsed() < BACK, "still refusing {:?} after there was room", freed.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    while full.server.waiting().await > 0 {
+        assert!(freed.elapsed() < DRAINED, "PostHog still has not got it all");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for server in [&full.server, &full.posthog] {
+        full.ledger.check(server).await;
+        assert!(
+            server.lines("full").await.iter().all(|line| line["window"] != *refused),
+            "nobody was told that it is kept"
+        );
+    }
 }
 
 /// Runs a server that is to refuse, and returns what it says.

@@ -89,7 +89,7 @@ async fn a_killed_process_sends_on_all_that_it_acknowledged_in_the_order_of_each
     }
     server.kill();
     let mut server = start(dir.path(), &upstream);
-    assert_eq!(waiting(&server).await, u64::from(UPLOADS));
+    assert_eq!(server.waiting().await, u64::from(UPLOADS));
 
     let arrivals = Arrivals::default();
     let running = tokio::spawn(posthog(TcpListener::bind(address).await.unwrap(), Arc::clone(&arrivals)));
@@ -104,8 +104,8 @@ async fn a_killed_process_sends_on_all_that_it_acknowledged_in_the_order_of_each
         server = start(dir.path(), &upstream);
     }
     let until = Instant::now() + PATIENCE;
-    while waiting(&server).await > 0 {
-        assert!(Instant::now() < until, "{} are still waiting", waiting(&server).await);
+    while server.waiting().await > 0 {
+        assert!(Instant::now() < until, "{} are still waiting", server.waiting().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let arrived = arrivals.lock().unwrap().clone();
@@ -128,10 +128,6 @@ async fn a_killed_process_sends_on_all_that_it_acknowledged_in_the_order_of_each
     assert!(again <= 3 * 2 * 150, "{again} arrived again");
     running.abort();
     server.stop();
-}
-
-async fn waiting(server: &Server) -> u64 {
-    server.api("/api/upstream").await["spool"]["recordings"].as_u64().unwrap()
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Clients that upload what posthog-js uploaded, and a ledger of what they sent and what was acknowledged.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use flate2::Compression;
@@ -172,32 +173,38 @@ pub(crate) struct Ledger {
 #[derive(Clone, Copy)]
 struct Sent {
     event_count: u64,
-    is_acked: bool,
+    acked_at: Option<Instant>,
 }
 
 impl Ledger {
     pub(crate) fn note_sent(&self, session: &str, marker: u64, event_count: u64) {
-        let sent = Sent { event_count, is_acked: false };
+        let sent = Sent { event_count, acked_at: None };
         self.sent.lock().unwrap().entry(session.to_owned()).or_default().insert(marker, sent);
     }
 
     pub(crate) fn note_acked(&self, session: &str, marker: u64) {
-        self.sent.lock().unwrap().get_mut(session).unwrap().get_mut(&marker).unwrap().is_acked = true;
+        self.sent.lock().unwrap().get_mut(session).unwrap().get_mut(&marker).unwrap().acked_at = Some(Instant::now());
         self.acked.fetch_add(1, Relaxed);
     }
 
     /// How many uploads were sent and not acknowledged.
     pub(crate) fn unanswered(&self) -> usize {
-        self.sent.lock().unwrap().values().flat_map(HashMap::values).filter(|sent| !sent.is_acked).count()
+        self.sent.lock().unwrap().values().flat_map(HashMap::values).filter(|sent| sent.acked_at.is_none()).count()
     }
 
     /// Exports every recording and compares every event. What was acknowledged is there, all of it and once; what was
     /// not is there whole, or not at all.
     pub(crate) async fn check(&self, server: &Server) {
-        let sent = std::mem::take(&mut *self.sent.lock().unwrap());
+        let lost: Vec<_> = self.missing(server).await.into_iter().map(|(marker, _)| marker).collect();
+        assert!(lost.is_empty(), "uploads that were acknowledged and are not there: {lost:?}");
+    }
+
+    /// As `check`, but answers which acknowledged uploads are not there, with the times at which they were.
+    pub(crate) async fn missing(&self, server: &Server) -> Vec<(u64, Instant)> {
+        let sent = self.sent.lock().unwrap().clone();
         let (mut lost, mut doubled, mut torn) = (Vec::new(), Vec::new(), Vec::new());
         for (session, uploads) in &sent {
-            if uploads.values().all(|sent| !sent.is_acked) {
+            if uploads.values().all(|sent| sent.acked_at.is_none()) {
                 continue;
             }
             let mut found: HashMap<String, u64> = HashMap::new();
@@ -206,21 +213,20 @@ impl Ledger {
             }
             for (marker, sent) in uploads {
                 let count = found.remove(&window_of(*marker)).unwrap_or(0);
-                let verdict = match count.cmp(&sent.event_count) {
-                    std::cmp::Ordering::Less if sent.is_acked => &mut lost,
-                    std::cmp::Ordering::Less if count > 0 => &mut torn,
-                    std::cmp::Ordering::Greater => &mut doubled,
-                    _ => continue,
-                };
-                verdict.push((*marker, count, sent.event_count));
+                match (count.cmp(&sent.event_count), sent.acked_at) {
+                    (Ordering::Less, _) if count > 0 => torn.push((*marker, count, sent.event_count)),
+                    (Ordering::Less, Some(acked_at)) => lost.push((*marker, acked_at)),
+                    (Ordering::Greater, _) => doubled.push((*marker, count, sent.event_count)),
+                    _ => {}
+                }
             }
             assert!(found.is_empty(), "{session} has events that nobody sent to it: {found:?}");
         }
-        let is_sound = lost.is_empty() && doubled.is_empty() && torn.is_empty();
         assert!(
-            is_sound,
-            "uploads (marker, events found, events sent): lost {lost:?}, doubled {doubled:?}, torn {torn:?}"
+            doubled.is_empty() && torn.is_empty(),
+            "uploads (marker, events found, events sent): doubled {doubled:?}, torn {torn:?}"
         );
+        lost
     }
 }
 

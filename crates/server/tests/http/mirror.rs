@@ -7,9 +7,9 @@ use reelcase_server::{Mode, ServerOptions, UpstreamOptions};
 use reelcase_store::{SpoolOptions, StoreOptions};
 use serde_json::json;
 
-use crate::site::{PAGE, PATIENCE, SESSION, Site, gzip, one_snapshot, site_in, snapshot, uuid};
-use crate::standin::{Manner, Standin};
-use crate::tee::{eventually, kept, not_kept};
+use crate::site::{PAGE, SESSION, Site, gzip, one_snapshot, site_in, snapshot, uuid};
+use crate::standin::Standin;
+use crate::tee::{eventually, kept};
 
 async fn site(posthog: &Standin) -> Site {
     site_again(tempfile::tempdir().unwrap(), posthog.options()).await
@@ -107,86 +107,6 @@ async fn an_outage_of_posthog_loses_nothing_over_a_restart_and_each_recording_ke
     let site = site_again(dir, posthog.options()).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!((waiting(&site), posthog.seen().len()), (0, 40), "nothing is sent again");
-}
-
-#[tokio::test]
-async fn a_slow_posthog_slows_no_client() {
-    let posthog = Standin::start().await;
-    let site = site(&posthog).await;
-    posthog.behave(Manner::Slow(Duration::from_secs(3_600)));
-    let since = Instant::now();
-    upload(&site, SESSION, 1).await;
-    assert!(since.elapsed() < PATIENCE);
-    assert_eq!(waiting(&site), 1);
-}
-
-#[tokio::test]
-async fn errors_that_pass_are_waited_out_and_what_posthog_refuses_is_given_up_and_counted() {
-    let posthog = Standin::start().await;
-    let site = site(&posthog).await;
-    for status in [500, 503, 429] {
-        posthog.behave(Manner::Status(status));
-        let before = posthog.seen().len();
-        upload(&site, SESSION, u32::from(status)).await;
-        eventually(|| async { posthog.seen().len() > before }).await;
-        assert_eq!(waiting(&site), 1, "{status}");
-        posthog.behave(Manner::Kind);
-        drained(&site).await;
-    }
-    posthog.behave(Manner::Status(401));
-    upload(&site, SESSION, 1).await;
-    drained(&site).await;
-    assert!(site.metrics().await.contains("reelcase_spool_refused_total 1\n"));
-    kept(&site, SESSION).await;
-}
-
-#[tokio::test]
-async fn a_used_up_quota_stops_recordings_and_not_events_and_no_client_hears_of_it() {
-    let posthog = Standin::start().await;
-    let site = site(&posthog).await;
-    posthog.behave(Manner::QuotaLimited);
-    upload(&site, SESSION, 1).await;
-    eventually(|| async { posthog.seen().len() == 1 }).await;
-    posthog.behave(Manner::Kind);
-    let event = json!({ "api_key": "phc_test", "batch": [{ "event": "sale", "properties": {} }] });
-    assert_eq!(site.post("/e/", "text/plain", event.to_string()).await.json(), json!({ "status": "Ok" }));
-    eventually(|| async { posthog.seen().len() == 2 }).await;
-    assert_eq!(posthog.seen()[1].target, "/e/");
-    assert_eq!(site.store.spool_stats().records, [1, 0]);
-}
-
-#[tokio::test]
-async fn what_is_not_for_us_reaches_posthog_all_the_same() {
-    let posthog = Standin::start().await;
-    let upstream = UpstreamOptions { mode: Mode::Mirror, ..posthog.options() };
-    let site = site_in(
-        tempfile::tempdir().unwrap(),
-        |options| {
-            options.upstream = Some(upstream);
-            options.accept_any_key = Some(false);
-        },
-        |store| store.spool = Some(SpoolOptions::default()),
-    )
-    .await;
-    site.keep("no upload of any client").await;
-    site.keep(one_snapshot()).await;
-    drained(&site).await;
-    let mut bodies: Vec<_> = posthog.seen().into_iter().map(|seen| seen.body).collect();
-    bodies.sort();
-    assert_eq!(bodies, [one_snapshot().as_bytes(), b"no upload of any client"]);
-    not_kept(&site, "malformed", 1).await;
-    not_kept(&site, "unknown_key", 1).await;
-    assert!(site.recordings().await.is_empty());
-}
-
-#[tokio::test]
-async fn while_our_disk_is_full_clients_are_asked_to_come_back() {
-    let posthog = Standin::start().await;
-    let full = |store: &mut StoreOptions| store.pending_items_max = 0;
-    let site = site_with(tempfile::tempdir().unwrap(), posthog.options(), full).await;
-    let reply = site.post("/s/", "text/plain", one_snapshot()).await;
-    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "busy"));
-    assert!(posthog.seen().is_empty());
 }
 
 #[tokio::test]

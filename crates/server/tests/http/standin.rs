@@ -27,6 +27,8 @@ pub(crate) enum Manner {
     Kind,
     /// Answers everything with this status.
     Status(u16),
+    /// Answers 503, and says until when.
+    AwayUntil(jiff::Timestamp),
     /// Says that the quota of recordings is used up.
     QuotaLimited,
     /// Answers after a while.
@@ -129,6 +131,10 @@ async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body
             let status = StatusCode::from_u16(status).unwrap();
             (status, [(RETRY_AFTER, "1")], "it did not go well").into_response()
         }
+        Manner::AwayUntil(time) => {
+            let until = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap();
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, until)]).into_response()
+        }
     };
     if let Some(origin) = headers.get(ORIGIN) {
         reply.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -160,6 +166,7 @@ fn kind(uri: &Uri, headers: &HeaderMap) -> Response {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Ok::<_, std::io::Error>(format!("data: {number}\n\n"))
             });
+            let pieces = pieces.chain(futures::stream::pending());
             ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
         }
         "/flags/" => json("{\"flags\":{\"new-checkout\":{\"enabled\":true}}}"),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Request, StatusCode};
-use reelcase_server::{BoundServer, Mode, QuotaLimited, ServerOptions, UpstreamOptions};
+use reelcase_server::{BoundServer, Mode, ServerOptions, UpstreamOptions};
 use reelcase_store::{Store, StoreOptions, SystemClock};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::site::{PAGE, PATIENCE, SECRET, SESSION, Site, gzip, one_snapshot, parse, site_with, snapshot, uuid};
 use crate::standin::{Manner, SCRIPT, Standin};
@@ -113,7 +114,16 @@ async fn redirects_are_handed_back_and_not_followed() {
 async fn streams_pass_through_as_they_come_and_upgrades_are_refused() {
     let posthog = Standin::start().await;
     let site = posthog.site().await;
-    assert_eq!(site.get("/stream").await.text(), "data: 0\n\ndata: 1\n\ndata: 2\n\n");
+    // One that never ends, so that its first piece comes as it comes or not at all.
+    let mut stream = site.connect().await;
+    stream.write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("data: 2\n\n") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+    }
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("content-type: text/event-stream"), "{answer}");
     let upgrade = Request::get("/socket").header("connection", "upgrade").header("upgrade", "websocket");
     let reply = site.send(upgrade.body(Vec::new()).unwrap()).await;
     assert_eq!((reply.status, reply.code().as_str()), (StatusCode::NOT_IMPLEMENTED, "no_upgrade"));
@@ -121,21 +131,7 @@ async fn streams_pass_through_as_they_come_and_upgrades_are_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_says_two_lengths_reaches_posthog_as_one() {
-    let posthog = Standin::start().await;
-    let site = posthog.site().await;
-    let smuggled = "GET /admin HTTP/1.1\r\nHost: x\r\n\r\n";
-    let request = format!(
-        "POST /e/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"
-    );
-    site.exchange(request.as_bytes()).await;
-    let two = "POST /e/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n123456";
-    assert_eq!(parse(&site.exchange(two.as_bytes()).await).status, StatusCode::BAD_REQUEST);
-    assert!(posthog.seen().iter().all(|seen| seen.target == "/e/" && seen.body.is_empty()), "{:?}", posthog.seen());
-}
-
-#[tokio::test]
-async fn chunked_bodies_and_long_heads_are_dealt_with_as_one_would_expect() {
+async fn chunked_bodies_go_on_and_are_kept() {
     let posthog = Standin::start().await;
     let site = posthog.site().await;
     let body = one_snapshot();
@@ -146,9 +142,6 @@ async fn chunked_bodies_and_long_heads_are_dealt_with_as_one_would_expect() {
     assert_eq!(parse(&site.exchange(chunked.as_bytes()).await).status, StatusCode::OK);
     assert_eq!(posthog.only().body, body);
     kept(&site, SESSION).await;
-    let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(64 << 10));
-    let reply = parse(&site.exchange(long.as_bytes()).await);
-    assert_eq!(reply.status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
 }
 
 #[tokio::test]
@@ -173,18 +166,6 @@ async fn pages_of_posthog_cannot_act_as_ours() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_goes_to_posthog_all_the_same_and_is_counted() {
-    let posthog = Standin::start().await;
-    let site = posthog.site().await;
-    let reply = site.post("/s/", "text/plain", "no upload of any client").await;
-    assert_eq!(reply.status, StatusCode::OK);
-    assert_eq!(posthog.only().body, "no upload of any client");
-    not_kept(&site, "malformed", 1).await;
-    let check = site.check("dropped_events").await;
-    assert!(check["message"].as_str().unwrap().contains("1 copies: malformed"), "{check}");
-}
-
-#[tokio::test]
 async fn a_body_too_long_for_a_copy_goes_through_and_one_too_long_to_go_on_is_refused() {
     let posthog = Standin::start().await;
     let upstream = posthog.options();
@@ -203,87 +184,12 @@ async fn a_body_too_long_for_a_copy_goes_through_and_one_too_long_to_go_on_is_re
 }
 
 #[tokio::test]
-async fn our_full_disk_changes_nothing_for_posthog_and_its_clients() {
-    let posthog = Standin::start().await;
-    let upstream = posthog.options();
-    let site =
-        crate::site::site_with_store(|options| options.upstream = Some(upstream), |store| store.pending_items_max = 0)
-            .await;
-    assert_eq!(site.post("/s/", "text/plain", one_snapshot()).await.status, StatusCode::OK);
-    assert_eq!(posthog.only().body, one_snapshot());
-    not_kept(&site, "busy", 1).await;
-}
-
-#[tokio::test]
-async fn while_posthog_is_away_clients_are_asked_to_come_back_and_their_recordings_are_kept() {
-    let posthog = Standin::start().await;
-    let site = posthog.site().await;
-    let address = posthog.stop().await;
-    let reply = site.post("/s/", "text/plain", one_snapshot()).await;
-    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "upstream_away"));
-    assert_eq!((reply.header("retry-after"), reply.header("access-control-allow-origin")), ("5", PAGE));
-    kept(&site, SESSION).await;
-    assert_eq!(site.post("/flags/", "text/plain", "{}").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(site.check("upstream").await["state"], "warn");
-    // The client comes back with the same, and nothing is there twice.
-    let posthog = Standin::start_on(address).await;
-    assert_eq!(site.post("/s/", "text/plain", one_snapshot()).await.status, StatusCode::OK);
-    assert_eq!(posthog.only().body, one_snapshot());
-    assert_eq!(site.event_count(SESSION).await, 2);
-    assert_eq!(site.check("upstream").await["state"], "ok");
-}
-
-#[tokio::test]
-async fn errors_of_posthog_come_back_as_they_are_and_the_copy_is_kept() {
-    let posthog = Standin::start().await;
-    let site = posthog.site().await;
-    for (number, status) in [400, 401, 413, 429, 500, 503].into_iter().enumerate() {
-        posthog.behave(Manner::Status(status));
-        let session = format!("session-{number}");
-        let body = json!([snapshot(&session, &uuid(number as u32))]).to_string();
-        let reply = site.post("/s/", "text/plain", body).await;
-        assert_eq!((reply.status.as_u16(), reply.text().as_str()), (status, "it did not go well"));
-        assert_eq!(reply.header("retry-after"), "1");
-        kept(&site, &session).await;
-    }
-}
-
-#[tokio::test]
-async fn a_slow_posthog_is_waited_for_and_given_up_after_its_time() {
-    let posthog = Standin::start().await;
-    let site = posthog.site_with(|options| options.waits.reply = Duration::from_millis(200)).await;
-    posthog.behave(Manner::Slow(Duration::from_millis(50)));
-    assert_eq!(site.post("/e/", "text/plain", "[]").await.status, StatusCode::OK);
-    posthog.behave(Manner::Slow(PATIENCE));
-    let reply = site.post("/s/", "text/plain", one_snapshot()).await;
-    assert_eq!(reply.code(), "upstream_away");
-    kept(&site, SESSION).await;
-}
-
-#[tokio::test]
 async fn a_posthog_that_dies_in_the_middle_is_answered_for() {
     let posthog = Standin::start().await;
     let site = posthog.site().await;
     posthog.behave(Manner::Dying);
     assert_eq!(site.post("/s/", "text/plain", one_snapshot()).await.code(), "upstream_away");
     kept(&site, SESSION).await;
-}
-
-#[tokio::test]
-async fn clients_hear_of_a_used_up_quota_unless_it_is_hidden_from_them() {
-    let posthog = Standin::start().await;
-    posthog.behave(Manner::QuotaLimited);
-    let site = posthog.site().await;
-    let reply = site.post("/s/", "text/plain", one_snapshot()).await;
-    assert_eq!(reply.json(), json!({ "status": "Ok", "quota_limited": ["recordings"] }));
-    kept(&site, SESSION).await;
-    assert!(site.check("upstream").await["message"].as_str().unwrap().contains("quota"));
-
-    let hiding = posthog.site_with(|options| options.quota_limited = QuotaLimited::Hide).await;
-    let request = Request::post("/s/").header("accept-encoding", "gzip, br").body(one_snapshot().into_bytes());
-    assert_eq!(hiding.send(request.unwrap()).await.json(), json!({ "status": "Ok" }));
-    assert!(!posthog.seen().last().unwrap().headers.contains_key("accept-encoding"));
-    kept(&hiding, SESSION).await;
 }
 
 #[tokio::test]

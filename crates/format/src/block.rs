@@ -15,7 +15,7 @@ use crate::id::{ProjectKey, RecordingId, UploadId};
 mod build;
 pub(crate) mod frame;
 
-pub use build::{BLOCK_HEAD_BYTES_TARGET, BLOCK_PLAIN_BYTES_TARGET, BlockBuilder};
+pub use build::{BLOCK_HEAD_BYTES_TARGET, BLOCK_PLAIN_BYTES_TARGET, BlockBuilder, BlockDraft};
 
 /// zstd's level that costs least.
 const FASTEST_LEVEL: i32 = 1;

@@ -3,7 +3,7 @@
 //! Pure work on bytes, to be run off the async threads. What cannot be read is reported and never holds up the rest;
 //! it cannot be sent again, since the inbox had accepted it.
 
-use reelcase_format::block::{BlockBuilder, BlockKind, EncodedBlock};
+use reelcase_format::block::{BlockDraft, BlockKind, EncodedBlock};
 use reelcase_format::cv::{self, CvOutcome};
 use reelcase_format::id::UploadId;
 use reelcase_format::json;
@@ -55,8 +55,8 @@ struct Memory {
     json: Vec<u8>,
     /// For the lines of a group.
     arena: Vec<u8>,
-    /// For the lines of a block.
-    plain: Vec<u8>,
+    /// For the same in another order.
+    sorted: Vec<u8>,
 }
 
 /// An upload whose coding is undone.
@@ -190,12 +190,12 @@ impl Drops {
     }
 }
 
-/// One event in the arena of a [`GroupSealer`].
+/// One event of a [`Pile`].
 struct Line {
     timestamp_ms: i64,
-    /// Index into the windows of the group, or `None` for an analytics event.
-    window: Option<usize>,
-    /// Where the line begins in the arena, where the event begins in it, and where the line ends.
+    /// Index into the windows of the group. Nothing to an analytics event.
+    window: usize,
+    /// Where the line begins, where the event begins in it, and where the line ends.
     span: (usize, usize, usize),
     kind: u8,
     source: Option<u8>,
@@ -203,25 +203,42 @@ struct Line {
     upload: UploadId,
 }
 
+/// Lines of one kind, one after the other.
+#[derive(Default)]
+struct Pile {
+    text: Vec<u8>,
+    lines: Vec<Line>,
+}
+
 /// Collects the events of one group, then orders them and packs them into blocks.
 struct GroupSealer<'a> {
     key: GroupKey,
     limits: &'a Limits,
-    arena: Vec<u8>,
-    /// Memory for the lines of a block.
-    plain: Vec<u8>,
-    lines: Vec<Line>,
-    windows: Vec<String>,
+    recorded: Pile,
+    /// Analytics events.
+    events: Pile,
+    /// Memory for lines in another order.
+    sorted: Vec<u8>,
+    windows: Vec<Window>,
     summarizer: Summarizer,
     blocks: Vec<EncodedBlock>,
     persons: Vec<PersonChange>,
 }
 
+/// A window of a group.
+struct Window {
+    id: String,
+    /// How each of its lines begins.
+    beginning: Vec<u8>,
+}
+
 impl<'a> GroupSealer<'a> {
     fn new(key: GroupKey, limits: &'a Limits, memory: Memory) -> Self {
-        let Memory { arena, plain, .. } = memory;
-        let (lines, windows, blocks, persons) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { key, limits, arena, plain, lines, windows, summarizer: Summarizer::new(), blocks, persons }
+        let Memory { arena: text, sorted, .. } = memory;
+        let (recorded, events) = (Pile { text, lines: Vec::new() }, Pile::default());
+        let (windows, blocks, persons) = (Vec::new(), Vec::new(), Vec::new());
+        let summarizer = Summarizer::new();
+        Self { key, limits, recorded, events, sorted, windows, summarizer, blocks, persons }
     }
 
     /// Adds items of one upload.
@@ -269,26 +286,27 @@ impl<'a> GroupSealer<'a> {
                 drops.count("not_an_rrweb_event");
                 continue;
             };
-            let line_starts = self.arena.len();
+            let Pile { text, lines } = &mut self.recorded;
+            let line_starts = text.len();
             let (kind, source, interaction) = (event.kind, event.source, event.interaction);
             let timestamp_ms = event.timestamp_ms();
-            begin_line(&self.windows[window], &mut self.arena);
-            let event_starts = self.arena.len();
-            let outcome = cv::plain_event_of(raw, Some(event), self.limits, fields_budget, &mut self.arena);
+            text.extend_from_slice(&self.windows[window].beginning);
+            let event_starts = text.len();
+            let outcome = cv::plain_event_of(raw, Some(event), self.limits, fields_budget, text);
             if let CvOutcome::Kept(_) = outcome {
                 drops.count("kept_compressed");
             }
-            end_line(&mut self.arena);
-            let span = (line_starts, event_starts, self.arena.len());
-            self.lines.push(Line { timestamp_ms, window: Some(window), span, kind, source, interaction, upload });
+            end_line(text);
+            let span = (line_starts, event_starts, text.len());
+            lines.push(Line { timestamp_ms, window, span, kind, source, interaction, upload });
             self.pack_if_full(drops);
         }
     }
 
     fn add_event(&mut self, item: &Item<'_>, head: &RecordHead, upload: UploadId, drops: &mut Drops) {
         let timestamp_ms = item.timestamp_ms.unwrap_or(head.received_at_ms - item.offset_ms.unwrap_or_default());
-        let line_starts = self.arena.len();
-        let out = &mut self.arena;
+        let Pile { text: out, lines } = &mut self.events;
+        let line_starts = out.len();
         out.extend_from_slice(br#"{"kind":"event","event":"#);
         json::append_string(&item.name, out);
         out.extend_from_slice(b",\"uuid\":\"");
@@ -312,76 +330,114 @@ impl<'a> GroupSealer<'a> {
         }
         out.extend_from_slice(b"}\n");
         self.summarizer.add_analytics_event();
-        let span = (line_starts, line_starts, self.arena.len());
-        self.lines.push(Line { timestamp_ms, window: None, span, kind: 0, source: None, interaction: None, upload });
+        let span = (line_starts, line_starts, out.len());
+        lines.push(Line { timestamp_ms, window: 0, span, kind: 0, source: None, interaction: None, upload });
         self.pack_if_full(drops);
     }
 
     fn window(&mut self, id: &str) -> usize {
-        self.windows.iter().position(|known| known == id).unwrap_or_else(|| {
-            self.windows.push(id.to_owned());
+        self.windows.iter().position(|known| known.id == id).unwrap_or_else(|| {
+            let mut beginning = Vec::new();
+            begin_line(id, &mut beginning);
+            self.windows.push(Window { id: id.to_owned(), beginning });
             self.windows.len() - 1
         })
     }
 
     fn pack_if_full(&mut self, drops: &mut Drops) {
-        if self.arena.len() >= ARENA_BYTES_MAX {
+        if self.recorded.text.len() + self.events.text.len() >= ARENA_BYTES_MAX {
             self.pack(drops);
         }
     }
 
     /// Orders the events by time and packs them. The analytics events go into blocks of their own.
     fn pack(&mut self, drops: &mut Drops) {
-        let mut lines = std::mem::take(&mut self.lines);
-        lines.sort_by_key(|line| line.timestamp_ms);
-        for kind in [BlockKind::Lines, BlockKind::Events] {
-            let (project, recording) = (self.key.project.clone(), self.key.recording.clone());
-            let mut builder = BlockBuilder::with_memory(project, recording, kind, std::mem::take(&mut self.plain));
-            for line in lines.iter().filter(|line| line.window.is_some() == (kind == BlockKind::Lines)) {
-                let (starts, event_starts, ends) = line.span;
-                let bytes = &self.arena[starts..ends];
-                match line.window {
-                    Some(window) => {
-                        let counted = Counted {
-                            window: &self.windows[window],
-                            kind: line.kind,
-                            timestamp_ms: line.timestamp_ms,
-                            source: line.source,
-                            interaction: line.interaction,
-                            event: &self.arena[event_starts..ends.saturating_sub(2)],
-                        };
-                        self.summarizer.add(&counted, bytes.len());
-                        builder.push(&counted, bytes);
-                    }
-                    None => {
-                        builder.push_line(line.timestamp_ms, bytes);
-                        self.persons.extend(persons::change(&self.key.project, bytes));
-                    }
-                }
-                builder.note_upload(line.upload);
-                if builder.is_full() {
-                    push_encoded(&mut builder, &mut self.blocks, drops);
-                }
+        self.recorded.sort(&mut self.sorted);
+        let mut draft = self.draft(BlockKind::Lines);
+        let mut block_starts = 0;
+        for line in &self.recorded.lines {
+            let (starts, event_starts, ends) = line.span;
+            let counted = Counted {
+                window: &self.windows[line.window].id,
+                kind: line.kind,
+                timestamp_ms: line.timestamp_ms,
+                source: line.source,
+                interaction: line.interaction,
+                event: &self.recorded.text[event_starts..ends.saturating_sub(2)],
+            };
+            self.summarizer.add(&counted, ends - starts);
+            draft.push(&counted, ends - starts);
+            draft.note_upload(line.upload);
+            if draft.is_full() {
+                push_encoded(&mut draft, &self.recorded.text[block_starts..ends], &mut self.blocks, drops);
+                block_starts = ends;
             }
-            push_encoded(&mut builder, &mut self.blocks, drops);
-            self.plain = builder.into_memory();
         }
-        self.arena.clear();
-        self.arena.shrink_to(ARENA_BYTES_MAX);
+        push_encoded(&mut draft, &self.recorded.text[block_starts..], &mut self.blocks, drops);
+        self.recorded.clear();
+        self.pack_events(drops);
+    }
+
+    fn pack_events(&mut self, drops: &mut Drops) {
+        if self.events.lines.is_empty() {
+            return;
+        }
+        self.events.sort(&mut self.sorted);
+        let mut draft = self.draft(BlockKind::Events);
+        let mut block_starts = 0;
+        for Line { timestamp_ms, span: (starts, _, ends), upload, .. } in &self.events.lines {
+            draft.push_line(*timestamp_ms, ends - starts);
+            self.persons.extend(persons::change(&self.key.project, &self.events.text[*starts..*ends]));
+            draft.note_upload(*upload);
+            if draft.is_full() {
+                push_encoded(&mut draft, &self.events.text[block_starts..*ends], &mut self.blocks, drops);
+                block_starts = *ends;
+            }
+        }
+        push_encoded(&mut draft, &self.events.text[block_starts..], &mut self.blocks, drops);
+        self.events.clear();
+    }
+
+    fn draft(&self, kind: BlockKind) -> BlockDraft {
+        BlockDraft::new(self.key.project.clone(), self.key.recording.clone(), kind)
     }
 
     fn finish(mut self, drops: &mut Drops) -> (Summary, Vec<EncodedBlock>, Vec<PersonChange>, Memory) {
         self.pack(drops);
-        let memory = Memory { arena: self.arena, plain: self.plain, ..Memory::default() };
+        let memory = Memory { arena: self.recorded.text, sorted: self.sorted, ..Memory::default() };
         (self.summarizer.finish(), self.blocks, self.persons, memory)
     }
 }
 
-fn push_encoded(builder: &mut BlockBuilder, blocks: &mut Vec<EncodedBlock>, drops: &mut Drops) {
-    if builder.is_empty() {
+impl Pile {
+    /// Orders the lines by time, those of one time as they came. Most clients send them so, and then nothing moves.
+    fn sort(&mut self, memory: &mut Vec<u8>) {
+        if self.lines.is_sorted_by_key(|line| line.timestamp_ms) {
+            return;
+        }
+        self.lines.sort_by_key(|line| line.timestamp_ms);
+        memory.clear();
+        for line in &mut self.lines {
+            let (starts, event_starts, ends) = line.span;
+            let moved = memory.len();
+            memory.extend_from_slice(&self.text[starts..ends]);
+            line.span = (moved, moved + event_starts - starts, memory.len());
+        }
+        std::mem::swap(&mut self.text, memory);
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.text.clear();
+        self.text.shrink_to(ARENA_BYTES_MAX);
+    }
+}
+
+fn push_encoded(draft: &mut BlockDraft, plain: &[u8], blocks: &mut Vec<EncodedBlock>, drops: &mut Drops) {
+    if plain.is_empty() {
         return;
     }
-    match builder.encode_and_restart(SEAL_LEVEL) {
+    match draft.encode_and_restart(plain, SEAL_LEVEL) {
         Ok(block) => blocks.push(block),
         Err(_) => drops.count("block_not_encoded"),
     }

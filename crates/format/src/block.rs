@@ -276,11 +276,13 @@ pub fn encode_block(plain: &[u8], mut head: BlockHead, level: i32) -> Result<Enc
         return Err(BlockError::NotLines { plain_bytes: plain.len() as u64 });
     }
     within("plain bytes", plain.len() as u64, limits.plain_bytes_max)?;
-    let stored = compress(plain, level).map_err(BlockError::NotAFrame)?;
-    head.plain_bytes = plain.len() as u64;
-    head.stored_bytes = stored.len() as u64;
-    head.hash = BlockHash::of(&stored);
-    join(head, &stored, &limits)
+    with_compressed(plain, level, |stored| {
+        head.plain_bytes = plain.len() as u64;
+        head.stored_bytes = stored.len() as u64;
+        head.hash = BlockHash::of(stored);
+        join(head, stored, &limits)
+    })
+    .map_err(BlockError::NotAFrame)?
 }
 
 /// Verifies and decompresses the zstd frame of a block. Returns its lines.
@@ -318,40 +320,63 @@ pub(crate) fn parse_head(body: &[u8], limits: &BlockLimits) -> Result<BlockHead,
     serde_json::from_slice(body).map_err(|error| BlockError::Head(error.to_string()))
 }
 
+/// Bytes of memory for what comes out that a thread keeps for the next block.
+const COMPRESSED_KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// Tables of about a megabyte, and room for what comes out: taking them from the system for every block would cost more
+/// than the compression of most.
+struct Compressor {
+    zstd: zstd_safe::CCtx<'static>,
+    stored: Vec<u8>,
+}
+
 thread_local! {
-    /// Tables of about a megabyte, which taking from the system for every block would cost more than the compression
-    /// of most.
-    static COMPRESSOR: RefCell<Option<zstd_safe::CCtx<'static>>> = const { RefCell::new(None) };
+    static COMPRESSOR: RefCell<Option<Compressor>> = const { RefCell::new(None) };
 }
 
 /// One zstd frame with content size and checksum, of a window that browsers accept.
 pub(crate) fn compress(plain: &[u8], level: i32) -> Result<Vec<u8>, &'static str> {
-    COMPRESSOR.with_borrow_mut(|zstd| {
-        let zstd = match zstd {
-            Some(zstd) => zstd,
-            None => zstd.insert(zstd_safe::CCtx::try_create().ok_or("no memory for a compressor")?),
+    with_compressed(plain, level, <[u8]>::to_vec)
+}
+
+/// Does as [`compress`], and lends what comes out to `take`, which must not compress.
+fn with_compressed<T>(plain: &[u8], level: i32, take: impl FnOnce(&[u8]) -> T) -> Result<T, &'static str> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        let compressor = match compressor {
+            Some(compressor) => compressor,
+            None => compressor.insert(Compressor {
+                zstd: zstd_safe::CCtx::try_create().ok_or("no memory for a compressor")?,
+                stored: Vec::new(),
+            }),
         };
-        compress_with(zstd, plain, level)
+        compressor.compress(plain, level)?;
+        let taken = take(&compressor.stored);
+        compressor.stored.clear();
+        compressor.stored.shrink_to(COMPRESSED_KEPT_BYTES_MAX);
+        Ok(taken)
     })
 }
 
-fn compress_with(zstd: &mut zstd_safe::CCtx<'_>, plain: &[u8], level: i32) -> Result<Vec<u8>, &'static str> {
-    let name = zstd_safe::get_error_name;
-    // Zero is what the level has.
-    let hash_log = if level == FASTEST_LEVEL { FASTEST_HASH_LOG } else { 0 };
-    for parameter in [
-        zstd_safe::CParameter::CompressionLevel(level.min(LEVEL_MAX)),
-        zstd_safe::CParameter::WindowLog(window_log(plain.len())),
-        zstd_safe::CParameter::HashLog(hash_log),
-        zstd_safe::CParameter::ContentSizeFlag(true),
-        zstd_safe::CParameter::ChecksumFlag(true),
-    ] {
-        zstd.set_parameter(parameter).map_err(name)?;
+impl Compressor {
+    /// Puts the frame into `stored`.
+    fn compress(&mut self, plain: &[u8], level: i32) -> Result<(), &'static str> {
+        let name = zstd_safe::get_error_name;
+        // Zero is what the level has.
+        let hash_log = if level == FASTEST_LEVEL { FASTEST_HASH_LOG } else { 0 };
+        for parameter in [
+            zstd_safe::CParameter::CompressionLevel(level.min(LEVEL_MAX)),
+            zstd_safe::CParameter::WindowLog(window_log(plain.len())),
+            zstd_safe::CParameter::HashLog(hash_log),
+            zstd_safe::CParameter::ContentSizeFlag(true),
+            zstd_safe::CParameter::ChecksumFlag(true),
+        ] {
+            self.zstd.set_parameter(parameter).map_err(name)?;
+        }
+        self.stored.clear();
+        self.stored.reserve(zstd_safe::compress_bound(plain.len()));
+        self.zstd.compress2(&mut self.stored, plain).map_err(name)?;
+        Ok(())
     }
-    let mut stored = Vec::with_capacity(zstd_safe::compress_bound(plain.len()));
-    zstd.compress2(&mut stored, plain).map_err(name)?;
-    stored.shrink_to_fit();
-    Ok(stored)
 }
 
 /// The smallest window that spans `plain_bytes`, as far as browsers allow: a page repeats what is megabytes back.
@@ -365,6 +390,7 @@ fn join(head: BlockHead, stored: &[u8], limits: &BlockLimits) -> Result<EncodedB
     within("head bytes", json.len() as u64, limits.head_bytes_max)?;
     let mut bytes = frame::seal(frame::Tag::Block, &json).ok_or(BlockError::NotAFrame("head does not fit"))?;
     let frame_starts = bytes.len();
+    bytes.reserve_exact(stored.len());
     bytes.extend_from_slice(stored);
     Ok(EncodedBlock { head, bytes, frame_starts })
 }

@@ -34,6 +34,9 @@ pub(crate) const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"))
 /// sealing takes.
 const ARENA_BYTES_MAX: usize = 12 << 20;
 
+/// Bytes of each kind of memory that are kept from one object to the next.
+const MEMORY_KEPT_BYTES_MAX: usize = 2 << 20;
+
 /// What is to become one object.
 #[derive(Default)]
 pub(crate) struct Gathered {
@@ -46,9 +49,10 @@ pub(crate) struct Gathered {
 /// Reads a record into memory that another used before. `None` where it is lost.
 pub(crate) type ReadRecord<'r> = dyn FnMut(Position, Vec<u8>) -> Result<Option<Vec<u8>>, InboxError> + 'r;
 
-/// Memory that one group hands on to the next, because taking it from the system anew costs as much as filling it.
-#[derive(Default)]
-struct Memory {
+/// Memory that one group hands on to the next, and one object, because taking it from the system anew costs as much as
+/// filling it.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
     /// For an upload as it came.
     record: Vec<u8>,
     /// For an upload whose coding is undone.
@@ -57,6 +61,17 @@ struct Memory {
     arena: Vec<u8>,
     /// For the same in another order.
     sorted: Vec<u8>,
+}
+
+impl Memory {
+    /// What is kept until the next object: most uploads and groups take less.
+    fn kept(mut self) -> Self {
+        for memory in [&mut self.record, &mut self.json, &mut self.arena, &mut self.sorted] {
+            memory.clear();
+            memory.shrink_to(MEMORY_KEPT_BYTES_MAX);
+        }
+        self
+    }
 }
 
 /// An upload whose coding is undone.
@@ -88,13 +103,14 @@ pub(crate) fn seal(
     object: ObjectRow,
     limits: &Limits,
     now_ms: i64,
+    kept: &mut Memory,
 ) -> Result<Sealed, StoreError> {
     let header = ReelHeader { object: object.key.clone(), creator: CREATOR.to_owned(), other: Map::new() };
     let (mut writer, mut bytes) = ReelWriter::new(header)?;
     let mut persons = Vec::new();
     let mut drops = Drops::default();
     let Gathered { groups, records } = gathered;
-    let mut memory = Memory::default();
+    let mut memory = std::mem::take(kept);
     let mut take = |position: Position, record: &mut Vec<u8>, json| -> Result<_, InboxError> {
         let Some(found) = read(position, std::mem::take(record))? else { return Ok(Err("lost_record")) };
         *record = found;
@@ -143,6 +159,7 @@ pub(crate) fn seal(
             });
         }
     }
+    *kept = memory.kept();
     writer.set_metadata(entry::KIND, entry::kind_name(ObjectKind::Batch));
     writer.set_metadata(entry::SEALED_AT, now_ms);
     let finished = writer.finish()?;

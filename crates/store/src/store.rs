@@ -3,9 +3,11 @@
 //! There is one way to read: what waits of a recording is sealed first, then its blocks are read. Sealing one
 //! recording out of turn costs little, and spares every reader a second kind of source.
 
+mod error;
 mod sealer;
 mod sender;
 
+pub use error::{AcceptError, StoreError};
 pub use sender::Parcel;
 
 use std::collections::{HashMap, HashSet};
@@ -22,19 +24,19 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::adopt::{self, Adopted};
-use crate::catalog::{BlockRow, Catalog, CatalogError, SqliteCatalog};
+use crate::catalog::{BlockRow, Catalog, SqliteCatalog};
 use crate::clock::Clock;
 use crate::compact::{CompactionFigures, Compactor};
 use crate::inbox::{DiskFiles, Files, Inbox, InboxError, InboxOptions};
 use crate::known::KnownBlocks;
-use crate::lock::{LockError, StoreLock};
+use crate::lock::StoreLock;
 use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{GroupKey, PendingIndex};
 use crate::record::{self, Accepted};
 use crate::settings::Settings;
 use crate::spool::{Spool, SpoolOptions};
 use crate::step::{Step, StepHook};
-use crate::{abort_point, entry, maintain};
+use crate::{abort_point, entry, maintain, seal};
 
 /// Objects that are entered before the store opens. With more, as after the loss of the catalog, it opens at once and
 /// enters them while it takes uploads.
@@ -95,75 +97,6 @@ impl StoreOptions {
     }
 }
 
-/// Why a store cannot be opened or read.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has it, or the lock cannot be had.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The inbox refused.
-    #[error(transparent)]
-    Inbox(#[from] InboxError),
-    /// The catalog refused.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// The objects could not be read or written.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-    /// A block's bytes are not what was stored. Other blocks are not affected.
-    #[error("block {block} of object {object} cannot be read")]
-    Block {
-        /// The object's id.
-        object: String,
-        /// The block's ordinal.
-        block: u32,
-        /// What is wrong with it.
-        #[source]
-        source: reelcase_format::block::BlockError,
-    },
-    /// A file cannot be laid out.
-    #[error(transparent)]
-    Reel(#[from] reelcase_format::reel::ReelError),
-    /// A newer release wrote the settings, and this one would lose what it does not know.
-    #[error("the settings are of a newer release\nhint: upgrade to change them")]
-    NewerSettings,
-    /// The store is being closed; what was begun is begun anew next time.
-    #[error("the store is being closed")]
-    Stopping,
-    /// The directory cannot be used.
-    #[error("cannot use {path}")]
-    Directory {
-        /// The directory or file.
-        path: String,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-/// Why an upload was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// Too much waits. The client should come back.
-    #[error("too much is waiting to be sealed")]
-    Busy {
-        /// Seconds after which it may go better.
-        retry_after_s: u32,
-    },
-    /// The disk refuses. The client should come back.
-    #[error("the inbox cannot write")]
-    Failing {
-        /// Seconds after which it may go better.
-        retry_after_s: u32,
-        /// What the inbox says.
-        #[source]
-        source: InboxError,
-    },
-    /// Larger than any record may be; no retry can help.
-    #[error("the upload is larger than the inbox takes")]
-    TooLarge(#[source] InboxError),
-}
-
 /// What became of an accepted upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
@@ -188,6 +121,8 @@ pub struct Store {
     /// Held while an object is made: there is one at a time. Holds its sequence number; `None` when it is not known
     /// whether the last one was written, or what an earlier process left is not entered yet.
     pub(crate) next_seq: tokio::sync::Mutex<Option<u64>>,
+    /// For whoever makes an object.
+    seal_memory: Arc<Mutex<seal::Memory>>,
     /// `None` when it is not known what is written down.
     pub(crate) settings: tokio::sync::Mutex<Option<Settings>>,
     /// Held while compacting or sweeping.
@@ -260,6 +195,7 @@ impl Store {
             spool: Mutex::new(spool),
             spooled: Notify::new(),
             next_seq: tokio::sync::Mutex::new(None),
+            seal_memory: Arc::default(),
             settings: tokio::sync::Mutex::default(),
             compactor: tokio::sync::Mutex::default(),
             figures: Mutex::default(),

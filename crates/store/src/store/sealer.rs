@@ -122,9 +122,10 @@ impl Store {
             recording_count: 0,
         };
         let key = object.key.clone();
+        let memory = Arc::clone(&self.seal_memory);
         let sealed = tokio::task::spawn_blocking(move || {
             let mut read = |position, memory| read(&inbox, position, memory);
-            seal::seal(gather(fresh), &mut read, object, &limits, now_ms)
+            seal::seal(gather(fresh), &mut read, object, &limits, now_ms, &mut locked(&memory))
         });
         let sealed = sealed.await.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))??;
         abort_point!("seal.decoded");

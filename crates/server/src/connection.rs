@@ -140,7 +140,8 @@ impl Connections {
         }
         let parts = connection.into_parts();
         let Socket { stream, early, .. } = parts.io.into_inner();
-        let early = if early.is_empty() { parts.read_buf } else { [parts.read_buf, early].concat().into() };
+        // Even if nothing is in it, what hyper read into would hold on to all of its memory.
+        let early = if parts.read_buf.is_empty() { early } else { [parts.read_buf, early].concat().into() };
         Some((stream, early))
     }
 }

@@ -4,7 +4,7 @@
 //! line of the manifest says of which state of the recording it is. What has not changed since is not read again.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +91,11 @@ impl BulkArgs {
     pub(crate) fn target(&self) -> Option<PathBuf> {
         self.to.clone()
     }
+}
+
+/// What a directory that was exported to says of its files: where each is, its project and its recording.
+pub(crate) fn exported_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String, String)>> {
+    target::listed_files(dir)
 }
 
 /// `reelcase export --to`.

@@ -4,7 +4,7 @@
 //! any object. What is there already is recognised by its uploads, or else by the recording's id, so that a run may be
 //! cut short and be repeated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use reelcase_transform::format::Format;
 use reelcase_transform::reel::{ReelReadLimits, ReelReader};
 use reelcase_transform::stream::ReadEvents;
 
+use crate::bulk::exported_files;
 use crate::convert::{Target, convert_to, is_reel_file};
 use crate::file::{self, ReelFile};
 use crate::{local, terminal};
@@ -62,11 +63,17 @@ pub(crate) struct ImportArgs {
     keep_partial: bool,
 }
 
+/// A recording of a project.
+type Name = (ProjectKey, RecordingId);
+
+/// What is known of files that do not say it themselves, such as lines.
+type Names = BTreeMap<PathBuf, Name>;
+
 /// What a file turned out to be.
 #[derive(Debug)]
 enum Found {
     /// Recordings that the store does not have, in files to be entered.
-    New { reels: Vec<PathBuf>, recordings: Vec<(ProjectKey, RecordingId)>, event_count: u64, damage: Option<String> },
+    New { reels: Vec<PathBuf>, recordings: Vec<Name>, event_count: u64, damage: Option<String> },
     /// All of it is there.
     There,
     /// The store has a recording of this id with other events.
@@ -92,16 +99,19 @@ struct Outcome {
 #[derive(Debug, Default)]
 struct Batch {
     reels: Vec<PathBuf>,
-    recordings: BTreeSet<(ProjectKey, RecordingId)>,
+    recordings: BTreeSet<Name>,
     bytes: u64,
 }
 
 /// Imports files. The code tells whether all of them are in the store now.
 pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
-    let mut files = Vec::new();
+    let (mut files, mut names) = (Vec::new(), Names::new());
     for input in &args.inputs {
         collect(input, 0, &mut files)?;
+        names.extend(names_below(input)?);
     }
+    // Of several files of one recording, the one that holds most of it.
+    files.sort_by_key(|path| path.extension().is_none_or(|ending| ending != "reel"));
     let mut store = local::open(&args.data, "reelcase import").await?;
     // What an earlier run left when it was killed.
     let workshop = args.data.join(WORKSHOP);
@@ -111,14 +121,14 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir(&workshop)?;
     let (mut outcome, mut batch) = (Outcome::default(), Batch::default());
     for path in &files {
-        let found = examine(&store, path, &workshop, &args).await;
+        let found = examine(&store, path, names.get(path), &workshop, &args).await;
         let found = found.with_context(|| format!("cannot import {}", path.display()))?;
         let is_twice = matches!(&found, Found::New { recordings, .. }
             if recordings.iter().any(|recording| batch.recordings.contains(recording)));
         let found = if is_twice {
             // Two files hold the same recording: the first is entered, and then the second compared with it.
             store = batch.enter(store, &args.data).await?;
-            examine(&store, path, &workshop, &args).await?
+            examine(&store, path, names.get(path), &workshop, &args).await?
         } else {
             found
         };
@@ -212,6 +222,15 @@ impl Outcome {
     }
 }
 
+/// What a directory that was exported to says of its files.
+fn names_below(dir: &Path) -> anyhow::Result<Names> {
+    if !dir.is_dir() {
+        return Ok(Names::new());
+    }
+    let named = exported_files(dir)?.into_iter();
+    Ok(named.filter_map(|(path, project, id)| Some((path, (project.parse().ok()?, id.parse().ok()?)))).collect())
+}
+
 /// All files below a path, by name. Hidden ones are nobody's recordings.
 fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -229,10 +248,16 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Resul
     paths.iter().filter(|path| !is_hidden(path)).try_for_each(|path| collect(path, depth + 1, found))
 }
 
-async fn examine(store: &Store, path: &Path, workshop: &Path, args: &ImportArgs) -> anyhow::Result<Found> {
+async fn examine(
+    store: &Store,
+    path: &Path,
+    name: Option<&Name>,
+    workshop: &Path,
+    args: &ImportArgs,
+) -> anyhow::Result<Found> {
     if !is_reel_file(path)? {
         let mut reader = ForeignReader::new(file::open(path)?, Limits::default())?;
-        let found = examine_as(store, &mut reader, None, workshop, args).await?;
+        let found = examine_as(store, &mut reader, name, workshop, args).await?;
         let is_other = matches!(found, Found::Damaged(_)) && reader.report().event_count == 0 && is_other_text(path)?;
         return Ok(if is_other { Found::Nothing } else { found });
     }
@@ -300,7 +325,8 @@ async fn examine_reel(
     let mut reels = Vec::new();
     for entry in new {
         let mut reader = ReelReader::open(ReelFile::open(path)?, Some(&entry.id), ReelReadLimits::default())?;
-        let found = examine_as(store, &mut reader, Some(&entry.project), workshop, args).await?;
+        let name = (entry.project.clone(), entry.id.clone());
+        let found = examine_as(store, &mut reader, Some(&name), workshop, args).await?;
         if let Found::New { reels: made, .. } = found {
             reels.extend(made);
         }
@@ -312,13 +338,13 @@ async fn examine_reel(
 async fn examine_as(
     store: &Store,
     reader: &mut dyn ReadEvents,
-    project: Option<&ProjectKey>,
+    name: Option<&Name>,
     workshop: &Path,
     args: &ImportArgs,
 ) -> anyhow::Result<Found> {
     let mut made = tempfile::Builder::new().suffix(".reel").tempfile_in(workshop)?;
-    let project = project.unwrap_or(&args.project).clone();
-    let target = Target { format: Format::Reel, project, id: None, level: LEVEL };
+    let (project, id) = name.cloned().map_or((args.project.clone(), None), |(project, id)| (project, Some(id)));
+    let target = Target { format: Format::Reel, project, id, level: LEVEL };
     let converted = convert_to(reader, made.as_file_mut(), target);
     let damage = reader.report().damage.first().map(ToString::to_string);
     match (&converted, &damage) {

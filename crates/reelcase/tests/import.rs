@@ -119,6 +119,9 @@ async fn a_store_that_was_exported_is_merged_into_another() {
     let (is_ok, _, said) = merge();
     assert!(is_ok && said.contains("imported 2 recordings"), "{said}");
     assert!(merge().2.contains("2 are there already"));
+    // Lines name no recording, but the manifest beside them does.
+    assert!(run(&["export", "--data", text(&one), "--to", text(&carried), "--format", "jsonl"]).0);
+    assert!(merge().2.contains("imported 0 recordings") && merge().2.contains("4 are there already"));
     let figures = |data: &Path, id: &str| {
         let (_, shown, _) = run(&["show", id, "--data", text(data)]);
         let mut shown: Value = serde_json::from_str(&shown).unwrap();

@@ -192,6 +192,12 @@ fn folder(project: &str) -> String {
     project.bytes().map(one).collect()
 }
 
+/// The files that a directory's manifest lists, each with its project and recording. None where there is no manifest.
+pub(super) fn listed_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String, String)>> {
+    let entries = read_manifest(dir)?;
+    Ok(entries.into_values().map(|entry| (dir.join(entry.file), entry.project, entry.recording)).collect())
+}
+
 fn line_of(entry: &Entry) -> anyhow::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');

@@ -92,6 +92,37 @@ test('what the snapshot holds goes as it is told, and may come back', () => {
   ]);
 });
 
+test('nodes of the snapshot that go are not built, unless another one has its place by them', () => {
+  const node = (id: number, tagName: string, childNodes: object[] = []) => ({
+    type: 2,
+    id,
+    tagName,
+    attributes: {},
+    childNodes,
+  });
+  const words = (id: number) => ({ type: 3, id, textContent: 'x' });
+  const rows = [node(5, 'tr', [words(6)]), node(7, 'tr', [words(8)]), node(9, 'tr', [words(10)])];
+  const html = node(2, 'html', [node(3, 'body', [node(4, 'table', rows)])]);
+  const events: WireEvent[] = [
+    { type: 2, timestamp: 1, data: { node: { type: 0, id: 1, childNodes: [html] } } },
+    mutation({ adds: [add(20, 4, 7)], texts: [text(6), text(10)] }),
+    mutation({ removes: [remove(5, 4), remove(7, 4), remove(9, 4)], adds: [add(9, 3)] }),
+    mutation({ removes: [remove(2), remove(1, 5)] }),
+    mutation({ adds: [add(2, 1)] }),
+  ];
+  const kept = structuredClone(events.slice(0, 3));
+  expect(left(kept)).toEqual([
+    [[], [], [], []],
+    [[20], [], [], []],
+    [[9], [7], [], []],
+  ]);
+  const drawn = JSON.stringify(kept[0]?.data['node']);
+  expect([...drawn.matchAll(/"id":(\d+)/g)].map(([, id]) => Number(id))).toEqual([1, 2, 3, 4, 7]);
+  // Where the page itself goes, or somebody says so, that is the replayer's business.
+  expect(left(events)[3]).toEqual([[], [2, 1], [], []]);
+  expect(JSON.stringify(events[0]?.data['node'])).toContain('"body"');
+});
+
 test('the first to adopt a style sheet stays, because others may have it from there', () => {
   const events = [
     mutation({ adds: [add(10, 1), add(11, 10), add(12, 10)] }),

@@ -123,10 +123,12 @@ async fn what_a_page_sent_before_it_was_left_is_kept_though_nobody_waits_for_the
 }
 
 #[tokio::test]
-async fn a_client_that_only_listens_is_answered() {
+async fn a_client_that_only_listens_any_more_is_answered() {
     let site = site().await;
     let mut stream = site.connect().await;
-    stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let body = one_snapshot();
+    let head = format!("POST /s/ HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = Vec::new();
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();

@@ -16,7 +16,7 @@ mod read;
 mod recover;
 mod write;
 
-pub use read::{IndexReader, Step};
+pub use read::{IndexReader, Step, newer_version};
 pub use recover::{Damage, Recovered, Report, Source, recover, verify};
 pub use write::{Finished, ReelWriter};
 

@@ -12,6 +12,7 @@ use reelcase_format::line::lines;
 use reelcase_format::reel::Index;
 
 use crate::catalog::{Catalog, PersonChange};
+use crate::newer::NewerObject;
 use crate::objects::{Listed, ObjectError, Objects, object_id};
 use crate::salvage::{self, Salvaged};
 use crate::store::StoreError;
@@ -33,13 +34,16 @@ pub struct Adopted {
     pub entered: u64,
     /// Objects that could not be read, set aside as `*.damaged`.
     pub set_aside: Vec<String>,
+    /// Objects of a newer format, which stay where they are.
+    pub newer: Vec<NewerObject>,
     /// What became of objects whose index could not be read, where it was looked for their blocks.
     pub salvaged: Vec<Salvaged>,
     /// Objects whose index cannot be read, and that are where they were.
     pub(crate) unreadable: Vec<Listed>,
 }
 
-/// Enters `listed` into the catalog, in order. What cannot be read is returned as unreadable, and holds up nothing.
+/// Enters `listed` into the catalog, in order. What cannot be read is returned as unreadable or newer, and holds up
+/// nothing.
 pub(crate) async fn enter_all(
     objects: &Objects,
     catalog: &dyn Catalog,
@@ -66,6 +70,14 @@ pub(crate) async fn enter_all(
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(object = object.id, error, "an object cannot be read");
                 adopted.unreadable.push(object.clone());
+            }
+            Err(StoreError::Object(ObjectError::TooNew { found, .. })) => {
+                tracing::error!(
+                    object = object.id,
+                    version = found,
+                    "an object is of a newer release; it stays as it is"
+                );
+                adopted.newer.push(NewerObject::new(object, found));
             }
             Err(error) => return Err(error),
         }

@@ -20,6 +20,7 @@
 mod commit;
 mod damage;
 mod dump;
+mod forget;
 mod parts;
 mod persons;
 mod query;
@@ -60,6 +61,11 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// Forgets a dead object, once its file is gone. Does nothing when it is unknown, or has live blocks.
     async fn forget_object(&self, key: &str) -> Result<(), CatalogError>;
+
+    /// Forgets a recording, whose blocks are dead from then on. Says whether there was one. A catalog made anew knows it
+    /// again until the objects that held it are swept.
+    async fn forget_recording(&self, project: &ProjectKey, id: &RecordingId, now_ms: i64)
+    -> Result<bool, CatalogError>;
 
     /// For each upload, whether an object holds it already.
     async fn sealed_uploads(&self, project: &ProjectKey, uploads: &[UploadId]) -> Result<Vec<bool>, CatalogError>;

@@ -17,6 +17,7 @@ mod known;
 pub mod lock;
 mod maintain;
 pub mod merge;
+mod newer;
 pub mod objects;
 mod pending;
 mod persons;
@@ -31,7 +32,8 @@ pub mod sweep;
 
 pub use adopt::Adopted;
 pub use clock::{Clock, SystemClock};
+pub use newer::NewerObject;
 pub use record::{Accepted, ItemKind, ItemRef};
-pub use salvage::Salvaged;
+pub use salvage::{FileSource, Salvaged};
 pub use spool::{Due, Lane, Onward, SpoolOptions, SpoolStats};
 pub use store::{AcceptError, Parcel, Receipt, Store, StoreError, StoreOptions};

@@ -55,6 +55,9 @@ pub(crate) async fn run(store: Arc<Store>, mut stopping: watch::Receiver<bool>) 
 
 async fn maintain(store: &Arc<Store>) -> Result<(), StoreError> {
     store.keep_projects().await?;
+    if !store.newer_objects().is_empty() {
+        return Ok(());
+    }
     if is_worth_an_object(store).await? {
         store.compact_due().await?;
     }

@@ -18,7 +18,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use reelcase_format::block::BlockHash;
-use reelcase_format::reel::{Index, IndexReader, ReelError, ReelLimits, Step};
+use reelcase_format::reel::{Index, IndexReader, REEL_VERSION, ReelError, ReelLimits, Step, newer_version};
 use rustix::io::ReadWriteFlags;
 
 use crate::abort_point;
@@ -28,6 +28,9 @@ const DIRECTORY_BITS: u32 = 12;
 
 /// The file beside the objects where the next compacted object takes shape.
 const UNFINISHED: &str = "unfinished";
+
+/// How much of an object is read to see whether its header is of a newer format.
+const HEADER_BYTES_MAX: u64 = 64 << 10;
 
 /// Why an object could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,14 @@ pub enum ObjectError {
         /// What is wrong with it.
         #[source]
         source: ReelError,
+    },
+    /// A newer release wrote it, which can read it: it is no damage, and must stay as it is.
+    #[error("object {object} is of format {found}, newer than the newest supported, {REEL_VERSION}")]
+    TooNew {
+        /// The object's id.
+        object: String,
+        /// The version of its format.
+        found: u16,
     },
     /// The directory could not be made or synced.
     #[error("cannot sync the objects' directory")]
@@ -233,6 +244,13 @@ impl Objects {
         Ok(found)
     }
 
+    /// Whether nothing was ever kept for a store, set aside or not.
+    pub(crate) async fn is_empty(&self, store_id: &str) -> Result<bool, ObjectError> {
+        let failed = |source| ObjectError::Store { operation: "list", object: store_id.to_owned(), source };
+        let below = self.store.list_with_delimiter(Some(&ObjectPath::from(store_id))).await.map_err(failed)?;
+        Ok(below.objects.is_empty() && below.common_prefixes.is_empty())
+    }
+
     /// Reads `len` bytes of an object.
     pub(crate) async fn read(&self, id: &str, offset: u64, len: u64) -> Result<Bytes, ObjectError> {
         let failed = |source| ObjectError::Store { operation: "read", object: id.to_owned(), source };
@@ -251,17 +269,37 @@ impl Objects {
 
     /// Reads an object's index.
     pub(crate) async fn index(&self, id: &str, stored_bytes: u64) -> Result<Index, ObjectError> {
-        let damaged = |source| ObjectError::Damaged { object: id.to_owned(), source };
-        let mut reader = IndexReader::new(stored_bytes, ReelLimits::default()).map_err(damaged)?;
+        match self.try_index(id, stored_bytes).await? {
+            Ok(index) => Ok(index),
+            Err(ReelError::TooNew { found }) => Err(ObjectError::TooNew { object: id.to_owned(), found }),
+            Err(source) => match self.newer_version(id, stored_bytes).await? {
+                Some(found) => Err(ObjectError::TooNew { object: id.to_owned(), found }),
+                None => Err(ObjectError::Damaged { object: id.to_owned(), source }),
+            },
+        }
+    }
+
+    async fn try_index(&self, id: &str, stored_bytes: u64) -> Result<Result<Index, ReelError>, ObjectError> {
+        let mut reader = match IndexReader::new(stored_bytes, ReelLimits::default()) {
+            Ok(reader) => reader,
+            Err(flaw) => return Ok(Err(flaw)),
+        };
         loop {
             match reader.step() {
                 Step::Need { offset, len } => {
                     let bytes = self.read(id, offset, len as u64).await?;
-                    reader.supply(&bytes).map_err(damaged)?;
+                    if let Err(flaw) = reader.supply(&bytes) {
+                        return Ok(Err(flaw));
+                    }
                 }
-                Step::Index(index) => return Ok(*index),
+                Step::Index(index) => return Ok(Ok(*index)),
             }
         }
+    }
+
+    /// The format of an object, where it is newer. A newer format may end in another way, but its header can be told.
+    pub(crate) async fn newer_version(&self, id: &str, stored_bytes: u64) -> Result<Option<u16>, ObjectError> {
+        Ok(newer_version(&self.read(id, 0, stored_bytes.min(HEADER_BYTES_MAX)).await?))
     }
 
     /// Whether every block that the index names has the bytes that were written.

@@ -52,7 +52,7 @@ pub(crate) async fn salvage(
     object: &Listed,
     into: Listed,
 ) -> Result<Salvaged, StoreError> {
-    let source = FileSource::open(objects, object)?;
+    let source = FileSource::new(objects.open(&object.id)?).map_err(ObjectError::Sync)?;
     let found = tokio::task::spawn_blocking(move || recover(&source, &ReelLimits::default())).await;
     let found = found.map_err(|error| ObjectError::Sync(io::Error::other(error)))?;
     let mut draft = Draft::begin(objects, &into.id).await?;
@@ -239,15 +239,18 @@ fn block_of(entry: &BlockEntry, fresh: &[&[u8]]) -> Result<EncodedBlock, reelcas
     builder.encode(SEAL_LEVEL)
 }
 
-/// An object whose parts are read as they are wanted.
-struct FileSource {
+/// A `.reel` file whose parts are read as they are wanted.
+#[derive(Debug)]
+pub struct FileSource {
     file: File,
     file_bytes: u64,
 }
 
 impl FileSource {
-    fn open(objects: &Objects, object: &Listed) -> Result<Self, ObjectError> {
-        Ok(Self { file: objects.open(&object.id)?, file_bytes: object.stored_bytes })
+    /// Reads `file` as long as it is now. What is appended later is not seen.
+    pub fn new(file: File) -> io::Result<Self> {
+        let file_bytes = file.metadata()?.len();
+        Ok(Self { file, file_bytes })
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! One small file, `<store>/settings.json`, written anew with each change and before the catalog learns of it: like an
 //! object it is the truth, and the catalog follows.
+//!
+//! Where neither knows what was decided, because both were lost or damaged at once, or the file is of a newer release and
+//! the catalog was made anew, that is written down in their place: a store that forgot is not one in which nobody
+//! decided anything. Only a directory that is empty in every respect is new.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +20,15 @@ use crate::store::{Store, StoreError};
 /// The newest version of the file that this release understands.
 const VERSION: u32 = 1;
 
+/// Why the settings are lost; empty once they are decided anew.
+const LOST: &str = "settings_lost";
+
+/// That the catalog has learnt all there is to know of settings.
+const KNOWN: &str = "catalog settings_known";
+
+/// What begins like this is of one catalog, and written to no file.
+pub(crate) const OF_CATALOG: &str = "catalog ";
+
 /// See the module's page.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
@@ -26,9 +39,21 @@ pub(crate) struct Settings {
     /// where it is absent, as after it was deleted together with what somebody edited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     check: Option<String>,
-    /// Whether the store's own file is of a newer release, and not ours to write.
+    /// What the store's own file was when it was read.
     #[serde(skip)]
-    is_newer: bool,
+    own: OwnFile,
+}
+
+/// What became of the file of a store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum OwnFile {
+    #[default]
+    Absent,
+    Whole,
+    /// Set aside.
+    Damaged,
+    /// Of a newer release, and not ours to write.
+    Newer,
 }
 
 /// The one thing that is read of a file of any release.
@@ -57,22 +82,37 @@ impl Settings {
             let is_own = own_store == Some(store_id.as_str());
             match Self::parse(&bytes) {
                 Ok(found) => {
+                    if is_own {
+                        all.own = OwnFile::Whole;
+                    }
                     all.projects.extend(found.projects);
                     all.settings.extend(found.settings);
                 }
                 // Names are not worth refusing to record; the file stays for whoever can read it.
                 Err(error @ Flaw::TooNew { .. }) => {
                     tracing::error!(file, %error, "the settings are of a newer release; they stay as they are");
-                    all.is_newer |= is_own;
+                    if is_own {
+                        all.own = OwnFile::Newer;
+                    }
                 }
                 Err(error) if is_own => {
                     tracing::error!(file, %error, "the settings are damaged and set aside as settings.json.damaged");
                     objects.set_settings_aside(&store_id).await?;
+                    all.own = OwnFile::Damaged;
                 }
                 Err(error) => tracing::error!(file, %error, "the settings of another store are damaged"),
             }
         }
         Ok(all)
+    }
+
+    /// Writes down that nothing is decided, where nothing is written.
+    pub(crate) async fn begin(objects: &Objects, store_id: &str) -> Result<(), ObjectError> {
+        let written = objects.settings().await?;
+        if written.iter().any(|(of, ..)| of == store_id) {
+            return Ok(());
+        }
+        Self { version: VERSION, ..Self::default() }.write(objects, store_id).await
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
@@ -98,8 +138,39 @@ impl Settings {
         for project in catalog.projects().await? {
             self.projects.entry(project.key.to_string()).or_insert(project);
         }
-        for (name, value) in catalog.settings().await? {
+        let settings = catalog.settings().await?;
+        let is_decided =
+            |(name, value): &(String, String)| !name.starts_with(OF_CATALOG) && (name != LOST || !value.is_empty());
+        for (name, value) in settings.into_iter().filter(is_decided) {
             self.settings.entry(name).or_insert(value);
+        }
+        Ok(())
+    }
+
+    /// Writes down that the settings are lost, where neither the file nor the catalog can know them.
+    async fn note_loss(&mut self, catalog: &dyn Catalog, is_new: bool) -> Result<(), StoreError> {
+        let has_learnt = catalog.setting(KNOWN).await?.is_some();
+        let why = match self.own {
+            OwnFile::Whole => None,
+            _ if has_learnt => None,
+            OwnFile::Absent if is_new => None,
+            OwnFile::Absent => Some("settings.json and the catalog were lost"),
+            OwnFile::Damaged => Some("settings.json is damaged, and the catalog was lost"),
+            OwnFile::Newer => Some("settings.json is of a newer release, and the catalog was lost"),
+        };
+        if let Some(why) = why {
+            tracing::error!("nothing is recorded until the settings are decided anew: {why}");
+            self.settings.insert(LOST.to_owned(), why.to_owned());
+            catalog.set_setting(LOST, why).await?;
+        }
+        let is_whole = self.own == OwnFile::Whole && !self.settings.contains_key(LOST);
+        if is_whole && catalog.setting(LOST).await?.is_some_and(|why| !why.is_empty()) {
+            // What was thought to be lost is back.
+            catalog.set_setting(LOST, "").await?;
+        }
+        // A newer file still holds what this catalog does not.
+        if !has_learnt && (why.is_none() || self.own != OwnFile::Newer) {
+            catalog.set_setting(KNOWN, "1").await?;
         }
         Ok(())
     }
@@ -132,12 +203,10 @@ impl Store {
     /// Reads the settings, and tells the catalog. An object store that is away must not keep uploads from being taken:
     /// the catalog knows the settings, but for one that was lost, and the next change writes them down.
     pub(crate) async fn load_settings(&self) -> Result<(), StoreError> {
-        match Settings::read(&self.objects, Some(&self.store_id)).await {
-            Ok(mut found) => {
-                found.apply(self.catalog.as_ref()).await?;
-                let read = found.clone();
-                found.learn(self.catalog.as_ref()).await?;
-                if found != read && !found.is_newer {
+        let mut settings = self.settings.lock().await;
+        match self.read_settings().await {
+            Ok((read, found)) => {
+                if found != read && found.own != OwnFile::Newer {
                     let written = found.write(&self.objects, &self.store_id).await;
                     let _ = written.inspect_err(|error| {
                         tracing::warn!(
@@ -146,11 +215,45 @@ impl Store {
                         );
                     });
                 }
-                *self.settings.lock().await = Some(found);
+                *settings = Some(found);
             }
+            Err(StoreError::Catalog(error)) => return Err(error.into()),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the settings cannot be read yet"),
         }
         Ok(())
+    }
+
+    /// What the file says, and that together with what the catalog knows besides. The catalog knows it all then.
+    async fn read_settings(&self) -> Result<(Settings, Settings), StoreError> {
+        let catalog = self.catalog.as_ref();
+        let read = Settings::read(&self.objects, Some(&self.store_id)).await?;
+        let mut found = read.clone();
+        found.note_loss(catalog, self.is_new().await?).await?;
+        found.apply(catalog).await?;
+        found.learn(catalog).await?;
+        Ok((read, found))
+    }
+
+    /// Whether nothing was ever in this store. An object that is lost with the catalog leaves its directory behind.
+    async fn is_new(&self) -> Result<bool, StoreError> {
+        let is_empty = self.catalog.next_object_seq().await? == 0 && self.catalog.projects().await?.is_empty();
+        Ok(is_empty && self.waiting().1 == 0 && self.objects.is_empty(&self.store_id).await?)
+    }
+
+    /// Why nobody knows what was decided; `None` where it is known. Then what is not decided is as by default, and else
+    /// nothing may be switched on.
+    pub async fn settings_lost(&self) -> Result<Option<String>, CatalogError> {
+        match self.catalog.setting(LOST).await? {
+            Some(why) if !why.is_empty() => return Ok(Some(why)),
+            _ => (),
+        }
+        let is_known = self.catalog.setting(KNOWN).await?.is_some();
+        Ok((!is_known).then(|| "settings.json cannot be read yet".to_owned()))
+    }
+
+    /// Takes note that everything was decided anew.
+    pub async fn settings_found(&self) -> Result<(), StoreError> {
+        self.set_setting(LOST, "").await
     }
 
     /// Creates a project, or leaves the one that has the key as it is, and returns what is there now. Like settings,
@@ -208,7 +311,7 @@ impl Store {
 
     /// Writes down the projects that are not yet: recordings bring some along, whose objects may be swept.
     pub(crate) async fn keep_projects(&self) -> Result<(), StoreError> {
-        if self.settings.lock().await.as_ref().is_some_and(|settings| settings.is_newer) {
+        if self.settings.lock().await.as_ref().is_some_and(|settings| settings.own == OwnFile::Newer) {
             return Ok(());
         }
         let projects = self.catalog.projects().await?;
@@ -232,15 +335,11 @@ impl Store {
     ) -> Result<T, StoreError> {
         let known = match settings.take() {
             Some(known) => known,
-            None => {
-                let mut read = Settings::read(&self.objects, Some(&self.store_id)).await?;
-                read.learn(self.catalog.as_ref()).await?;
-                read
-            }
+            None => self.read_settings().await?.1,
         };
         let mut changed = known.clone();
         let outcome = change(&mut changed);
-        if changed != known && known.is_newer {
+        if changed != known && known.own == OwnFile::Newer {
             *settings = Some(known);
             return Err(StoreError::NewerSettings);
         }

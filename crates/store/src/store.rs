@@ -30,6 +30,7 @@ use crate::compact::{CompactionFigures, Compactor};
 use crate::inbox::{DiskFiles, Files, Inbox, InboxError, InboxOptions};
 use crate::known::KnownBlocks;
 use crate::lock::StoreLock;
+use crate::newer::{self, NewerObject};
 use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{GroupKey, PendingIndex};
 use crate::record::{self, Accepted};
@@ -130,6 +131,8 @@ pub struct Store {
     figures: Mutex<CompactionFigures>,
     /// Why nothing can be sealed. `None` while it can.
     trouble: Mutex<Option<String>>,
+    /// What a newer release wrote, and this one cannot read.
+    pub(crate) newer: Mutex<Vec<NewerObject>>,
     /// The catalog does not know all objects yet.
     is_catching_up: AtomicBool,
     watchers: Mutex<HashMap<GroupKey, Arc<Notify>>>,
@@ -200,6 +203,7 @@ impl Store {
             compactor: tokio::sync::Mutex::default(),
             figures: Mutex::default(),
             trouble: Mutex::default(),
+            newer: Mutex::default(),
             is_catching_up: AtomicBool::new(false),
             watchers: Mutex::default(),
             known_blocks: KnownBlocks::default(),
@@ -239,8 +243,12 @@ impl Store {
     pub(crate) async fn adopt(&self) -> Result<u64, StoreError> {
         let from = self.catalog.next_object_seq().await?;
         let left = self.objects.list_from(&self.store_id, from).await?;
+        let mut all = self.left_as_newer().await?;
+        all.retain(|object| object.seq < from);
+        all.extend(left.iter().cloned());
         let is_waiting = |project: &ProjectKey, upload: &UploadId| self.pending().holds(project, upload);
-        let mut adopted = adopt::enter_all(&self.objects, self.catalog.as_ref(), &left, &is_waiting).await?;
+        let mut adopted = adopt::enter_all(&self.objects, self.catalog.as_ref(), &all, &is_waiting).await?;
+        self.remember_newer(std::mem::take(&mut adopted.newer)).await?;
         adopted.set_unreadable_aside(&self.objects).await?;
         self.is_catching_up.store(false, Ordering::Relaxed);
         // The number of one that was set aside is free again. It has to be taken: a number beyond it would be forgotten
@@ -390,6 +398,17 @@ impl Store {
         decoded.map_err(|source| StoreError::Block { object, block, source })
     }
 
+    /// Forgets a recording and what waits of it. Its blocks are dead from then on, and swept like others. Says whether
+    /// there was one.
+    pub async fn forget_recording(
+        self: &Arc<Self>,
+        project: &ProjectKey,
+        id: &RecordingId,
+    ) -> Result<bool, StoreError> {
+        self.seal_recording(project, id).await?;
+        Ok(self.catalog.forget_recording(project, id, self.now_ms()).await?)
+    }
+
     /// Wakes when something of the recording is accepted from now on.
     pub fn subscribe(&self, project: &ProjectKey, id: &RecordingId) -> Arc<Notify> {
         let key = GroupKey { project: project.clone(), recording: Some(id.clone()) };
@@ -414,6 +433,7 @@ impl Store {
         let mut adopted = adopt::enter_all(&objects, &catalog, &listed, &|_, _| false).await?;
         let next_seq = listed.last().map_or(0, |newest| newest.seq + 1);
         adopted.salvage_unreadable(&objects, &catalog, next_seq).await?;
+        newer::remember(&catalog, &adopted.newer).await?;
         catalog.close().await?;
         SqliteCatalog::delete(&aside)
             .map_err(|source| StoreError::Directory { path: aside.display().to_string(), source })?;
@@ -429,6 +449,7 @@ impl Store {
         let objects = Objects::local(&dir.join("objects"))?;
         let id = object_id(&store_id, number);
         let stored_bytes = bytes.len() as u64;
+        Settings::begin(&objects, &store_id).await?;
         objects.put(&id, bytes).await?;
         objects.index(&id, stored_bytes).await?;
         Ok(())

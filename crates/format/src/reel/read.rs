@@ -131,6 +131,15 @@ pub(super) fn read_index(bytes: &[u8], place: Place, limits: &ReelLimits) -> Res
     Ok(index)
 }
 
+/// The version of a file of a newer format, told by its first bytes: enough for its header, which a reader of any release
+/// can check. `None` where it is no newer, or does not say so.
+pub fn newer_version(start: &[u8]) -> Option<u16> {
+    match frame::open(start) {
+        Err(FrameFlaw::TooNew(found)) => Some(found),
+        _ => None,
+    }
+}
+
 /// Reads the header at the start of a file. Returns it and the bytes it takes.
 pub(super) fn read_header(bytes: &[u8], limits: &ReelLimits) -> Result<(ReelHeader, usize), ReelError> {
     match frame::open(bytes).map_err(|flaw| ReelError::from_flaw("header", flaw))? {

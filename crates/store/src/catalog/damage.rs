@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::sqlite::{Failure, SqliteCatalog};
 use super::{Catalog, CatalogError, Project};
+use crate::settings::OF_CATALOG;
 
 /// Databases up to this size are checked whole at every start, which takes some tenths of a second at most. Larger ones
 /// are checked when a query has met damage in them.
@@ -56,7 +57,8 @@ impl Replaced {
         for project in self.projects {
             catalog.create_project(project).await?;
         }
-        for (name, value) in self.settings {
+        // What the old one knew of itself may be what the damage took.
+        for (name, value) in self.settings.into_iter().filter(|(name, _)| !name.starts_with(OF_CATALOG)) {
             catalog.set_setting(&name, &value).await?;
         }
         Ok(())

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     BlockRow, Candidate, Catalog, CatalogCommit, CatalogError, Committed, DropCount, ListQuery, ObjectRow, Page, Part,
-    Person, Project, RecordingRow, commit, damage, dump, parts, persons, query, rows,
+    Person, Project, RecordingRow, commit, damage, dump, forget, parts, persons, query, rows,
 };
 
 /// Each migration makes a file of its index's version one of the next.
@@ -201,6 +201,16 @@ impl Catalog for SqliteCatalog {
     async fn forget_object(&self, key: &str) -> Result<(), CatalogError> {
         let key = key.to_owned();
         self.write(move |db| rows::forget_object(db, &key)).await
+    }
+
+    async fn forget_recording(
+        &self,
+        project: &ProjectKey,
+        id: &RecordingId,
+        now_ms: i64,
+    ) -> Result<bool, CatalogError> {
+        let (project, id) = (project.clone(), id.clone());
+        self.write(move |db| forget::recording(db, &project, &id, now_ms)).await
     }
 
     async fn sealed_uploads(&self, project: &ProjectKey, uploads: &[UploadId]) -> Result<Vec<bool>, CatalogError> {

@@ -9,12 +9,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_store::FileSource;
 use reelcase_transform::foreign::{ForeignReader, Limits, is_reel};
 use reelcase_transform::format::Format;
 use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
 use reelcase_transform::stream::{Header, ReadEvents, ReadReport, WriteEvents, Written};
 
-use crate::file::{self, Output, ReelFile};
+use crate::file::{self, Output};
 use crate::local::report_left_out;
 use crate::{format_of, format_parser, terminal};
 
@@ -118,9 +119,9 @@ fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn 
         // A reel is read from its end, and a pipe has none before all of it came.
         let mut kept = tempfile::tempfile()?;
         io::copy(&mut whole, &mut kept)?;
-        ReelFile::of(kept)?
+        FileSource::new(kept)?
     } else {
-        ReelFile::open(path)?
+        file::source(path)?
     };
     Ok(Box::new(ReelReader::open(reel, recording, ReelReadLimits::default())?))
 }

@@ -1,16 +1,15 @@
 //! Work on `.reel` files, and on output files in general.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use reelcase_format::reel::{ReelLimits, Source, verify as verify_reel};
+use reelcase_format::reel::{Damage, ReelError, ReelLimits, verify as verify_reel};
+use reelcase_store::FileSource;
 
-use crate::terminal;
+use crate::{LEFT_AS_NEWER, terminal};
 
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {
@@ -61,10 +60,18 @@ impl Write for Output {
 
 /// Checks files and says what is wrong with them.
 pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
-    let mut is_damaged = false;
+    let (mut has_damaged, mut has_newer) = (false, false);
     for path in files {
-        let report = verify_reel(&ReelFile::open(path)?, &ReelLimits::default());
-        let verdict = if report.damage.is_empty() { "whole" } else { "damaged" };
+        let report = verify_reel(&source(path)?, &ReelLimits::default());
+        // A newer file may end in a way that looks like damage to this release.
+        let is_newer = report.damage.iter().any(|Damage { what, .. }| matches!(what, ReelError::TooNew { .. }));
+        let verdict = match report.damage.is_empty() {
+            true => "whole",
+            false if is_newer => "of a newer release",
+            false => "damaged",
+        };
+        has_newer |= is_newer;
+        has_damaged |= !is_newer && !report.damage.is_empty();
         println!(
             "{}: {verdict}: {} recordings, {} blocks, {} events readable",
             path.display(),
@@ -73,45 +80,23 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
             report.event_count
         );
         for damage in &report.damage {
-            is_damaged = true;
             let block = damage.block.map_or(String::new(), |block| format!(", block {block}"));
             println!("  byte {}{block}: {}", damage.offset, terminal::line(&damage.what.to_string()));
         }
     }
-    Ok(if is_damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match (has_damaged, has_newer) {
+        (true, _) => ExitCode::FAILURE,
+        (false, true) => ExitCode::from(LEFT_AS_NEWER),
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
 
-/// A file whose parts are read as they are wanted.
-pub(crate) struct ReelFile {
-    file: File,
-    file_bytes: u64,
-}
-
-impl ReelFile {
-    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = open(path)?;
-        let metadata = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
-        anyhow::ensure!(metadata.is_file(), "{} is not a file", path.display());
-        Ok(Self { file, file_bytes: metadata.len() })
-    }
-
-    /// A file that has no name any more.
-    pub(crate) fn of(file: File) -> io::Result<Self> {
-        let file_bytes = file.metadata()?.len();
-        Ok(Self { file, file_bytes })
-    }
-}
-
-impl Source for ReelFile {
-    fn file_bytes(&self) -> u64 {
-        self.file_bytes
-    }
-
-    fn read(&self, offset: u64, len: usize) -> io::Result<Cow<'_, [u8]>> {
-        let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, offset)?;
-        Ok(Cow::Owned(bytes))
-    }
+/// Opens a `.reel` file for reading, wherever in it.
+pub(crate) fn source(path: &Path) -> anyhow::Result<FileSource> {
+    let file = open(path)?;
+    let unreadable = || format!("cannot read {}", path.display());
+    anyhow::ensure!(file.metadata().with_context(unreadable)?.is_file(), "{} is not a file", path.display());
+    FileSource::new(file).with_context(unreadable)
 }
 
 /// Opens a file for reading, naming it where that fails.

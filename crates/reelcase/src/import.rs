@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::reel::{Index, IndexReader, RecordingEntry, ReelLimits, Source, Step, verify};
-use reelcase_store::Store;
+use reelcase_store::{FileSource, Store};
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::Format;
 use reelcase_transform::reel::{ReelReadLimits, ReelReader};
@@ -22,7 +22,7 @@ use reelcase_transform::stream::ReadEvents;
 
 use crate::bulk::exported_files;
 use crate::convert::{Target, convert_to, is_reel_file};
-use crate::file::{self, ReelFile};
+use crate::file;
 use crate::{local, terminal};
 
 /// Files that are made ready before the store enters them.
@@ -261,7 +261,7 @@ async fn examine(
         let is_other = matches!(found, Found::Damaged(_)) && reader.report().event_count == 0 && is_other_text(path)?;
         return Ok(if is_other { Found::Nothing } else { found });
     }
-    let reel = ReelFile::open(path)?;
+    let reel = file::source(path)?;
     let damage = verify(&reel, &ReelLimits::default()).damage;
     if let Some(damage) = damage.first() {
         let what = format!("byte {}: {}", damage.offset, damage.what);
@@ -324,7 +324,7 @@ async fn examine_reel(
     }
     let mut reels = Vec::new();
     for entry in new {
-        let mut reader = ReelReader::open(ReelFile::open(path)?, Some(&entry.id), ReelReadLimits::default())?;
+        let mut reader = ReelReader::open(file::source(path)?, Some(&entry.id), ReelReadLimits::default())?;
         let name = (entry.project.clone(), entry.id.clone());
         let found = examine_as(store, &mut reader, Some(&name), workshop, args).await?;
         if let Found::New { reels: made, .. } = found {
@@ -355,7 +355,7 @@ async fn examine_as(
         _ => {}
     }
     converted?;
-    let index = index_of(&ReelFile::open(made.path())?)?;
+    let index = index_of(&file::source(made.path())?)?;
     let Some(entry) = index.recordings.first() else { return Ok(Found::Nothing) };
     match presence(store, entry, &index).await? {
         Presence::There => return Ok(Found::There),
@@ -387,7 +387,7 @@ async fn presence(store: &Store, entry: &RecordingEntry, index: &Index) -> anyho
     Ok(if is_there { Presence::There } else { Presence::Other })
 }
 
-fn index_of(reel: &ReelFile) -> anyhow::Result<Index> {
+fn index_of(reel: &FileSource) -> anyhow::Result<Index> {
     let mut reader = IndexReader::new(reel.file_bytes(), ReelLimits::default())?;
     loop {
         match reader.step() {

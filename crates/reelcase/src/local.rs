@@ -10,13 +10,12 @@ use reelcase_server::api::{Recording, iso};
 use reelcase_server::export::FileExport;
 use reelcase_store::catalog::{ListQuery, RecordingRow};
 use reelcase_store::export::Gap;
-use reelcase_store::{Salvaged, Store, StoreOptions, SystemClock};
+use reelcase_store::{NewerObject, Salvaged, Store, StoreOptions, SystemClock};
 use reelcase_transform::format::Format;
 use reelcase_transform::stream::LeftOut;
 
-use crate::EXPORTED_WITH_GAPS;
 use crate::file::Output;
-use crate::terminal;
+use crate::{EXPORTED_WITH_GAPS, LEFT_AS_NEWER, terminal};
 
 /// Opens an existing store and seals what an earlier process left in its inbox.
 pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store>> {
@@ -105,7 +104,14 @@ pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
             report_salvaged(salvaged);
         }
     }
-    Ok(if rebuilt.set_aside.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for NewerObject { object, version, .. } in &rebuilt.newer {
+        eprintln!("newer: object {object} is of format {version} and stays as it is; upgrade to read it");
+    }
+    Ok(match (rebuilt.set_aside.is_empty(), rebuilt.newer.is_empty()) {
+        (false, _) => ExitCode::FAILURE,
+        (true, false) => ExitCode::from(LEFT_AS_NEWER),
+        (true, true) => ExitCode::SUCCESS,
+    })
 }
 
 /// Says what was found in an object without an index, and what was not.

@@ -1,10 +1,11 @@
 //! The `reelcase` command: runs the server, and works on stores and `.reel` files from the shell.
 //!
 //! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 exported
-//! without what is damaged.
+//! without what is damaged, 4 objects of a newer release were met and left as they are.
 
 mod bulk;
 mod convert;
+mod doctor;
 mod file;
 mod import;
 mod local;
@@ -25,6 +26,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit code of an export that leaves out what cannot be read.
 const EXPORTED_WITH_GAPS: u8 = 3;
+
+/// Exit code where nothing is damaged, and something is of a newer release.
+const LEFT_AS_NEWER: u8 = 4;
 
 /// Records, keeps, plays and moves web session replays, in files that are yours.
 #[derive(Debug, Parser)]
@@ -101,16 +105,16 @@ enum Command {
         after_help = "Examples:\n  reelcase settings phc_your_key --data ./data\n  reelcase settings phc_your_key sample_rate=0.25 mask_all_text=true --server http://127.0.0.1:8787 --token …\n  reelcase settings phc_your_key 'url_blocklist=[\"/account\"]' --reset sample_rate --data ./data\n  reelcase settings phc_your_key --file settings.json --data ./data"
     )]
     Settings(settings::SettingsArgs),
-    /// Check every byte of .reel files. Exits with 1 where there is damage.
+    /// Check every byte of .reel files. Exits with 1 where there is damage, 4 where one is of a newer release.
     #[command(after_help = "Example:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel")]
     Verify {
         /// The files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Rebuild the catalog of a store from its objects. Exits with 1 where one of them cannot be read.
+    /// Rebuild the catalog of a store from its objects. Exits with 1 where one is damaged, 4 where one is newer.
     #[command(
-        long_about = "Rebuild the catalog of a store from its objects.\n\nAn object whose index cannot be read is searched for intact blocks, and these become an object of their own. The damaged one is kept beside it as *.damaged-1. stderr says what was recovered and what was lost; the exit code is 1.",
+        long_about = "Rebuild the catalog of a store from its objects.\n\nAn object whose index cannot be read is searched for intact blocks, and these become an object of their own. The damaged one is kept beside it as *.damaged-1. stderr says what was recovered and what was lost; the exit code is 1.\n\nAn object of a newer release is no damage: it stays as it is, its recordings are not listed until that release, or a later one, is started again; the exit code is 4 where nothing else is amiss.",
         after_help = "Example:\n  reelcase rebuild --data ./data"
     )]
     Rebuild {
@@ -118,18 +122,12 @@ enum Command {
         #[arg(long)]
         data: PathBuf,
     },
-    /// Ask a running server what works and what does not. Exits with 1 where something does not.
+    /// Ask a running server what works and what does not, and follow one upload. Exits with 1 where something does not.
     #[command(
-        after_help = "Example:\n  REELCASE_TOKEN=$(cat data/secret) reelcase doctor --server http://127.0.0.1:8787"
+        long_about = "Ask a running server what works and what does not.\n\nThen one upload takes the way of a page's, by way of --url and whatever stands in front of the server: config, script, upload, until it can be played. It belongs to a project that no list shows, and is forgotten at the end.",
+        after_help = "Examples:\n  REELCASE_TOKEN=$(cat data/secret) reelcase doctor\n  reelcase doctor --server http://127.0.0.1:8787 --url https://replays.example.com --token …"
     )]
-    Doctor {
-        /// Where it runs.
-        #[arg(long, default_value = "http://127.0.0.1:8787")]
-        server: String,
-        /// What opens it.
-        #[arg(long, env = "REELCASE_TOKEN", hide_env_values = true)]
-        token: String,
-    },
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Where recordings are read from.
@@ -209,9 +207,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => return import::import(args).await,
         Command::Verify { files } => return file::verify(&files),
         Command::Rebuild { data } => return local::rebuild(&data).await,
-        Command::Doctor { server, token } => {
-            return remote::Remote::new(Some(server), Some(token))?.doctor().await;
-        }
+        Command::Doctor(args) => return doctor::doctor(args).await,
     }
     Ok(ExitCode::SUCCESS)
 }

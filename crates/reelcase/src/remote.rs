@@ -74,23 +74,6 @@ impl Remote {
         Ok((response, gaps.context("the server says that something is missing, but not what")?))
     }
 
-    /// `reelcase doctor`.
-    pub(crate) async fn doctor(&self) -> anyhow::Result<ExitCode> {
-        let report = self.json("/api/doctor").await?;
-        let mut code = ExitCode::SUCCESS;
-        for check in report["checks"].as_array().into_iter().flatten() {
-            let text = |name: &str| terminal::line(check[name].as_str().unwrap_or(""));
-            if text("state") == "fail" {
-                code = ExitCode::FAILURE;
-            }
-            println!("{:<4} {}: {}", text("state"), text("name"), text("message"));
-            if !text("hint").is_empty() {
-                println!("     hint: {}", text("hint"));
-            }
-        }
-        Ok(code)
-    }
-
     /// Asks for JSON in another way than `GET`; `body` goes along.
     pub(crate) async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);

@@ -275,3 +275,139 @@ async fn settings_are_shown_and_changed_in_a_store_and_on_a_server() {
     let server = Server::start(&data);
     check(&["--server", &server.url, "--token", &server.token]);
 }
+
+/// Makes the first frame of a file one of format 2, with the right check.
+fn raise_version(path: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(path).unwrap();
+    let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    bytes[12] = 2;
+    let check = blake3::Hasher::new().update(&bytes[8..16]).update(&bytes[32..8 + length]).finalize();
+    bytes[16..32].copy_from_slice(&check.as_bytes()[..16]);
+    std::fs::write(path, &bytes).unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn an_object_of_a_newer_release_is_named_everywhere_and_touched_nowhere() {
+    let dir = tempfile::tempdir().unwrap();
+    a_server_with_one_recording(dir.path()).await.stop();
+    std::fs::remove_file(dir.path().join("catalog.sqlite")).unwrap();
+    let all = || files_below(&dir.path().join("objects"));
+    let object = all().into_iter().find(|path| path.extension().is_some_and(|ending| ending == "reel")).unwrap();
+    // This release cannot tell how a newer one ends.
+    std::fs::write(&object, [std::fs::read(&object).unwrap(), b"of tomorrow".to_vec()].concat()).unwrap();
+    let newer = raise_version(&object);
+    let files = all();
+
+    let verified = run(&["verify"], &object);
+    let report = String::from_utf8(verified.stdout).unwrap();
+    assert_eq!(verified.status.code(), Some(4), "{report}");
+    assert!(report.contains("of a newer release"), "{report}");
+    let rebuilt = run(&["rebuild", "--data"], dir.path());
+    let talk = String::from_utf8(rebuilt.stderr).unwrap();
+    assert_eq!(rebuilt.status.code(), Some(4), "{talk}");
+    assert!(talk.contains("is of format 2 and stays as it is; upgrade to read it"), "{talk}");
+
+    let server = Server::start(dir.path());
+    let doctor = reelcase().args(["doctor", "--server", &server.url, "--token", &server.token]).output().unwrap();
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert_eq!(doctor.status.code(), Some(1), "{said}");
+    assert!(said.contains("fail objects: 1 objects are of a newer release, of format 2"), "{said}");
+    let counts = reqwest::Client::new().get(format!("{}/metrics", server.url)).bearer_auth(&server.token);
+    let counts = counts.send().await.unwrap().text().await.unwrap();
+    assert!(counts.contains("reelcase_objects_newer 1\n"), "{counts}");
+    server.stop();
+    assert_eq!(std::fs::read(&object).unwrap(), newer);
+    let left: Vec<_> = files.iter().filter(|path| !path.exists()).collect();
+    assert!(left.is_empty(), "moved or deleted: {left:?}");
+}
+
+/// Stands in front of a server, and answers what it answers without the lines that begin with `taken`.
+fn proxy_that_takes(server: &str, taken: &'static str) -> String {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    let (server, listener) =
+        (server.trim_start_matches("http://").to_owned(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut upstream) = (client.unwrap(), TcpStream::connect(&server).unwrap());
+            let (mut request, mut piece) = (Vec::new(), [0; 4096]);
+            let end = loop {
+                if let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") {
+                    break end + 4;
+                }
+                let read = client.read(&mut piece).unwrap();
+                request.extend_from_slice(&piece[..read]);
+            };
+            let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+            while request.len() < end + length {
+                let read = client.read(&mut piece).unwrap();
+                request.extend_from_slice(&piece[..read]);
+            }
+            let at = request.windows(2).position(|two| two == b"\r\n").unwrap() + 2;
+            request.splice(at..at, *b"connection: close\r\n");
+            upstream.write_all(&request).unwrap();
+            let mut reply = Vec::new();
+            upstream.read_to_end(&mut reply).unwrap();
+            let end = reply.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+            let head = String::from_utf8_lossy(&reply[..end]).into_owned();
+            let head: Vec<_> = head.split("\r\n").filter(|line| !line.starts_with(taken)).collect();
+            let _ = client.write_all(&[head.join("\r\n").as_bytes(), &reply[end..]].concat());
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn doctor_follows_one_upload_through_what_stands_in_front_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = a_server_with_one_recording(dir.path()).await;
+    let doctor = |url: &str| {
+        let output =
+            reelcase().args(["doctor", "--server", &server.url, "--token", &server.token, "--url", url]).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (_, said) = doctor(&server.url);
+    for line in [
+        "ok   reach: Reelcase answers in",
+        "ok   clock: agrees with the one here",
+        "ok   config: tells pages to record",
+        "ok   preflight: pages of other sites may send",
+        "ok   upload: taken in",
+        "ok   kept: durable, sealed into an object, and listed",
+        "ok   played: every byte of it can be read, and it begins with a full snapshot",
+    ] {
+        assert!(said.contains(line), "{line:?} is not in\n{said}");
+    }
+    assert_eq!(server.api("/api/recordings/one").await["event_count"], 2, "others are where they were");
+    assert_eq!(
+        server.api("/api/recordings").await["recordings"].as_array().unwrap().len(),
+        1,
+        "the trial is forgotten"
+    );
+
+    let (code, said) = doctor(&proxy_that_takes(&server.url, "access-control-allow-origin"));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("fail preflight: OPTIONS /s/ is answered, but not so that pages of other sites may read it"),
+        "{said}"
+    );
+    assert!(said.contains("hint: something in front takes Access-Control-Allow-Origin away"), "{said}");
+    assert!(said.contains("ok   played"), "the server behind is well: {said}");
+
+    let change = reqwest::Client::new().patch(format!("{}/api/projects/phc_commands/settings", server.url));
+    let change =
+        change.bearer_auth(&server.token).header("content-type", "application/json").body("{\"recording\":false}");
+    assert_eq!(change.send().await.unwrap().status(), 200);
+    let (code, said) = doctor(&server.url);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("fail config: tells pages of another site not to record"), "{said}");
+
+    let (code, said) = doctor("http://127.0.0.1:1/analytics");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("warn address: ad blockers stop requests to addresses with \"analytics\" in them"), "{said}");
+    assert!(said.contains("fail reach: nobody answers"), "{said}");
+}

@@ -8,6 +8,7 @@ mod export;
 mod parameters;
 mod projects;
 mod recordings;
+mod trial;
 mod upstream;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router, extract::Request, http::HeaderValue};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::catalog::RecordingRow;
@@ -36,6 +37,7 @@ use projects::ProjectInfo;
 
 pub use export::{GAPS_HEADER, Gaps};
 pub use recordings::{Recording, iso, list_query};
+pub(crate) use trial::TRIAL_KEY;
 
 /// A recording that nothing was added to for this long is over, as far as one can tell.
 pub(crate) const LIVE_MS: i64 = 60_000;
@@ -59,8 +61,12 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         projects::merge,
         projects::replace,
         doctor::doctor,
+        trial::begin,
+        trial::state,
+        trial::end,
         upstream::show,
         upstream::set_mode,
+        upstream::settings,
         metrics
     ),
     components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail)),
@@ -123,8 +129,11 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/projects/{key}/settings", get(projects::settings).patch(projects::merge).put(projects::replace))
         .route("/api/settings", get(projects::fields))
         .route("/api/doctor", get(doctor::doctor))
+        .route("/api/trial", post(trial::begin))
+        .route("/api/trial/{id}", get(trial::state).delete(trial::end))
         .route("/api/upstream", get(upstream::show))
         .route("/api/projects/{key}/mode", put(upstream::set_mode))
+        .route("/api/projects/{key}/upstream", get(upstream::settings))
         .route("/metrics", get(metrics))
         .route_layer(middleware::from_fn(unshared))
 }
@@ -163,7 +172,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
     Ok(Json(Info {
         version: env!("CARGO_PKG_VERSION"),
         capture_url: app.public_url(),
-        projects: projects.into_iter().map(ProjectInfo::from).collect(),
+        projects: projects::listed(projects),
         accept_any_key: app.options.accepts_any_key(),
         static_versions: scripts::versions(&app).await,
         formats: FORMATS.map(|FormatInfo { name, ending, about, .. }| DownloadFormat { name, ending, about }).into(),
@@ -190,6 +199,11 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
             ("reelcase_inbox_disk_bytes", "Bytes the inbox takes on disk.", inbox.disk_bytes),
             ("reelcase_inbox_failing", "Whether the inbox cannot write.", u64::from(inbox.failing.is_some())),
             ("reelcase_sealing_failing", "Whether uploads cannot be sealed.", u64::from(app.store.trouble().is_some())),
+            (
+                "reelcase_objects_newer",
+                "Objects of a newer release, which stay as they are and are not listed.",
+                app.store.newer_objects().len() as u64,
+            ),
             ("reelcase_items_waiting", "Events that wait to be sealed.", items_waiting as u64),
             ("reelcase_body_bytes_left", "Bytes of bodies that may still come in.", app.budget.bytes_left() as u64),
             ("reelcase_inflated_bytes_left", "Bytes large uploads may inflate to.", app.inflating.bytes_left() as u64),

@@ -11,6 +11,7 @@ use reelcase_store::{AcceptError, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::settings::document::DocumentError;
 use crate::settings::{Flaw, SettingsError};
 
 /// Why a request was not done. The message goes to the client; what it must not see is only logged.
@@ -76,6 +77,10 @@ pub(crate) enum Failure {
     BadParameter(String),
     #[error("PostHog does not answer")]
     UpstreamAway,
+    #[error("PostHog's config is not handed on, because it cannot be told what was decided here: {0}")]
+    UpstreamConfig(DocumentError),
+    #[error("PostHog's script is not handed on: {0}")]
+    UpstreamScript(String),
     #[error("this request was here before: --upstream leads back to this server")]
     Loop,
     #[error(
@@ -153,6 +158,8 @@ impl Failure {
             Self::NotFound(_) => (S::NOT_FOUND, "not_found", None),
             Self::BadParameter(_) => (S::BAD_REQUEST, "bad_parameter", None),
             Self::UpstreamAway => (S::SERVICE_UNAVAILABLE, "upstream_away", Some(5)),
+            Self::UpstreamConfig(_) => (S::SERVICE_UNAVAILABLE, "upstream_config_unreadable", Some(60)),
+            Self::UpstreamScript(_) => (S::BAD_GATEWAY, "upstream_script_refused", None),
             Self::Loop => (S::LOOP_DETECTED, "loop", None),
             Self::NoUpgrade => (S::NOT_IMPLEMENTED, "no_upgrade", None),
             Self::NoUpstream => (S::CONFLICT, "no_upstream", None),

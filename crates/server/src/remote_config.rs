@@ -80,11 +80,7 @@ pub(crate) async fn flags(app: &Arc<App>, request: Request) -> Result<Response, 
 
 /// The config of a project for the page that asks.
 async fn document_for(app: &App, key: &ProjectKey, request: &HeaderMap) -> Result<Value, Failure> {
-    let mut decided = settings::read(&app.store, key).await?.settings;
-    if !settings::admits(decided.domains.as_deref().unwrap_or_default(), request) {
-        decided.recording = Some(false);
-    }
-    Ok(document(&decided))
+    Ok(document(&settings::for_site(settings::read(&app.store, key).await?.settings, request)))
 }
 
 /// The project that a request for flags names, where it names one of ours.

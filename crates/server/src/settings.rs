@@ -29,6 +29,9 @@ pub use field::{FIELDS, Field, Group, Kind};
 /// Longest document of settings that is taken, in bytes.
 pub const SETTINGS_BYTES_MAX: usize = 256 << 10;
 
+/// What the names under which the store keeps settings of projects begin with; the key follows.
+const NAME: &str = "project ";
+
 /// How often a change is tried again where somebody else was quicker.
 const ATTEMPTS: u32 = 8;
 
@@ -110,6 +113,11 @@ pub struct Settings {
     /// The script that records.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recorder_script: Option<RecorderScript>,
+    /// Scripts of PostHog that are served in one release and with one content alone, such as
+    /// `lazy-recorder.js@1.449.2=` and the SHA-256 in 64 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 20)]
+    pub script_pins: Option<Vec<String>>,
 }
 
 /// How the conditions for recording combine.
@@ -134,6 +142,17 @@ pub enum RecorderScript {
     PosthogRecorder,
     /// The one of the oldest clients.
     Recorder,
+}
+
+/// A script that is served in one release and with one content alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScriptPin {
+    /// Its name, `.js` included.
+    pub file: String,
+    /// The release of posthog-js.
+    pub version: String,
+    /// What its bytes hash to, in 64 small hex digits.
+    pub sha256: String,
 }
 
 /// A project's settings as they are in the store.
@@ -188,6 +207,25 @@ pub enum Change {
     Merge(Map<String, Value>),
     /// These values, and no others.
     Replace(Map<String, Value>),
+}
+
+impl ScriptPin {
+    /// Reads `lazy-recorder.js@1.449.2=` and the hash.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (name, sha256) = text.split_once('=')?;
+        let (file, version) = name.split_once('@')?;
+        let is_name = |name: &str| {
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) && !name.starts_with('.')
+        };
+        let is_file = file.len() > 3 && file.ends_with(".js") && is_name(file);
+        let is_version = version.starts_with(|digit: char| digit.is_ascii_digit()) && is_name(version);
+        let is_hash = sha256.len() == 64 && sha256.bytes().all(|digit| digit.is_ascii_hexdigit());
+        (is_file && is_version && is_hash).then(|| Self {
+            file: file.to_owned(),
+            version: version.to_owned(),
+            sha256: sha256.to_ascii_lowercase(),
+        })
+    }
 }
 
 impl Settings {
@@ -246,9 +284,48 @@ impl Kept {
     }
 }
 
-/// Reads the settings of a project. One that nobody decided anything about has none.
+/// Reads the settings of a project. One that nobody decided anything about has none, which a store that lost its
+/// settings cannot say of any.
 pub async fn read(store: &Store, key: &ProjectKey) -> Result<Kept, SettingsError> {
-    Kept::parse(store.catalog().setting(&name(key)).await?)
+    let text = store.catalog().setting(&name(key)).await?;
+    if text.is_none()
+        && let Some(why) = store.settings_lost().await?
+    {
+        return Err(SettingsError::Unreadable(why));
+    }
+    Kept::parse(text)
+}
+
+/// Whether anything may be decided about any project.
+pub async fn is_anything_decided(store: &Store) -> Result<bool, SettingsError> {
+    let is_decided = |(name, text): &(String, String)| name.starts_with(NAME) && text != "{}";
+    Ok(store.settings_lost().await?.is_some() || store.catalog().settings().await?.iter().any(is_decided))
+}
+
+/// The scripts that any project pinned, sorted. Settings that cannot be read pin nothing: nothing is recorded by them.
+pub async fn script_pins(store: &Store) -> Result<Vec<ScriptPin>, SettingsError> {
+    let kept = store.catalog().settings().await?.into_iter().filter(|(name, _)| name.starts_with(NAME));
+    let settings = kept.filter_map(|(_, text)| Some(Kept::parse(Some(text)).ok()?.settings));
+    let pins = settings.flat_map(|settings| settings.script_pins.unwrap_or_default());
+    let mut pins: Vec<_> = pins.filter_map(|pin| ScriptPin::parse(&pin)).collect();
+    pins.sort();
+    Ok(pins)
+}
+
+/// What holds for the page that sent `request`: nothing is recorded where its site is not listed.
+pub fn for_site(mut settings: Settings, request: &http::HeaderMap) -> Settings {
+    if !admits(settings.domains.as_deref().unwrap_or_default(), request) {
+        settings.recording = Some(false);
+    }
+    settings
+}
+
+/// Writes down of a new project that nothing is decided about it, where that is not to be seen from the store.
+pub async fn begin(store: &Store, key: &ProjectKey) -> Result<(), StoreError> {
+    if store.settings_lost().await?.is_some() {
+        store.replace_setting(&name(key), None, "{}").await?;
+    }
+    Ok(())
 }
 
 /// Changes the settings of a project. Where `revision` is given, only if they still are of that revision.
@@ -263,8 +340,12 @@ pub async fn change(
     }
     for _ in 0..ATTEMPTS {
         let text = store.catalog().setting(&name(key)).await?;
+        let read = match (&text, store.settings_lost().await?) {
+            (None, Some(why)) => Err(SettingsError::Unreadable(why)),
+            _ => Kept::parse(text.clone()),
+        };
         // Settings that cannot be read can be replaced, and not merged with.
-        let kept = match (Kept::parse(text.clone()), change) {
+        let kept = match (read, change) {
             (Err(SettingsError::Unreadable(_)), Change::Replace(_)) => Kept { text: text.clone(), ..Kept::default() },
             (kept, _) => kept?,
         };
@@ -273,15 +354,29 @@ pub async fn change(
         }
         let (settings, changed) = kept.changed(change)?;
         if store.replace_setting(&name(key), text.as_deref(), &changed).await? {
+            settle(store).await?;
             return Ok(Kept { settings, unknown: kept.unknown, text: Some(changed) });
         }
     }
     Err(SettingsError::Conflict)
 }
 
+/// Once a store that lost its settings has those of every project again, it has them all.
+async fn settle(store: &Store) -> Result<(), SettingsError> {
+    if store.settings_lost().await?.is_none() || store.is_catching_up() {
+        return Ok(());
+    }
+    for project in store.catalog().projects().await? {
+        if store.catalog().setting(&name(&project.key)).await?.is_none() {
+            return Ok(());
+        }
+    }
+    Ok(store.settings_found().await?)
+}
+
 /// Under which name the store keeps the settings of a project.
 fn name(key: &ProjectKey) -> String {
-    format!("project {key}")
+    format!("{NAME}{key}")
 }
 
 fn listed(flaws: &[Flaw]) -> String {
@@ -339,6 +434,7 @@ mod tests {
             canvas_quality,
             domains,
             recorder_script,
+            script_pins,
         } = Settings::parse(&all).unwrap();
         let switches = [
             recording,
@@ -354,7 +450,7 @@ mod tests {
         assert!(
             sample_rate.is_some() && minimum_duration_ms.is_some() && canvas_fps.is_some() && canvas_quality.is_some()
         );
-        assert!([url_triggers, event_triggers, url_blocklist, domains].iter().all(Option::is_some));
+        assert!([url_triggers, event_triggers, url_blocklist, domains, script_pins].iter().all(Option::is_some));
         assert!([linked_flag, mask_text_selector, block_selector].iter().all(Option::is_some));
         assert!(trigger_match.is_some() && recorder_script.is_some());
     }

@@ -9,10 +9,12 @@ mod documents;
 mod drain;
 mod mirror;
 mod modes;
+mod overrides;
+mod pins;
 mod relay;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
+pub(crate) use documents::config_of;
 pub(crate) use drain::drain;
 pub use modes::Mode;
 pub(crate) use modes::Modes;
@@ -38,6 +41,8 @@ use crate::error::Failure;
 use crate::listen::Peer;
 use crate::router::{ClientPath, client_path, in_place_of_posthog};
 use crate::state::App;
+
+use overrides::Overrides;
 
 /// Copies that may be on their way to the inbox at once. They hold what `body-bytes-in-flight-max` counts.
 const COPIES_MAX: u32 = 4_096;
@@ -112,6 +117,12 @@ pub(crate) struct Upstream {
     pub(crate) counts: Counts,
     client: Client,
     cache: Arc<Cache>,
+    /// Whether the last config that settings were to be laid over was not handed on.
+    pub(crate) is_config_refused: AtomicBool,
+    /// The last script that was not handed on, and why, as long as it holds.
+    pub(crate) refused_script: Mutex<Option<String>>,
+    /// What last went wrong between here and PostHog, and when, milliseconds since the epoch.
+    last_error: Mutex<Option<(String, i64)>>,
     /// Whether the last request got no reply.
     is_away: AtomicBool,
     /// What `Via` says of this process.
@@ -128,6 +139,11 @@ pub(crate) struct Counts {
     pub(crate) quota_limited: AtomicU64,
     pub(crate) documents_from_cache: AtomicU64,
     pub(crate) documents_while_away: AtomicU64,
+    /// Documents that our settings were laid over, and those that they could not be.
+    pub(crate) documents_overridden: AtomicU64,
+    pub(crate) documents_refused: AtomicU64,
+    /// Scripts that are not what was pinned.
+    pub(crate) scripts_refused: AtomicU64,
     /// Uploads that PostHog got from the spool, and those it refused for good.
     pub(crate) spool_sent: AtomicU64,
     pub(crate) spool_refused: AtomicU64,
@@ -155,6 +171,9 @@ impl Upstream {
             counts: Counts::default(),
             client,
             cache: Arc::new(Cache::open(options.cache_dir.clone(), options.cache_bytes_max)),
+            is_config_refused: AtomicBool::new(false),
+            refused_script: Mutex::default(),
+            last_error: Mutex::default(),
             is_away: AtomicBool::new(false),
             instance: format!("reelcase-{}", uuid::Uuid::new_v4().simple()),
             copies: Arc::new(Semaphore::new(COPIES_MAX as usize)),
@@ -168,6 +187,15 @@ impl Upstream {
             reelcase_upstream::check(&self.client, &self.options.hosts, &self.instance).await?;
         }
         Ok(())
+    }
+
+    /// What last went wrong between here and PostHog, and when.
+    pub(crate) fn last_error(&self) -> Option<(String, i64)> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_error(&self, what: String, now_ms: i64) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((what, now_ms));
     }
 
     /// Waits until every copy is kept.
@@ -236,19 +264,39 @@ async fn decide(app: &Arc<App>, upstream: &Upstream, mut request: Request) -> Re
         return Err(Failure::NoUpgrade);
     }
     keep_secret(app, &mut request)?;
-    let mode = match upstream.modes.only() {
-        Some(mode) => mode,
-        None => {
-            let key;
-            (key, request) = whose(app, upstream, request).await?;
-            upstream.modes.of(key.as_ref())
-        }
-    };
-    match mode {
+    let mut key = None;
+    let is_told = overrides::asks_for_config(app, request.method(), request.uri().path()).await?;
+    if upstream.modes.only().is_none() || is_told {
+        (key, request) = whose(app, upstream, request).await?;
+    }
+    match upstream.modes.of(key.as_ref()) {
         Mode::Store => Ok(in_place_of_posthog(app, request).await),
         Mode::Pass => relay::pass(app, upstream, route, request).await,
-        Mode::Tee => relay::tee(app, upstream, route, request).await,
-        Mode::Mirror => mirror::mirror(app, upstream, route, request).await,
+        mode => {
+            let overrides = if is_told { Overrides::of(app, key.as_ref(), &mut request).await? } else { None };
+            told(app, upstream, route, request, (mode, overrides)).await
+        }
+    }
+}
+
+/// Lets PostHog answer, and says besides what was decided here.
+async fn told(
+    app: &Arc<App>,
+    upstream: &Upstream,
+    route: Route<'_>,
+    request: Request,
+    (mode, overrides): (Mode, Option<Overrides>),
+) -> Result<Response, Failure> {
+    if let Some(pin) = pins::of(app, upstream, request.method(), request.uri().path()).await? {
+        return pins::answer(app, upstream, route, request, &pin).await;
+    }
+    let reply = match mode {
+        Mode::Mirror => mirror::mirror(app, upstream, route, request).await?,
+        _ => relay::tee(app, upstream, route, request).await?,
+    };
+    match overrides {
+        Some(overrides) => overrides.lay_over(upstream, reply).await,
+        None => Ok(reply),
     }
 }
 

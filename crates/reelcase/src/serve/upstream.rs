@@ -31,7 +31,8 @@ pub(crate) struct UpstreamArgs {
     #[arg(long, env = "REELCASE_UPSTREAM_UI", value_name = "URL", requires = "upstream")]
     upstream_ui: Option<Base>,
     /// What becomes of requests: tee lets PostHog answer and keeps a copy; mirror answers once an upload is durable here
-    /// and sends it on until PostHog has it; store keeps them from PostHog; pass keeps nothing. A project can have another mode, chosen while the server runs.
+    /// and sends it on until PostHog has it; store keeps them from PostHog; pass keeps nothing. A project can have
+    /// another mode, chosen while the server runs.
     #[arg(long, env = "REELCASE_MODE", value_name = "MODE", default_value = "tee", requires = "upstream")]
     mode: Mode,
     /// A file with certificates in PEM form that are trusted besides those of the system.

@@ -1,7 +1,7 @@
 //! Says what stands between a page and its recording, in words that name the next step.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +9,7 @@ use reelcase_store::catalog::ListQuery;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::TRIAL_KEY;
 use crate::drops::hint;
 use crate::error::Failure;
 use crate::settings::{self, Settings};
@@ -64,6 +65,7 @@ pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, 
         web_check(),
         inbox_check(&app),
         sealing_check(&app),
+        objects_check(&app),
         compaction_check(&app).await,
         uploads_check(&app),
         drops_check(&app).await,
@@ -95,6 +97,7 @@ async fn settings_check(app: &App) -> Check {
         }
     };
     let mut surprises = Vec::new();
+    let projects: Vec<_> = projects.into_iter().filter(|project| project.key.as_str() != TRIAL_KEY).collect();
     for project in &projects {
         match settings::read(&app.store, &project.key).await {
             Ok(kept) => {
@@ -173,6 +176,29 @@ fn sealing_check(app: &App) -> Check {
             hint: Some("it is made anew from the objects; wait, uploads are taken meanwhile".to_owned()),
         },
         None => fine("sealing", "what is due is sealed".to_owned()),
+    }
+}
+
+/// How many objects are named.
+const NAMED_MAX: usize = 3;
+
+fn objects_check(app: &App) -> Check {
+    let newer = app.store.newer_objects();
+    let Some(first) = newer.first() else { return fine("objects", "all are of a format that is known".to_owned()) };
+    let named: Vec<_> = newer.iter().take(NAMED_MAX).map(|newer| newer.object.as_str()).collect();
+    let more = if newer.len() > NAMED_MAX { ", …" } else { "" };
+    Check {
+        name: "objects",
+        state: CheckState::Fail,
+        message: format!(
+            "{} objects are of a newer release, of format {}, and what they hold is not listed: {}{more}",
+            newer.len(),
+            first.version,
+            named.join(", ")
+        ),
+        hint: Some(
+            "start the newer release again; nothing is lost, and nothing is compacted or deleted meanwhile".to_owned(),
+        ),
     }
 }
 
@@ -267,6 +293,24 @@ fn upstream_check(app: &App) -> Option<Check> {
         message,
         hint: Some(hint.to_owned()),
     };
+    let (refused, unread) = (counts.scripts_refused.load(Relaxed), counts.documents_refused.load(Relaxed));
+    let script = upstream.refused_script.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(script) = script {
+        return Some(Check {
+            name: "upstream",
+            state: CheckState::Fail,
+            message: format!("{refused} times a script of PostHog was not handed on: {script}"),
+            hint: Some("look at the script, then pin what it is now, or no more, on the page Settings".to_owned()),
+        });
+    }
+    if upstream.is_config_refused.load(Relaxed) {
+        return Some(Check {
+            name: "upstream",
+            state: CheckState::Fail,
+            message: format!("{unread} times PostHog's config was not handed on: settings cannot be laid over it"),
+            hint: Some("the log says why; pages keep to what they were told before, or do not record".to_owned()),
+        });
+    }
     Some(if away > answered {
         let hint = "nothing is lost here: uploads are kept, and clients come back to PostHog with theirs";
         warn(format!("{host} does not answer; the log says why"), hint)

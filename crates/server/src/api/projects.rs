@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+use super::TRIAL_KEY;
 use super::parameters::PathParts;
 use crate::capture::body;
 use crate::error::{ErrorBody, Failure};
@@ -96,7 +97,12 @@ pub(super) struct IfMatch {
 )]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<ProjectInfo>>, Failure> {
     let projects = app.store.catalog().projects().await?;
-    Ok(Json(projects.into_iter().map(ProjectInfo::from).collect()))
+    Ok(Json(listed(projects)))
+}
+
+/// All that people know of: that of the doctor's trials is not among them.
+pub(super) fn listed(projects: Vec<Project>) -> Vec<ProjectInfo> {
+    projects.into_iter().filter(|project| project.key.as_str() != TRIAL_KEY).map(ProjectInfo::from).collect()
 }
 
 /// Makes a project.
@@ -109,9 +115,9 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<Project
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
     let new: NewProject = json_of(&app, request).await?;
     let name = checked_name(&new.name)?;
-    let key = match &new.key {
-        Some(key) => key_of(key)?,
-        None => random_key()?,
+    let (key, is_made_up) = match &new.key {
+        Some(key) => (key_of(key)?, false),
+        None => (random_key()?, true),
     };
     let known = app.store.catalog().projects().await?;
     if known.iter().any(|project| project.key == key) {
@@ -122,6 +128,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Res
     }
     let project = Project { key, name, created_at_ms: app.clock.now_ms() };
     let made = app.store.create_project(project).await?;
+    if is_made_up {
+        settings::begin(&app.store, &made.key).await?;
+    }
     Ok((StatusCode::CREATED, Json(ProjectInfo::from(made))).into_response())
 }
 

@@ -138,7 +138,9 @@ pub(super) async fn list(
 ) -> Result<Json<RecordingPage>, Failure> {
     let query = query_of(parameters, app.clock.now_ms())?;
     let page = app.store.catalog().list(query).await?;
-    let recordings = page.recordings.into_iter().map(|row| Recording::new(row, app.clock.now_ms())).collect();
+    let is_of_people = |row: &RecordingRow| row.project.as_str() != super::TRIAL_KEY;
+    let recordings =
+        page.recordings.into_iter().filter(is_of_people).map(|row| Recording::new(row, app.clock.now_ms())).collect();
     Ok(Json(RecordingPage { recordings, next: page.next }))
 }
 

@@ -9,10 +9,14 @@ use reelcase_format::id::ProjectKey;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::TRIAL_KEY;
+use super::parameters::PathParts;
 use crate::error::Failure;
 use crate::metrics::{family, single};
+use crate::settings::Settings;
+use crate::settings::document::values_of;
 use crate::state::App;
-use crate::upstream::{Mode, QuotaLimited, Upstream};
+use crate::upstream::{Mode, QuotaLimited, Upstream, config_of};
 
 /// The PostHog behind this server.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,10 +34,25 @@ pub(super) struct UpstreamInfo {
     answered_at_ms: Option<u64>,
     /// When it last did not; null for not since the start.
     away_at_ms: Option<u64>,
+    /// What last went wrong between here and PostHog; null for nothing since the start.
+    last_error: Option<String>,
+    /// When that was.
+    last_error_at_ms: Option<i64>,
     /// What waits to be sent on.
     spool: SpoolInfo,
     /// The projects, by key.
     projects: Vec<ProjectMode>,
+}
+
+/// What PostHog tells the pages of a project.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UpstreamSettings {
+    /// What it says of each setting. What is absent it does not say.
+    settings: Settings,
+    /// Whether it switched recording off because a quota is used up.
+    over_quota: bool,
+    /// How many groups of conditions it has, which count instead of its other conditions.
+    trigger_groups: usize,
 }
 
 /// What waits to be sent on.
@@ -46,6 +65,14 @@ pub(super) struct SpoolInfo {
     bytes: u64,
     /// When the oldest of them arrived; null for none.
     oldest_ms: Option<i64>,
+    /// Sent since the start.
+    sent: u64,
+    /// Times since the start that sending had to be tried again.
+    retried: u64,
+    /// Most that are sent in a second.
+    rate_max: u32,
+    /// Until when nothing is sent, because PostHog asked for a pause or did not answer; null for no pause.
+    paused_until_ms: Option<u64>,
     /// Given up since the start because they had waited too long.
     expired: u64,
     /// Given up since the start because they took too much disk.
@@ -87,6 +114,8 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Json<Option<Upst
     let projects = app.store.catalog().projects().await?;
     let time = |at: &std::sync::atomic::AtomicU64| Some(at.load(Relaxed)).filter(|at| *at > 0);
     let spool = app.store.spool_stats();
+    let paused_until_ms = upstream.counts.spool_paused_until_ms.iter().map(|until| until.load(Relaxed)).max();
+    let (last_error, last_error_at_ms) = upstream.last_error().unzip();
     Ok(Json(Some(UpstreamInfo {
         ingest: upstream.options.hosts.ingest.to_string(),
         assets: upstream.options.hosts.assets.to_string(),
@@ -95,16 +124,26 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Json<Option<Upst
         quota_limited: upstream.options.quota_limited,
         answered_at_ms: time(&upstream.counts.answered_at_ms),
         away_at_ms: time(&upstream.counts.away_at_ms),
+        last_error,
+        last_error_at_ms,
         spool: SpoolInfo {
             recordings: spool.records[0],
             events: spool.records[1],
             bytes: spool.bytes,
             oldest_ms: spool.oldest_ms,
+            sent: upstream.counts.spool_sent.load(Relaxed),
+            retried: upstream.counts.spool_retried.load(Relaxed),
+            rate_max: upstream.options.spool_rate_max,
+            paused_until_ms: paused_until_ms.filter(|until_ms| *until_ms > app.clock.now_ms().unsigned_abs()),
             expired: spool.expired,
             crowded_out: spool.crowded_out,
             refused: upstream.counts.spool_refused.load(Relaxed),
         },
-        projects: projects.into_iter().map(|project| mode_of(upstream, &project.key)).collect(),
+        projects: projects
+            .iter()
+            .filter(|project| project.key.as_str() != TRIAL_KEY)
+            .map(|project| mode_of(upstream, &project.key))
+            .collect(),
     })))
 }
 
@@ -135,6 +174,29 @@ pub(super) async fn set_mode(
     Ok(Json(mode_of(upstream, &key)))
 }
 
+/// What PostHog tells the pages of a project, as settings, so that each can be shown beside what was decided here.
+#[utoipa::path(
+    get,
+    path = "/api/projects/{key}/upstream",
+    params(("key" = String, Path)),
+    responses(
+        (status = 200, body = UpstreamSettings),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
+)]
+pub(super) async fn settings(
+    State(app): State<Arc<App>>,
+    PathParts(key): PathParts<String>,
+) -> Result<Json<UpstreamSettings>, Failure> {
+    let upstream = app.upstream.as_ref().ok_or(Failure::NoUpstream)?;
+    let key: ProjectKey = key.parse().map_err(|_| Failure::NotFound("project"))?;
+    app.store.catalog().project(&key).await?.ok_or(Failure::NotFound("project"))?;
+    let config = config_of(&app, upstream, &key).await?;
+    let over_quota = config["quotaLimited"].as_array().is_some_and(|of| of.iter().any(|of| of == "recordings"));
+    let trigger_groups = config["sessionRecording"]["triggerGroups"].as_array().map_or(0, Vec::len);
+    Ok(Json(UpstreamSettings { settings: values_of(&config), over_quota, trigger_groups }))
+}
+
 /// Adds what there is to count of PostHog.
 pub(super) fn add_metrics(app: &App, text: &mut String) {
     let Some(upstream) = &app.upstream else { return };
@@ -156,6 +218,21 @@ pub(super) fn add_metrics(app: &App, text: &mut String) {
             "reelcase_upstream_documents_while_away_total",
             "Scripts and config served from the cache because PostHog did not answer.",
             &counts.documents_while_away,
+        ),
+        (
+            "reelcase_upstream_documents_overridden_total",
+            "Config of PostHog that settings were laid over.",
+            &counts.documents_overridden,
+        ),
+        (
+            "reelcase_upstream_documents_refused_total",
+            "Config of PostHog that was not handed on, because settings could not be laid over it.",
+            &counts.documents_refused,
+        ),
+        (
+            "reelcase_upstream_scripts_refused_total",
+            "Scripts of PostHog that were not handed on, because they are not what was pinned.",
+            &counts.scripts_refused,
         ),
         ("reelcase_spool_sent_total", "Uploads that PostHog got from the spool.", &counts.spool_sent),
         ("reelcase_spool_refused_total", "Uploads of the spool that PostHog refused for good.", &counts.spool_refused),

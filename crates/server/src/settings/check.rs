@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::field::{Field, Item, Kind};
-use super::{FIELDS, Flaw, domain, selector};
+use super::{FIELDS, Flaw, ScriptPin, domain, selector};
 
 /// What is wrong with `value` as the setting `name`; nothing where it is fine.
 pub(super) fn check(name: &str, value: &Value) -> Vec<Flaw> {
@@ -77,7 +77,11 @@ fn text_flaw(item: Item, text: &str, characters_max: usize) -> Option<String> {
         Item::Flag if !is_flag(text) => {
             Some("must be a flag such as replay-v2, or flag and variant such as replay-v2:on".to_owned())
         }
-        Item::Domain | Item::Flag | Item::Event => None,
+        Item::ScriptPin if ScriptPin::parse(text).is_none() => Some(
+            "must be a script, its release and its SHA-256 in 64 hex digits, such as lazy-recorder.js@1.449.2=9f86…"
+                .to_owned(),
+        ),
+        Item::Domain | Item::Flag | Item::Event | Item::ScriptPin => None,
     }
 }
 
@@ -158,6 +162,19 @@ mod tests {
         for bad in ["(", "a**", "[z-a]", "(?<n>a)(?<n>b)", "(?P<n>a)"] {
             assert!(
                 message("url_triggers", json!(["ok", bad])).starts_with("url_triggers, item 2: must be a regular"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pin_names_script_release_and_hash() {
+        let hash = "0123456789abcdef".repeat(4);
+        assert_eq!(message("script_pins", json!([format!("lazy-recorder.js@1.449.2={hash}")])), "");
+        for bad in ["lazy-recorder.js", "lazy-recorder.js@1.449.2", "lazy-recorder.js@1.449.2=abc", "../x.js@1.4.2="] {
+            assert_ne!(
+                message("script_pins", json!([format!("{bad}{}", if bad.ends_with('=') { &hash } else { "" })])),
+                "",
                 "{bad}"
             );
         }

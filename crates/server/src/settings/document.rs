@@ -28,6 +28,18 @@ pub enum DocumentError {
     /// It is no JSON object.
     #[error("the config is no JSON object: {0}")]
     NotJson(String),
+    /// There is none.
+    #[error("the answer to a request for the config is {0}")]
+    Status(u16),
+    /// It came in a coding that nobody asked for.
+    #[error("the config is coded as {0}, although none was asked for")]
+    Coded(String),
+    /// It is longer than documents are.
+    #[error("the config is longer than {0} bytes")]
+    TooLarge(usize),
+    /// Whose config it is, or what was decided about it, cannot be known.
+    #[error("what was decided about this project cannot be known")]
+    Undecided,
     /// Nothing in the script looks like a config.
     #[error("no config was found in the script")]
     NoConfig,
@@ -118,6 +130,13 @@ pub fn apply(settings: &Settings, upstream: &[u8]) -> Result<Vec<u8>, DocumentEr
     serde_json::to_vec(&members).map_err(not_json)
 }
 
+/// Whether a reply tells a client what to record, and not flags alone.
+pub fn is_config_document(upstream: &[u8]) -> Result<bool, DocumentError> {
+    let members: Members =
+        serde_json::from_slice(upstream).map_err(|error| DocumentError::NotJson(error.to_string()))?;
+    Ok(is_config(&members))
+}
+
 /// Lays `settings` over the config within a script: `config.js`, or a bundle that begins with it.
 pub fn apply_to_script(settings: &Settings, upstream: &str) -> Result<String, DocumentError> {
     if *settings == Settings::default() {
@@ -187,6 +206,7 @@ pub fn values_of(document: &Value) -> Settings {
         canvas_fps: whole(&recording["canvasFps"]),
         canvas_quality: number(&recording["canvasQuality"]),
         domains: None,
+        script_pins: None,
         recorder_script: serde_json::from_value(recording["scriptConfig"]["script"].clone()).ok(),
     }
 }
@@ -422,7 +442,7 @@ mod tests {
             let document = document(&settings(json!({ name: value })));
             assert_eq!(values_of(&document).values()[name], value, "{document}");
         }
-        let in_documents = FIELDS.iter().filter(|field| field.name != "domains").count();
+        let in_documents = FIELDS.iter().filter(|field| !["domains", "script_pins"].contains(&field.name)).count();
         assert_eq!(in_documents, 20, "a new setting belongs into the list above");
     }
 

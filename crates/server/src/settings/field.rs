@@ -110,6 +110,8 @@ pub enum Item {
     Selector,
     /// `flag`, or `flag:variant`.
     Flag,
+    /// A script, its release and its hash: `lazy-recorder.js@1.449.2=9f86…`.
+    ScriptPin,
 }
 
 /// One of several words.
@@ -332,6 +334,17 @@ pub static FIELDS: &[Field] = &[
         },
         key: "sessionRecording.scriptConfig.script",
         since: "1.215.7",
+    },
+    Field {
+        name: "script_pins",
+        group: Group::Recorder,
+        title: "Pinned scripts",
+        help: "In front of an upstream, each of these scripts is served in this release alone, whichever a page asks for, \
+               and only if its bytes have this SHA-256; written as lazy-recorder.js@1.449.2=9f86…, they hold for all \
+               projects.",
+        kind: Kind::List { item: Item::ScriptPin, items_max: 20, characters_max: 200 },
+        key: "/static",
+        since: "1.96.1",
     },
 ];
 

@@ -6,16 +6,23 @@ use std::sync::atomic::Ordering::Relaxed;
 use axum::body::Body;
 use axum::http::header::{AGE, AUTHORIZATION, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
+use reelcase_format::id::ProjectKey;
 use reelcase_upstream::{Copied, Entry, Found, ReplyBody, Sink};
+use serde_json::Value;
 
+use super::overrides::uncompressed;
 use super::relay::finished;
 use super::{Onward, Upstream};
 use crate::cors;
 use crate::error::Failure;
+use crate::listen::Peer;
+use crate::router::Target;
+use crate::settings::document::DocumentError;
 use crate::state::{App, off_thread};
 
 /// Whether a request asks for a document that may be kept.
@@ -66,6 +73,25 @@ pub(super) async fn answer(
             None => reply.map(|reply| finished(reply.map(Body::new))),
         },
     }
+}
+
+/// What PostHog says of a project to a page of no site, before anything is laid over it.
+pub(crate) async fn config_of(app: &Arc<App>, upstream: &Upstream, key: &ProjectKey) -> Result<Value, Failure> {
+    let target: PathAndQuery = format!("/array/{key}/config").parse().map_err(|_| Failure::NotFound("project"))?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.uri = Uri::from(target.clone());
+    parts.extensions.insert(Target(target));
+    let here = Peer(std::net::Ipv4Addr::LOCALHOST.into());
+    let onward = upstream.onward(&parts, upstream.route(app, here))?;
+    let reply = answer(app, upstream, &parts, onward).await?;
+    if reply.status() != StatusCode::OK {
+        return Err(Failure::UpstreamConfig(DocumentError::Status(reply.status().as_u16())));
+    }
+    let bytes_max = upstream.options.cache_document_bytes_max;
+    let (parts, body) = reply.into_parts();
+    let body = Limited::new(body, bytes_max).collect().await.map_err(|_| Failure::UpstreamAway)?.to_bytes();
+    let config = uncompressed(&parts.headers, body, bytes_max).map_err(Failure::UpstreamConfig)?;
+    serde_json::from_slice(&config).map_err(|error| Failure::UpstreamConfig(DocumentError::NotJson(error.to_string())))
 }
 
 /// A document from the cache.

@@ -145,8 +145,13 @@ async fn send(app: Arc<App>, due: Due) -> (Due, Outcome) {
     let Ok(reply) = upstream.send(&app, onward, Full::new(body)).await else { return (due, Outcome::Later(None)) };
     let (parts, body) = reply.into_parts();
     let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
-    let body = body.as_deref().unwrap_or_default();
-    (due, outcome(parts.status, &parts.headers, body, app.clock.now_ms()))
+    let now_ms = app.clock.now_ms();
+    let outcome = outcome(parts.status, &parts.headers, body.as_deref().unwrap_or_default(), now_ms);
+    if outcome != Outcome::Sent {
+        let why = if parts.status.is_success() { "a quota is used up".to_owned() } else { parts.status.to_string() };
+        upstream.note_error(format!("an upload was answered: {why}"), now_ms);
+    }
+    (due, outcome)
 }
 
 /// What a reply means. Where a browser would drop an upload, it is dropped, but for what says itself that it passes.

@@ -88,7 +88,7 @@ pub(super) async fn tee(
 
 impl Upstream {
     /// What is to go on of a request.
-    fn onward(&self, parts: &Parts, route: Route<'_>) -> Result<Onward, Failure> {
+    pub(super) fn onward(&self, parts: &Parts, route: Route<'_>) -> Result<Onward, Failure> {
         let target = parts.extensions.get::<Target>().ok_or(Failure::NotFound("page"))?;
         let base = self.options.hosts.of(target.0.path());
         let uri = base.uri(&target.0).ok_or(Failure::NotFound("page"))?;
@@ -117,6 +117,7 @@ impl Upstream {
             }
             Err(error) => {
                 self.counts.count(None, app.clock.now_ms());
+                self.note_error(described(&error), app.clock.now_ms());
                 // Once, and not for every request of an outage.
                 if !self.is_away.swap(true, Relaxed) {
                     tracing::warn!(error = &error as &dyn std::error::Error, "PostHog does not answer");
@@ -149,6 +150,12 @@ impl Upstream {
             None => Ok(Response::from_parts(parts, Body::from(body))),
         }
     }
+}
+
+/// An error with what caused it.
+fn described(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn without_quota(body: &[u8]) -> Option<Vec<u8>> {

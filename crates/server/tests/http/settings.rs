@@ -1,15 +1,17 @@
 //! Projects and their settings: decided while the server runs, and told to the next page that asks.
 
+use std::path::{Path, PathBuf};
+
 use axum::http::{Request, StatusCode};
 use reelcase_server::settings::{FIELDS, Field, Kind};
 use serde_json::{Value, json};
 
-use crate::site::{PAGE, Reply, SECRET, Site, gzip, site, site_in, site_with};
+use crate::site::{PAGE, Reply, SECRET, Site, gzip, one_snapshot, site, site_in, site_with};
 
 const SETTINGS: &str = "/api/projects/phc_test/settings";
 
 /// Changes something with the secret, and perhaps further headers.
-async fn change(site: &Site, method: &str, path: &str, body: Value, headers: &[(&str, &str)]) -> Reply {
+pub(crate) async fn change(site: &Site, method: &str, path: &str, body: Value, headers: &[(&str, &str)]) -> Reply {
     let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {SECRET}"));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let request = request.header("content-type", "application/json");
@@ -74,6 +76,72 @@ async fn settings_outlive_the_server_and_the_catalog() {
     assert_eq!(config(&site).await["sessionRecording"]["masking"]["blockSelector"], ".card");
     let projects = site.read("/api/projects").await.json();
     assert_eq!((&projects[0]["key"], &projects[0]["name"]), (&json!("phc_test"), &json!("Shop")));
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_settings_switches_recording_on_for_nobody_until_they_are_decided_anew() {
+    let damage: [fn(&Path); 3] = [
+        |file| std::fs::remove_file(file).unwrap(),
+        |file| std::fs::write(file, b"{\"version\":1,").unwrap(),
+        |file| std::fs::write(file, br#"{"version":2}"#).unwrap(),
+    ];
+    for (number, damage) in damage.into_iter().enumerate() {
+        let site = site_with_project().await;
+        patch(&site, json!({ "recording": false })).await;
+        site.post("/s/", "application/json", one_snapshot()).await;
+        let dir = site.stop().await;
+        std::fs::remove_file(dir.path().join("catalog.sqlite")).unwrap();
+        damage(&settings_file(dir.path()));
+        let mut dir = Some(dir);
+        // Also after a restart, when there is a catalog again.
+        for _ in 0..2 {
+            let site =
+                site_in(dir.take().unwrap(), |options| options.projects = vec!["phc_test".parse().unwrap()], |_| ())
+                    .await;
+            for path in ["/array/phc_test/config", "/array/phc_test/config.js", "/flags/?v=2&token=phc_test"] {
+                let reply = site.get(path).await;
+                assert_eq!(
+                    (reply.status, reply.code().as_str()),
+                    (StatusCode::SERVICE_UNAVAILABLE, "settings_unreadable"),
+                    "{number} {path}"
+                );
+            }
+            assert_eq!(site.check("settings").await["state"], "fail");
+            assert_eq!(
+                site.post("/s/", "application/json", one_snapshot()).await.status,
+                StatusCode::OK,
+                "uploads are taken"
+            );
+            dir = Some(site.stop().await);
+        }
+        let site = site_in(dir.take().unwrap(), |_| (), |_| ()).await;
+        let is_newer = number == 2;
+        if !is_newer {
+            let made = change(&site, "POST", "/api/projects", json!({ "name": "New" }), &[]).await.json();
+            let key = made["key"].as_str().unwrap();
+            assert!(
+                site.get(&format!("/array/{key}/config")).await.json()["sessionRecording"].is_object(),
+                "it is new"
+            );
+            assert_eq!(change(&site, "PUT", SETTINGS, json!({ "canvas": true }), &[]).await.status, StatusCode::OK);
+            assert_eq!(config(&site).await["sessionRecording"]["recordCanvas"], true);
+            assert_eq!(site.store.settings_lost().await.unwrap(), None, "all projects are decided about");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_empty_directory_is_new_and_records() {
+    let site = site_with_project().await;
+    assert!(config(&site).await["sessionRecording"].is_object());
+    let site = site_in(site.stop().await, |_| (), |_| ()).await;
+    assert!(config(&site).await["sessionRecording"].is_object());
+}
+
+/// Where the store keeps what was decided.
+fn settings_file(data: &Path) -> PathBuf {
+    let stores = std::fs::read_dir(data.join("objects")).unwrap().map(|entry| entry.unwrap().path());
+    stores.map(|store| store.join("settings.json")).find(|file| file.exists()).unwrap()
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    LOCATION, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, LOCATION, ORIGIN, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -158,6 +158,23 @@ fn kind(uri: &Uri, headers: &HeaderMap) -> Response {
             reply.headers_mut().insert(ETAG, etag());
             reply
         }
+        "/array/phc_shop/config" | "/decide/" => config_reply(CONFIG.into()),
+        "/array/phc_gzip/config" => {
+            let mut reply = config_reply(crate::site::gzip(CONFIG.as_bytes()).into());
+            reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            reply
+        }
+        "/array/phc_html/config" => config_reply("<html>sorry</html>".into()),
+        "/array/phc_shop/config.js" => {
+            let script =
+                format!("(function(){{window.c={{}};window.c['phc_shop']={{config:{CONFIG},siteApps:[]}}}})();");
+            (
+                [(CONTENT_TYPE, "application/javascript"), (CACHE_CONTROL, "public, max-age=3600"), (ETAG, "\"1\"")],
+                script,
+            )
+                .into_response()
+        }
+        path if path.starts_with("/static/1.") => format!("/* {path} */").into_response(),
         "/array/phc_test/config.js" => ([(CACHE_CONTROL, "max-age=0"), (ETAG, "\"1\"")], "config();").into_response(),
         "/moved" => (StatusCode::FOUND, [(LOCATION, "http://169.254.169.254/latest/meta-data")]).into_response(),
         "/page" => ([(CONTENT_TYPE, "text/html")], "<script>alert(1)</script>").into_response(),
@@ -173,6 +190,15 @@ fn kind(uri: &Uri, headers: &HeaderMap) -> Response {
         "/api/surveys/" => json("{\"surveys\":[]}"),
         _ => json("{\"status\":\"Ok\"}"),
     }
+}
+
+/// What PostHog says where its quota of recordings is used up, and what it masks.
+const CONFIG: &str = r#"{"token":"phc_shop","supportedCompression":["gzip","gzip-js"],"quotaLimited":["recordings"],
+    "of_tomorrow":1.50,"sessionRecording":{"endpoint":"/s/","sampleRate":"0.10","masking":{"maskAllInputs":false}}}"#;
+
+fn config_reply(body: Bytes) -> Response {
+    let rules = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "public, max-age=3600"), (ETAG, "\"up\"")];
+    (rules, body).into_response()
 }
 
 fn etag() -> HeaderValue {

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 13] = [
+const PRIVATE: [&str; 15] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -15,14 +15,16 @@ const PRIVATE: [&str; 13] = [
     "/api/projects",
     "/api/projects/phc_some",
     "/api/projects/phc_some/settings",
+    "/api/projects/phc_some/upstream",
     "/api/settings",
     "/api/doctor",
+    "/api/trial/some-id",
     "/api/upstream",
     "/metrics",
 ];
 
 /// Every route that changes something.
-const CHANGING: [&str; 1] = ["/api/projects/some-key/mode"];
+const CHANGING: [(&str, &str); 2] = [("PUT", "/api/projects/some-key/mode"), ("POST", "/api/trial")];
 
 /// The cookie that a browser has after the link was opened.
 async fn cookie(site: &Site) -> String {
@@ -52,8 +54,8 @@ async fn the_read_api_needs_access_and_reflects_no_origin() {
 async fn what_changes_something_needs_access_and_a_page_of_ours() {
     let site = site().await;
     let cookie = cookie(&site).await;
-    for path in CHANGING {
-        let change = || Request::put(path).header("content-type", "application/json");
+    for (method, path) in CHANGING {
+        let change = || Request::builder().method(method).uri(path).header("content-type", "application/json");
         let stranger = site.send(change().body(b"{}".to_vec()).unwrap()).await;
         assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "{path}");
         let elsewhere = change().header("cookie", &cookie).header("sec-fetch-site", "cross-site");

@@ -28,9 +28,23 @@ after(async () => {
   await posthog?.stop();
 });
 
-/** Lets one person shop with Reelcase in this mode in between. Answers what the client sent. */
-async function shopThrough(mode, then) {
+/** Decides about the shop, as a program does. */
+async function decide(server, settings) {
+  const headers = { authorization: `Bearer ${server.token}`, 'content-type': 'application/json' };
+  const ask = (method, path, body) =>
+    fetch(`${server.url}/api/projects${path}`, { method, headers, body: JSON.stringify(body) });
+  await ask('POST', '', { name: 'The shop', key: 'phc_shop' });
+  const kept = await ask('PUT', '/phc_shop/settings', settings);
+  assert.equal(kept.status, 200, await kept.text());
+}
+
+/**
+ * Lets one person shop with Reelcase in this mode in between, which lays `settings` over PostHog's config. Answers what
+ * the client sent.
+ */
+async function shopThrough(mode, then, settings) {
   const reelcase = await serve({ flags: ['--upstream', arrived.url, '--mode', mode] });
+  if (settings) await decide(reelcase, settings);
   const sent = await startProxy(reelcase.url);
   const site = await startSite(recorderOf(NEWEST, { host: sent.url }));
   const context = await browser.newContext({ viewport });
@@ -107,3 +121,45 @@ test('through mirror, PostHog gets it all a little later', async () => {
     assert.ok(visit.sent.posts('/s/').every(({ status }) => status === 200));
   });
 });
+
+test('recording goes on although PostHog ended it, and masks what PostHog does not', async () => {
+  await decide(posthog, { recording: false, mask_inputs: false });
+  try {
+    const settings = { recording: true, mask_all_text: true, mask_inputs: true };
+    await shopThrough(
+      'tee',
+      async (visit) => {
+        await assertSame(visit);
+        const lines = await linesAt(visit.reelcase, visit.id);
+        const text = lines.join('\n');
+        assert.ok(!text.includes('Ada Lovelace'), 'what was typed is masked');
+        assert.match(withoutStyles(lines), /\*\*\*/, 'there is something to mask');
+        assert.ok(
+          !/"textContent":"[^"*]*[a-z]{4,}[^"*]*"/i.test(withoutStyles(lines)),
+          'every word is masked',
+        );
+        const configs = arrived.log.filter(({ path }) => path.startsWith('/array/'));
+        assert.ok(configs.length > 0 && configs.every(({ headers }) => !headers['accept-encoding']));
+      },
+      settings,
+    );
+  } finally {
+    await decide(posthog, {});
+  }
+});
+
+/** The texts of a recording's snapshots, without style sheets and scripts, which are never masked. */
+function withoutStyles(lines) {
+  const texts = [];
+  const walk = (node, isStyle) => {
+    if (node.textContent !== undefined && !isStyle)
+      texts.push(JSON.stringify({ textContent: node.textContent }));
+    const isNext = isStyle || ['style', 'script', 'noscript', 'title', 'head'].includes(node.tagName);
+    for (const child of node.childNodes ?? []) walk(child, isNext);
+  };
+  for (const line of lines) {
+    const [, event] = JSON.parse(line);
+    if (event.type === 2) walk(event.data.node, false);
+  }
+  return texts.join('\n');
+}

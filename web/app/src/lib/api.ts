@@ -1,6 +1,7 @@
 import { at } from './base';
 import {
   checksFrom,
+  errorCodeFrom,
   errorMessageFrom,
   fieldsFrom,
   flawsFrom,
@@ -8,18 +9,29 @@ import {
   keptSettingsFrom,
   pageFrom,
   projectFrom,
+  projectModeFrom,
   recordingFrom,
+  trialFrom,
+  trialStateFrom,
+  upstreamFrom,
+  upstreamSettingsFrom,
 } from './decode';
 import type {
   Check,
   Flaw,
   Info,
   KeptSettings,
+  Mode,
   Project,
+  ProjectMode,
   Recording,
   RecordingPage,
   SettingField,
   SettingValue,
+  Trial,
+  TrialState,
+  Upstream,
+  UpstreamSettings,
 } from './types';
 
 const ANSWER_WAIT_MS = 15_000;
@@ -36,6 +48,8 @@ export type Failure =
   | {
       readonly kind: 'refused';
       readonly status: number;
+      /** Stable name of the reason. */
+      readonly code: string;
       readonly message: string;
       readonly flaws: readonly Flaw[];
     }
@@ -85,6 +99,41 @@ export function changeSettings(
   change: Readonly<Record<string, SettingValue | null>>,
 ): Promise<Outcome<KeptSettings>> {
   return tell('PATCH', settingsUrl(key), change, keptSettingsFrom, { 'if-match': `"${revision}"` });
+}
+
+/** Replaces settings that cannot be read: nothing is decided after that. */
+export function decideAnew(key: string): Promise<Outcome<KeptSettings>> {
+  return tell('PUT', settingsUrl(key), {}, keptSettingsFrom);
+}
+
+/** Asks about the PostHog behind the server; null where there is none. */
+export function fetchUpstream(signal?: AbortSignal): Promise<Outcome<Upstream | null>> {
+  return ask(at('/api/upstream'), upstreamFrom, signal);
+}
+
+/** Asks what PostHog tells the pages of a project. */
+export function fetchUpstreamSettings(key: string, signal?: AbortSignal): Promise<Outcome<UpstreamSettings>> {
+  return ask(at(`/api/projects/${encodeURIComponent(key)}/upstream`), upstreamSettingsFrom, signal);
+}
+
+/** Gives a project a mode of its own, or, with null, that of all others. */
+export function chooseMode(key: string, mode: Mode | null): Promise<Outcome<ProjectMode>> {
+  return tell('PUT', at(`/api/projects/${encodeURIComponent(key)}/mode`), { mode }, projectModeFrom);
+}
+
+/** Asks for a recording to send, to see what becomes of it. */
+export function beginTrial(): Promise<Outcome<Trial>> {
+  return tell('POST', at('/api/trial'), null, trialFrom);
+}
+
+/** Asks what became of it. */
+export function fetchTrial(id: string): Promise<Outcome<TrialState>> {
+  return ask(at(`/api/trial/${encodeURIComponent(id)}`), trialStateFrom);
+}
+
+/** Has it forgotten. */
+export function endTrial(id: string): Promise<Outcome<null>> {
+  return tell('DELETE', at(`/api/trial/${encodeURIComponent(id)}`), null, () => null);
 }
 
 /** Makes a project, whose key the server makes up. */
@@ -142,13 +191,19 @@ async function send<T>(
     if (signal?.aborted) return { kind: 'aborted' };
     // An answer that is not JSON is the server's fault, not the network's.
     if (error instanceof SyntaxError) {
-      return { kind: 'refused', status: 200, message: 'the answer could not be read', flaws: [] };
+      return { kind: 'refused', status: 200, code: '', message: 'the answer could not be read', flaws: [] };
     }
     return { kind: 'offline' };
   }
 }
 
-async function refusalOf(response: Response): Promise<{ message: string; flaws: readonly Flaw[] }> {
+async function refusalOf(
+  response: Response,
+): Promise<{ code: string; message: string; flaws: readonly Flaw[] }> {
   const json: unknown = await response.json().catch(() => null);
-  return { message: errorMessageFrom(json) ?? `status ${response.status}`, flaws: flawsFrom(json) };
+  return {
+    code: errorCodeFrom(json),
+    message: errorMessageFrom(json) ?? `status ${response.status}`,
+    flaws: flawsFrom(json),
+  };
 }

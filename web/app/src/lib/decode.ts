@@ -6,14 +6,20 @@ import type {
   Flaw,
   Info,
   KeptSettings,
+  Mode,
   Person,
   Project,
+  ProjectMode,
   RecordedWindow,
   Recording,
   RecordingPage,
   SettingField,
   SettingKind,
   SettingValue,
+  Trial,
+  TrialState,
+  Upstream,
+  UpstreamSettings,
 } from './types';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -119,6 +125,79 @@ export function keptSettingsFrom(json: unknown): KeptSettings {
   };
 }
 
+/** Reads `/api/upstream`; null where there is no PostHog behind the server. */
+export function upstreamFrom(json: unknown): Upstream | null {
+  if (json === null) return null;
+  const from = fields(json);
+  const spool = fields(from['spool']);
+  return {
+    ingest: text(from['ingest']) ?? '',
+    assets: text(from['assets']) ?? '',
+    ui: text(from['ui']) ?? '',
+    mode: modeFrom(from['mode']),
+    answered_at_ms: time(from['answered_at_ms']),
+    away_at_ms: time(from['away_at_ms']),
+    last_error: text(from['last_error']),
+    last_error_at_ms: time(from['last_error_at_ms']),
+    spool: {
+      recordings: count(spool['recordings']),
+      events: count(spool['events']),
+      bytes: count(spool['bytes']),
+      oldest_ms: time(spool['oldest_ms']),
+      sent: count(spool['sent']),
+      retried: count(spool['retried']),
+      rate_max: count(spool['rate_max']),
+      paused_until_ms: time(spool['paused_until_ms']),
+      given_up: count(spool['expired']) + count(spool['crowded_out']) + count(spool['refused']),
+    },
+    projects: list(from['projects']).map(projectModeFrom),
+  };
+}
+
+/** Reads the mode of one project. */
+export function projectModeFrom(json: unknown): ProjectMode {
+  const from = fields(json);
+  return { key: text(from['key']) ?? '', mode: modeFrom(from['mode']), is_own: from['is_own'] === true };
+}
+
+/** Reads `/api/projects/KEY/upstream`. */
+export function upstreamSettingsFrom(json: unknown): UpstreamSettings {
+  const from = fields(json);
+  return {
+    settings: keptSettingsFrom(json).settings,
+    over_quota: from['over_quota'] === true,
+    trigger_groups: count(from['trigger_groups']),
+  };
+}
+
+/** Reads what the doctor is to send. */
+export function trialFrom(json: unknown): Trial {
+  const from = fields(json);
+  const [id, upload, script_version] = [from['id'], from['upload'], from['script_version']].map(text);
+  return {
+    id: id ?? '',
+    upload: upload ?? '',
+    script_version: script_version ?? '',
+    now_ms: count(from['now_ms']),
+  };
+}
+
+/** Reads what became of it. */
+export function trialStateFrom(json: unknown): TrialState {
+  const from = fields(json);
+  const upstream = from['upstream'] ? fields(from['upstream']) : null;
+  return {
+    is_sealed: from['is_sealed'] === true,
+    is_playable: from['is_playable'] === true,
+    problem: text(from['problem']),
+    upstream: upstream && {
+      mode: modeFrom(upstream['mode']),
+      answered_at_ms: time(upstream['answered_at_ms']),
+      last_error: text(upstream['last_error']),
+    },
+  };
+}
+
 /** Reads a project. */
 export function projectFrom(json: unknown): Project {
   const from = fields(json);
@@ -137,6 +216,11 @@ export function flawsFrom(json: unknown): readonly Flaw[] {
       message: text(from['message']) ?? '',
     };
   });
+}
+
+/** Reads the stable name of why the server refused; empty where it has none. */
+export function errorCodeFrom(json: unknown): string {
+  return text(fields(fields(json)['error'])['code']) ?? '';
 }
 
 /** Reads the sentence out of the server's error document, if it sent one. */
@@ -171,6 +255,10 @@ function kindFrom(from: Fields): SettingKind | null {
   }
 }
 
+function modeFrom(json: unknown): Mode {
+  return json === 'mirror' || json === 'store' || json === 'pass' ? json : 'tee';
+}
+
 function settingValueFrom(json: unknown): SettingValue | null {
   if (typeof json === 'boolean' || typeof json === 'number' || typeof json === 'string') return json;
   return Array.isArray(json) ? texts(json) : null;
@@ -200,6 +288,10 @@ function texts(json: unknown): readonly string[] {
 
 function text(json: unknown): string | null {
   return typeof json === 'string' && json !== '' ? json : null;
+}
+
+function time(json: unknown): number | null {
+  return typeof json === 'number' && Number.isFinite(json) ? json : null;
 }
 
 function count(json: unknown): number {

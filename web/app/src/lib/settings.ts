@@ -31,26 +31,21 @@ export function defaultOf(field: SettingField): SettingValue {
   }
 }
 
-/** What a default is called beside the setting. */
-export function defaultSays(field: SettingField): string {
+/** What a value is called beside the setting. */
+export function says(field: SettingField, value: SettingValue): string {
   switch (field.kind) {
     case 'switch':
-      return field.default ? 'on' : 'off';
+      return value === true ? 'on' : 'off';
     case 'share':
-      return `${Math.round(field.default * 100)} %`;
+      return `${Math.round(Number(value) * 100)} %`;
     case 'whole':
-      return field.default === 0
-        ? 'none'
-        : field.unit === 'ms'
-          ? `${field.default / 1_000} s`
-          : `${field.default}`;
+      return value === 0 ? 'none' : field.unit === 'ms' ? `${Number(value) / 1_000} s` : `${value}`;
     case 'list':
+      return Array.isArray(value) && value.length > 0 ? value.join(', ') : 'none';
     case 'text':
-      return 'none';
+      return value === '' ? 'none' : `${value}`;
     case 'choice':
-      return (
-        field.options.find(({ value }) => value === field.default)?.label ?? field.default
-      ).toLowerCase();
+      return (field.options.find((option) => option.value === value)?.label ?? `${value}`).toLowerCase();
   }
 }
 

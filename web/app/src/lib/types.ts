@@ -124,3 +124,68 @@ export interface Check {
   readonly message: string;
   readonly hint: string | null;
 }
+
+/** What becomes of a project's requests where there is a PostHog behind the server. */
+export type Mode = 'tee' | 'mirror' | 'store' | 'pass';
+
+/** The PostHog behind the server. */
+export interface Upstream {
+  readonly ingest: string;
+  readonly assets: string;
+  readonly ui: string;
+  /** The mode of projects without one of their own. */
+  readonly mode: Mode;
+  readonly answered_at_ms: number | null;
+  readonly away_at_ms: number | null;
+  readonly last_error: string | null;
+  readonly last_error_at_ms: number | null;
+  readonly spool: Spool;
+  readonly projects: readonly ProjectMode[];
+}
+
+/** What waits to be sent on to PostHog. Counts are since the start of the server. */
+export interface Spool {
+  readonly recordings: number;
+  readonly events: number;
+  readonly bytes: number;
+  readonly oldest_ms: number | null;
+  readonly sent: number;
+  readonly retried: number;
+  readonly rate_max: number;
+  readonly paused_until_ms: number | null;
+  readonly given_up: number;
+}
+
+/** What becomes of one project's requests. */
+export interface ProjectMode {
+  readonly key: string;
+  readonly mode: Mode;
+  readonly is_own: boolean;
+}
+
+/** What PostHog tells the pages of a project. What is absent in `settings` it does not say. */
+export interface UpstreamSettings {
+  readonly settings: Settings;
+  readonly over_quota: boolean;
+  readonly trigger_groups: number;
+}
+
+/** A recording that the doctor sends, to see what becomes of it. */
+export interface Trial {
+  readonly id: string;
+  readonly upload: string;
+  readonly script_version: string;
+  readonly now_ms: number;
+}
+
+/** What became of a trial. */
+export interface TrialState {
+  readonly is_sealed: boolean;
+  readonly is_playable: boolean;
+  readonly problem: string | null;
+  readonly upstream: {
+    readonly mode: Mode;
+    readonly answered_at_ms: number | null;
+    readonly last_error: string | null;
+  } | null;
+}

@@ -312,7 +312,7 @@ async fn an_object_of_a_newer_release_is_named_everywhere_and_touched_nowhere() 
     let doctor = reelcase().args(["doctor", "--server", &server.url, "--token", &server.token]).output().unwrap();
     let said = String::from_utf8(doctor.stdout).unwrap();
     assert_eq!(doctor.status.code(), Some(1), "{said}");
-    assert!(said.contains("fail objects: 1 objects are of a newer release, of format 2"), "{said}");
+    assert!(said.contains("fail objects: objects of a newer release, of format 2: 1"), "{said}");
     let counts = reqwest::Client::new().get(format!("{}/metrics", server.url)).bearer_auth(&server.token);
     let counts = counts.send().await.unwrap().text().await.unwrap();
     assert!(counts.contains("reelcase_objects_newer 1\n"), "{counts}");

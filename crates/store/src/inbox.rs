@@ -178,7 +178,7 @@ pub enum InboxError {
 }
 
 impl InboxError {
-    fn disk(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn disk(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Disk { operation, source: Arc::new(error) }
     }
 }

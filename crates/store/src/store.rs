@@ -258,7 +258,7 @@ impl Store {
     }
 
     /// Makes an upload durable. When this returns a receipt, what the client sent is on stable storage.
-    pub async fn accept(&self, mut upload: Accepted) -> Result<Receipt, AcceptError> {
+    pub async fn accept(self: &Arc<Self>, mut upload: Accepted) -> Result<Receipt, AcceptError> {
         let sent_items = upload.items.len();
         {
             let pending = self.pending();
@@ -272,6 +272,18 @@ impl Store {
         if upload.items.is_empty() && upload.onward.is_none() {
             return Ok(receipt);
         }
+        // Whoever waits for this may leave before the answer, and what is in the inbox has to be known all the same.
+        let store = Arc::clone(self);
+        let entering = tokio::spawn(async move { store.enter(upload).await });
+        entering.await.unwrap_or_else(|error| {
+            let source = InboxError::disk("enter a record")(std::io::Error::other(error));
+            Err(AcceptError::Failing { retry_after_s: 5, source })
+        })?;
+        Ok(receipt)
+    }
+
+    /// Writes an upload to the inbox, and takes note of where it lies.
+    async fn enter(&self, upload: Accepted) -> Result<(), AcceptError> {
         let (head, parts) = record::encode(upload);
         let position = self.inbox.append(parts).await.map_err(|error| match error {
             InboxError::Full { .. } => AcceptError::Busy { retry_after_s: 5 },
@@ -286,7 +298,7 @@ impl Store {
             self.let_go_sealed(position);
         }
         self.wake_watchers(&head);
-        Ok(receipt)
+        Ok(())
     }
 
     /// Seals what waits of one recording, so that its blocks are all there is.

@@ -100,7 +100,7 @@ impl Upload {
         events
     }
 
-    async fn send(&self, store: &Store) -> usize {
+    async fn send(&self, store: &Arc<Store>) -> usize {
         let uuid: String = self.uuid().iter().map(|byte| format!("{byte:02x}")).collect();
         let mut identify_id = self.uuid();
         identify_id[0] ^= 0xff;
@@ -120,7 +120,7 @@ impl Upload {
     }
 }
 
-async fn accept(store: &Store, body: Value, items: Vec<ItemRef>) -> usize {
+async fn accept(store: &Arc<Store>, body: Value, items: Vec<ItemRef>) -> usize {
     let body = serde_json::to_vec(&body).unwrap();
     let upload = Accepted {
         project: project(),
@@ -137,7 +137,7 @@ async fn accept(store: &Store, body: Value, items: Vec<ItemRef>) -> usize {
 }
 
 /// Says who somebody is, in no recording.
-async fn identify(store: &Store, number: u8) {
+async fn identify(store: &Arc<Store>, number: u8) {
     let (upload, distinct_id) = ([number; 16], format!("person-{number}"));
     let uuid: String = upload.iter().map(|byte| format!("{byte:02x}")).collect();
     let body = json!([{"event": "$identify", "uuid": uuid, "timestamp": "2023-11-14T22:13:20Z",

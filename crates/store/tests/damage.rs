@@ -6,8 +6,11 @@
 mod world;
 
 use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use reelcase_store::catalog::Project;
 use reelcase_store::inbox::InboxOptions;
@@ -427,5 +430,24 @@ async fn pending_memory_is_bounded_by_uploads_not_by_recordings() {
     let (inbox, items) = store.waiting();
     assert_eq!((inbox.records_waiting, items), (0, 0), "sealed, and still remembered");
     store.accept(upload("one-more", marker)).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_whose_sender_left_before_the_answer_is_sealed_like_any_other() {
+    let dir = directory();
+    let store = open(unhurried(dir.path())).await.unwrap();
+    let mut taking = Box::pin(store.accept(upload(&recording(1), 1)));
+    let is_begun = poll_fn(|context| Poll::Ready(taking.as_mut().poll(context).is_pending())).await;
+    assert!(is_begun);
+    drop(taking);
+    let is_known = async {
+        while store.waiting().1 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_known).await.unwrap();
+    store.seal_all().await.unwrap();
+    assert_eq!(readable(&store).await.0, BTreeSet::from([1]));
     store.close().await.unwrap();
 }

@@ -111,7 +111,11 @@ async fn settings_check(app: &App) -> Check {
         }
     }
     if surprises.is_empty() {
-        return fine("settings", format!("{} projects, and all of them record", projects.len()));
+        let message = match projects.len() {
+            1 => "the one project records".to_owned(),
+            count => format!("{count} projects, and all of them record"),
+        };
+        return fine("settings", message);
     }
     let hint = Some("the page Settings says what each setting does".to_owned());
     Check { name: "settings", state: CheckState::Warn, message: surprises.join("; "), hint }
@@ -191,9 +195,9 @@ fn objects_check(app: &App) -> Check {
         name: "objects",
         state: CheckState::Fail,
         message: format!(
-            "{} objects are of a newer release, of format {}, and what they hold is not listed: {}{more}",
-            newer.len(),
+            "objects of a newer release, of format {}: {}, and what they hold is not listed: {}{more}",
             first.version,
+            newer.len(),
             named.join(", ")
         ),
         hint: Some(

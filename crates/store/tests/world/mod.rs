@@ -69,14 +69,14 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// Sends a new upload of one event.
-    pub(crate) async fn send(&mut self, store: &Store, chance: &mut Chance) -> Result<Receipt, AcceptError> {
+    pub(crate) async fn send(&mut self, store: &Arc<Store>, chance: &mut Chance) -> Result<Receipt, AcceptError> {
         let marker = self.sent.len() as u64;
         self.sent.insert(marker, format!("recording-{}", chance.below(4)));
         self.send_again(store, marker).await
     }
 
     /// Sends an upload as a client that saw no answer would.
-    pub(crate) async fn send_again(&mut self, store: &Store, marker: u64) -> Result<Receipt, AcceptError> {
+    pub(crate) async fn send_again(&mut self, store: &Arc<Store>, marker: u64) -> Result<Receipt, AcceptError> {
         let receipt = store.accept(upload(&self.sent[&marker], marker)).await;
         if receipt.is_ok() {
             self.acked.insert(marker);

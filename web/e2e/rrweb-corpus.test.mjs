@@ -31,7 +31,7 @@ let dir;
 
 function convert(path) {
   const output = join(dir, `${idOf(path)}.reel`);
-  const args = ['convert', pathOf(path), '--output', output, '--id', idOf(path)];
+  const args = ['convert', pathOf(path), output, '--id', idOf(path)];
   return new Promise((resolve, reject) => {
     execFile(binary, args, (error, _stdout, stderr) => {
       const code = error?.code ?? 0;

@@ -1,5 +1,5 @@
 /**
- * The browser's rows of docs/performance.md: `node web/bench/run.mjs [ID …]`; P8 P8s P8h P18 where none is named.
+ * The browser's rows of docs/performance.md: `node web/bench/run.mjs [ID …]`; P8 P8s P8h P18 P18h where none is named.
  * P8g, a recording of 1 GB, takes minutes and runs where it is named or BIG=1 is set. ROUNDS is the number of rounds.
  * Needs a release binary, `web/dist` and Chromium.
  */
@@ -12,7 +12,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const release = join(root, 'target/release/reelcase');
 if (process.env.REELCASE_BIN === undefined && existsSync(release)) process.env.REELCASE_BIN = release;
 
-const USUAL = ['P8', 'P8s', 'P8h', 'P18'];
+const USUAL = ['P8', 'P8s', 'P8h', 'P18', 'P18h'];
 const KNOWN = [...USUAL, 'P8g'];
 const PLAIN_BYTES = 65_000_000;
 const BIG_PLAIN_BYTES = 1_000_000_000;
@@ -43,6 +43,11 @@ async function sizes() {
     against: `${theirs.toFixed(0)} KB`,
     ratio: formatRatio(ours / theirs),
   };
+}
+
+async function fileSize() {
+  const { fileKb } = await import('./size.mjs');
+  return { id: 'P18h', reelcase: `${(await fileKb()).toFixed(0)} KB`, against: '', ratio: '' };
 }
 
 async function browserRows() {
@@ -94,6 +99,7 @@ async function bigRow() {
 
 const rows = [];
 if (wanted.has('P18')) rows.push(await sizes());
+if (wanted.has('P18h')) rows.push(await fileSize());
 if (['P8', 'P8s', 'P8h'].some((id) => wanted.has(id))) rows.push(...(await browserRows()));
 if (wanted.has('P8g')) rows.push(await bigRow());
 print(rows);

@@ -63,7 +63,7 @@ test('every form is offered beside the player, and downloads', async () => {
     const offered = await menu.locator('a').evaluateAll((links) => links.map((link) => new URL(link.href)));
     const names = offered.map((url) => url.searchParams.get('format'));
     assert.deepEqual(
-      ['reel', 'jsonl', ...names],
+      ['reel', 'html', ...names],
       formats.map(({ name }) => name),
     );
     await shoot(page, 'downloads');

@@ -10,12 +10,13 @@ use clap::Args;
 use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::FileSource;
-use reelcase_transform::foreign::{ForeignReader, Limits, is_reel};
+use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::Format;
+use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
 use reelcase_transform::stream::{Header, ReadEvents, ReadReport, WriteEvents, Written};
 
-use crate::file::{self, Output};
+use crate::file::{self, Kind, Output};
 use crate::local::report_left_out;
 use crate::{format_of, format_parser, terminal};
 
@@ -28,9 +29,6 @@ const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"));
 /// A file that is kept is worth the time; one that is watched once is not.
 const KEEP_LEVEL: i32 = 9;
 const WATCH_LEVEL: i32 = 1;
-
-/// Enough of a file to tell a reel from all else.
-const MAGIC_BYTES: u64 = 4;
 
 /// Windows that are told apart when it is counted how many there are.
 const WINDOWS_COUNTED_MAX: usize = 10_000;
@@ -82,8 +80,10 @@ pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns a `.reel` file to open: `path` itself, or what it converts to, which is written into `dir`.
 pub(crate) fn reel_of(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
-    if is_reel_file(path)? {
-        return Ok(path.to_owned());
+    match Kind::of_file(path)? {
+        Kind::Reel => return Ok(path.to_owned()),
+        Kind::Page => return file::reel_of_page(path, dir),
+        Kind::Other => {}
     }
     let mut reel = tempfile::Builder::new().suffix(".reel").tempfile_in(dir)?;
     let mut reader = ForeignReader::new(file::open(path)?, Limits::default())?;
@@ -94,14 +94,6 @@ pub(crate) fn reel_of(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
     Ok(reel.into_temp_path().keep()?)
 }
 
-/// Whether a file is a reel, by its first bytes.
-pub(crate) fn is_reel_file(path: &Path) -> anyhow::Result<bool> {
-    let mut magic = Vec::new();
-    let read = file::open(path)?.take(MAGIC_BYTES).read_to_end(&mut magic);
-    read.with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(is_reel(&magic))
-}
-
 /// Reads what lies there, whatever it is.
 fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn ReadEvents>> {
     let mut input: Box<dyn Read> = match path == Path::new("-") {
@@ -109,19 +101,15 @@ fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn 
         false => Box::new(file::open(path)?),
     };
     let mut magic = Vec::new();
-    input.by_ref().take(MAGIC_BYTES).read_to_end(&mut magic)?;
-    let is_reel = is_reel(&magic);
-    let mut whole = Cursor::new(magic).chain(input);
-    if !is_reel {
-        return Ok(Box::new(ForeignReader::new(whole, Limits::default())?));
-    }
-    let reel = if path == Path::new("-") {
+    input.by_ref().take(Kind::MAGIC_BYTES).read_to_end(&mut magic)?;
+    let kind = Kind::of(&magic);
+    let whole = Cursor::new(magic).chain(input);
+    let reel = match (kind, path == Path::new("-")) {
+        (Kind::Other, _) => return Ok(Box::new(ForeignReader::new(whole, Limits::default())?)),
         // A reel is read from its end, and a pipe has none before all of it came.
-        let mut kept = tempfile::tempfile()?;
-        io::copy(&mut whole, &mut kept)?;
-        FileSource::new(kept)?
-    } else {
-        file::source(path)?
+        (Kind::Reel, true) => FileSource::new(file::kept(whole)?)?,
+        (Kind::Page, true) => FileSource::new(file::kept(ReelInHtml::new(whole))?)?,
+        (Kind::Reel | Kind::Page, false) => file::source(path)?,
     };
     Ok(Box::new(ReelReader::open(reel, recording, ReelReadLimits::default())?))
 }

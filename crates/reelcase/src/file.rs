@@ -1,13 +1,15 @@
 //! Work on `.reel` files, and on output files in general.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use reelcase_format::reel::{Damage, ReelError, ReelLimits, verify as verify_reel};
 use reelcase_store::FileSource;
+use reelcase_transform::foreign::is_reel;
+use reelcase_transform::html::{HTML_MAGIC_BYTES, ReelInHtml, is_html};
 
 use crate::{LEFT_AS_NEWER, terminal};
 
@@ -91,12 +93,60 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Opens a `.reel` file for reading, wherever in it.
+/// What a file is, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Reel,
+    /// A page with a reel in it.
+    Page,
+    Other,
+}
+
+impl Kind {
+    /// Bytes of a file that tell.
+    pub(crate) const MAGIC_BYTES: u64 = HTML_MAGIC_BYTES as u64;
+
+    pub(crate) fn of(magic: &[u8]) -> Self {
+        match magic.get(..4).is_some_and(is_reel) {
+            true => Self::Reel,
+            false if is_html(magic) => Self::Page,
+            false => Self::Other,
+        }
+    }
+
+    pub(crate) fn of_file(path: &Path) -> anyhow::Result<Self> {
+        let mut magic = Vec::new();
+        let read = open(path)?.take(Self::MAGIC_BYTES).read_to_end(&mut magic);
+        read.with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self::of(&magic))
+    }
+}
+
+/// Opens a `.reel` file for reading, wherever in it; of a page, the one in it.
 pub(crate) fn source(path: &Path) -> anyhow::Result<FileSource> {
     let file = open(path)?;
     let unreadable = || format!("cannot read {}", path.display());
     anyhow::ensure!(file.metadata().with_context(unreadable)?.is_file(), "{} is not a file", path.display());
+    let file = match Kind::of_file(path)? {
+        Kind::Page => kept(ReelInHtml::new(file)).with_context(unreadable)?,
+        Kind::Reel | Kind::Other => file,
+    };
     FileSource::new(file).with_context(unreadable)
+}
+
+/// Keeps what is read where it can be read from its end.
+pub(crate) fn kept(mut from: impl Read) -> io::Result<File> {
+    let mut kept = tempfile::tempfile()?;
+    io::copy(&mut from, &mut kept)?;
+    Ok(kept)
+}
+
+/// Writes the `.reel` file of a page into `dir`.
+pub(crate) fn reel_of_page(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
+    let mut reel = tempfile::Builder::new().suffix(".reel").tempfile_in(dir)?;
+    let read = io::copy(&mut ReelInHtml::new(open(path)?), reel.as_file_mut());
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(reel.into_temp_path().keep()?)
 }
 
 /// Opens a file for reading, naming it where that fails.

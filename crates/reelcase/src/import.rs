@@ -21,8 +21,8 @@ use reelcase_transform::reel::{ReelReadLimits, ReelReader};
 use reelcase_transform::stream::ReadEvents;
 
 use crate::bulk::exported_files;
-use crate::convert::{Target, convert_to, is_reel_file};
-use crate::file;
+use crate::convert::{Target, convert_to};
+use crate::file::{self, Kind};
 use crate::{local, terminal};
 
 /// Files that are made ready before the store enters them.
@@ -255,7 +255,10 @@ async fn examine(
     workshop: &Path,
     args: &ImportArgs,
 ) -> anyhow::Result<Found> {
-    if !is_reel_file(path)? {
+    let kind = Kind::of_file(path)?;
+    let of_page = (kind == Kind::Page).then(|| file::reel_of_page(path, workshop)).transpose()?;
+    let path = of_page.as_deref().unwrap_or(path);
+    if kind == Kind::Other {
         let mut reader = ForeignReader::new(file::open(path)?, Limits::default())?;
         let found = examine_as(store, &mut reader, name, workshop, args).await?;
         let is_other = matches!(found, Found::Damaged(_)) && reader.report().event_count == 0 && is_other_text(path)?;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use common::{Server, corpus, files_below, reelcase};
 use serde_json::Value;
 
-const FORMATS: [&str; 12] = [
+const FORMATS: [&str; 13] = [
     "reel",
+    "html",
     "jsonl",
     "jsonl-gzip",
     "jsonl-zstd",
@@ -83,6 +84,20 @@ fn a_recording_goes_through_every_form_and_comes_back() {
     assert!(told.contains("recording mine") && told.contains("left out: ") && told.contains("no requests"), "{told}");
 }
 
+#[test]
+fn a_page_is_imported_as_the_reel_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (page, data) = (dir.path().join("visit.html"), dir.path().join("data"));
+    run(&["convert", text(&corpus("rrweb/recorded/posthog-rrweb-0.0.59-shop.json")), text(&page), "--id", "mine"]);
+    Server::start(&data).stop();
+    let import = || String::from_utf8(run(&["import", text(&page), "--data", text(&data)]).stderr).unwrap();
+    let (first, second) = (import(), import());
+    assert!(first.contains("imported 1 recordings with 428 events"), "{first}");
+    assert!(second.contains("imported 0 recordings") && second.contains("1 are there already"), "{second}");
+    let verified = String::from_utf8(run(&["verify", text(&page)]).stdout).unwrap();
+    assert!(verified.contains("whole: 1 recordings"), "{verified}");
+}
+
 #[tokio::test]
 async fn the_store_and_the_server_export_every_form_alike() {
     let dir = tempfile::tempdir().unwrap();
@@ -97,12 +112,12 @@ async fn the_store_and_the_server_export_every_form_alike() {
     for (format, sent) in FORMATS.iter().zip(&from_server) {
         assert!(!sent.is_empty());
         let kept = export(&["--data", text(&data)], format);
-        assert!(kept == *sent || *format == "reel", "{format}");
+        assert!(kept == *sent || ["reel", "html"].contains(format), "{format}");
     }
-    let posthog: Value = serde_json::from_slice(&from_server[6]).unwrap();
+    let posthog: Value = serde_json::from_slice(&from_server[7]).unwrap();
     assert_eq!(posthog["data"]["person"]["distinct_ids"][0], "d");
     assert_eq!(posthog["data"]["snapshots"][0]["windowId"], "w");
-    assert!(String::from_utf8_lossy(&from_server[11]).contains(r#","error","oh","#));
+    assert!(String::from_utf8_lossy(&from_server[12]).contains(r#","error","oh","#));
 }
 
 /// Exports all from a server; what it said.

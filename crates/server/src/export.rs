@@ -1,6 +1,7 @@
 //! A recording of the store as a file of any form, made a piece at a time.
 //!
-//! The portable file and plain lines are made of blocks as they are stored. All other forms are written from the lines.
+//! The portable file, the page around it and plain lines are made of blocks as they are stored. All other forms are
+//! written from the lines.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use reelcase_store::catalog::{BlockRow, RecordingRow};
 use reelcase_store::export::{Export, Form, Gap};
 use reelcase_store::{Store, StoreError};
 use reelcase_transform::format::{Format, Writer};
+use reelcase_transform::html::HtmlWriter;
 use reelcase_transform::reel::ReelOptions;
 use reelcase_transform::stream::{Event, Header, LeftOut, WriteError, WriteEvents, is_event};
 
@@ -24,7 +26,14 @@ const LEVEL: i32 = 3;
 pub struct FileExport<'a> {
     export: Export<'a>,
     rewrite: Option<Rewrite>,
+    page: Option<Page>,
     left_out: Vec<LeftOut>,
+}
+
+/// A portable file on its way into a page.
+struct Page {
+    writer: HtmlWriter<Pieces>,
+    pieces: Pieces,
 }
 
 /// Lines on their way into another form.
@@ -48,12 +57,13 @@ impl<'a> FileExport<'a> {
         blocks: Vec<BlockRow>,
         format: Format,
     ) -> Result<Self, StoreError> {
-        let (form, rewrite) = match format {
-            Format::Reel => (Form::Reel, None),
-            Format::Jsonl => (Form::Jsonl, None),
-            _ => (Form::Jsonl, Some(Rewrite::new(&row, format)?)),
+        let (form, rewrite, page) = match format {
+            Format::Reel => (Form::Reel, None, None),
+            Format::Html => (Form::Reel, None, Some(Page::new()?)),
+            Format::Jsonl => (Form::Jsonl, None, None),
+            _ => (Form::Jsonl, Some(Rewrite::new(&row, format)?), None),
         };
-        Ok(Self { export: Export::new(store, row, blocks, form).await?, rewrite, left_out: Vec::new() })
+        Ok(Self { export: Export::new(store, row, blocks, form).await?, rewrite, page, left_out: Vec::new() })
     }
 
     /// What is missing from the file, in playback order.
@@ -70,6 +80,11 @@ impl<'a> FileExport<'a> {
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         loop {
             let chunk = self.export.next_chunk().await?;
+            if let Some(page) = self.page.take() {
+                let (bytes, page) = page.take_in(chunk)?;
+                self.page = page;
+                return Ok(Some(bytes));
+            }
             let Some(rewrite) = &mut self.rewrite else { return Ok(chunk) };
             let bytes = match chunk {
                 Some(chunk) => rewrite.push(&chunk)?,
@@ -84,6 +99,25 @@ impl<'a> FileExport<'a> {
                 return Ok(Some(bytes));
             }
         }
+    }
+}
+
+impl Page {
+    fn new() -> Result<Self, StoreError> {
+        let pieces = Pieces::default();
+        let writer = HtmlWriter::new(pieces.clone()).map_err(|error| failed(error.into()))?;
+        Ok(Self { writer, pieces })
+    }
+
+    /// Takes some of the file, or its end. Returns what there is of the page now, and what goes on with it.
+    fn take_in(mut self, chunk: Option<Vec<u8>>) -> Result<(Vec<u8>, Option<Self>), StoreError> {
+        let pieces = self.pieces.clone();
+        let rest = match chunk {
+            Some(chunk) => self.writer.write_all(&chunk).map(|()| Some(self)),
+            None => self.writer.finish().map(|_| None),
+        };
+        let rest = rest.map_err(|error| failed(error.into()))?;
+        Ok((pieces.take(), rest))
     }
 }
 

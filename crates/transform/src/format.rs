@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::console::{ConsoleForm, ConsoleSink};
 use crate::har::HarSink;
+use crate::html::HtmlSink;
 use crate::jsonl::JsonlSink;
 use crate::packed::Compression;
 use crate::posthog::PosthogSink;
@@ -21,6 +22,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub enum Format {
     /// The portable file.
     Reel,
+    /// The page that plays itself.
+    Html,
     /// Lines.
     Jsonl,
     /// Lines in gzip.
@@ -74,8 +77,9 @@ const fn info(
 }
 
 /// All forms, in the order in which they are offered.
-pub const FORMATS: [FormatInfo; 12] = [
+pub const FORMATS: [FormatInfo; 13] = [
     info(Format::Reel, "reel", "reel", "application/vnd.reelcase.reel", "the portable file"),
+    info(Format::Html, "html", "html", "text/html", "one page with player and recording, which needs no server"),
     info(Format::Jsonl, "jsonl", "jsonl", "application/x-ndjson", "lines of [\"window id\",{event}] in time order"),
     info(Format::JsonlGzip, "jsonl-gzip", "jsonl.gz", "application/gzip", "the lines in gzip"),
     info(Format::JsonlZstd, "jsonl-zstd", "jsonl.zst", "application/zstd", "the lines in zstd"),
@@ -131,6 +135,7 @@ impl Format {
         let out = BufWriter::with_capacity(BUFFER_BYTES, out);
         Ok(Writer(match self {
             Self::Reel => Box::new(ReelSink::new(out, options.clone())),
+            Self::Html => Box::new(HtmlSink::new(out, options.clone())?),
             Self::Jsonl => Box::new(JsonlSink::new(out, Compression::None)?),
             Self::JsonlGzip => Box::new(JsonlSink::new(out, Compression::Gzip)?),
             Self::JsonlZstd => Box::new(JsonlSink::new(out, Compression::Zstd)?),

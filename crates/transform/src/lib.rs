@@ -8,6 +8,7 @@
 pub mod stream;
 pub mod foreign;
 pub mod reel;
+pub mod html;
 pub mod jsonl;
 pub mod rrweb;
 pub mod posthog;

@@ -166,7 +166,14 @@ impl<W: Write> WriteEvents for ReelSink<W> {
         if self.plain.len() >= BLOCK_PLAIN_BYTES_TARGET { self.write_block(header) } else { Ok(()) }
     }
 
-    fn finish(mut self, header: &Header) -> Result<WrittenReel, WriteError> {
+    fn finish(self, header: &Header) -> Result<WrittenReel, WriteError> {
+        Ok(self.end(header)?.0)
+    }
+}
+
+impl<W: Write> ReelSink<W> {
+    /// Writes what is left, and hands the place back.
+    pub(crate) fn end(mut self, header: &Header) -> Result<(WrittenReel, W), WriteError> {
         if !self.lines.is_empty() {
             self.write_block(header)?;
         }
@@ -185,7 +192,8 @@ impl<W: Write> WriteEvents for ReelSink<W> {
         let finished = file.writer.finish()?;
         self.out.write_all(&finished.bytes)?;
         self.out.flush()?;
-        Ok(WrittenReel { recording: file.recording, summary, file_bytes: finished.file_bytes })
+        let written = WrittenReel { recording: file.recording, summary, file_bytes: finished.file_bytes };
+        Ok((written, self.out))
     }
 }
 

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
 
+use std::io::{Read, Write};
 use std::path::Path;
 
 use proptest::prelude::*;
 use reelcase_format::event::EventHead;
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::{FORMATS, Format};
+use reelcase_transform::html::{HtmlWriter, ReelInHtml, is_html};
 use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
 use reelcase_transform::stream::{
     DEFAULT_WINDOW, Event, Header, LeftOut, ReadError, ReadEvents, ReadReport, WriteEvents, Written, is_event,
@@ -46,9 +48,33 @@ fn write(format: Format, events: &[(String, String)]) -> Vec<u8> {
 }
 
 fn reader(file: &[u8]) -> Result<Box<dyn ReadEvents + '_>, ReadError> {
+    if is_html(file) {
+        let reel = Owned(reel_in(file));
+        return Ok(Box::new(ReelReader::open(reel, None, ReelReadLimits::default())?));
+    }
     match ForeignReader::new(file, Limits::default()) {
         Err(ReadError::AlreadyReel) => Ok(Box::new(ReelReader::open(Slice(file), None, ReelReadLimits::default())?)),
         read => Ok(Box::new(read?)),
+    }
+}
+
+/// The reel in a page.
+fn reel_in(page: &[u8]) -> Vec<u8> {
+    let mut reel = Vec::new();
+    ReelInHtml::new(page).read_to_end(&mut reel).unwrap();
+    reel
+}
+
+/// Bytes as what a reel is read from.
+struct Owned(Vec<u8>);
+
+impl reelcase_format::reel::Source for Owned {
+    fn file_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read(&self, offset: u64, len: usize) -> std::io::Result<std::borrow::Cow<'_, [u8]>> {
+        self.0.as_slice().read(offset, len).map(|bytes| bytes.into_owned().into())
     }
 }
 
@@ -84,8 +110,10 @@ fn of(window: &str, event: &str) -> (String, String) {
 
 /// What a form brings back: it may mark events, and not all know windows.
 fn expected(format: Format, events: &[(String, String)]) -> Found {
-    let keeps_windows =
-        matches!(format, Format::Reel | Format::Jsonl | Format::JsonlGzip | Format::JsonlZstd | Format::Posthog);
+    let keeps_windows = matches!(
+        format,
+        Format::Reel | Format::Html | Format::Jsonl | Format::JsonlGzip | Format::JsonlZstd | Format::Posthog
+    );
     let one = |(window, event): &(String, String)| {
         let open = event.strip_suffix('}').unwrap();
         let event = match format {
@@ -112,7 +140,7 @@ fn every_form_has_one_name_and_one_ending() {
     assert_eq!(Format::of_file_name("a.b.JSON"), Some(Format::Rrweb));
     assert_eq!((Format::of_file_name("reel"), Format::of_file_name("a.txt")), (None, None));
     let refused = "gif".parse::<Format>().unwrap_err().to_string();
-    assert!(refused.contains("\"gif\"") && refused.contains("reel, jsonl,"), "{refused}");
+    assert!(refused.contains("\"gif\"") && refused.contains("reel, html, jsonl,"), "{refused}");
 }
 
 #[test]
@@ -261,8 +289,26 @@ fn the_console_becomes_lines_and_rows() {
 }
 
 #[test]
+fn a_page_holds_its_reel_byte_for_byte_whatever_the_pieces() {
+    const PIECE_BYTES: usize = 3 << 20;
+    for length in [0, 1, 2, 3, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 5] {
+        let reel: Vec<u8> = (0..length).map(|at| (at * 31 + at / 251) as u8).collect();
+        let mut writer = HtmlWriter::new(Vec::new()).unwrap();
+        // Bytes come as blocks do: in stretches of any length.
+        for stretch in reel.chunks(70_001) {
+            writer.write_all(stretch).unwrap();
+        }
+        let page = writer.finish().unwrap();
+        assert!(is_html(&page));
+        assert!(reel_in(&page) == reel, "{length} bytes");
+        let beside = page.len() - length.div_ceil(3) * 4;
+        assert!(beside <= 150_000, "{beside} bytes beside a recording of {length}");
+    }
+}
+
+#[test]
 fn nothing_is_a_file_too() {
-    for info in FORMATS.iter().filter(|info| info.format != Format::Reel) {
+    for info in FORMATS.iter().filter(|info| ![Format::Reel, Format::Html].contains(&info.format)) {
         let file = write(info.format, &[]);
         if info.media_type == "application/json" {
             serde_json::from_slice::<Value>(&file).unwrap_or_else(|error| panic!("{}: {error}", info.name));
@@ -284,7 +330,7 @@ fn recordings_of_the_corpus_come_back_through_every_form() {
             // The mark of the packer and the window are put in once.
             let strip =
                 |(_, event): &(String, String)| event.replace(r#","v":"v1""#, "").replace(r#","windowId":"main""#, "");
-            let expected = if format == Format::Reel { &sorted } else { &events };
+            let expected = if [Format::Reel, Format::Html].contains(&format) { &sorted } else { &events };
             assert!(found.iter().map(strip).eq(expected.iter().map(strip)), "{name} as {format:?}");
         }
     }
@@ -330,7 +376,9 @@ proptest! {
             }
             // A file of lines may end between two of them, and one of nothing is a file.
             let is_lines = format == Format::Jsonl && file[..cut].last().is_none_or(|byte| *byte == b'\n');
-            prop_assert!(!reader.report().damage.is_empty() || is_lines || cut + 3 >= file.len() || cut < 4,
+            // Of a page, what stands behind the recording is no part of it.
+            let is_whole_reel = format == Format::Html && reel_in(&file[..cut]) == reel_in(&file);
+            prop_assert!(!reader.report().damage.is_empty() || is_lines || is_whole_reel || cut + 3 >= file.len() || cut < 4,
                 "{:?} cut at {} of {} gave {} events and no word", format, cut, file.len(), count);
         }
     }

@@ -63,7 +63,7 @@ test('list, player, links and playground stay below the prefix, and a recording 
   await page.waitForSelector('.stage[aria-busy=false] iframe:not(.hidden)');
   const [download] = await Promise.all([
     page.waitForEvent('download'),
-    page.getByTitle('Download as JSON Lines').click(),
+    page.getByTitle('Download as HTML').click(),
   ]);
   assert.ok(new URL(download.url()).pathname.startsWith(`${PREFIX}/api/`));
   for (const name of ['Set up', 'Doctor']) {

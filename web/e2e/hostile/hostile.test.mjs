@@ -110,6 +110,27 @@ test('style sheets of every origin ask nobody', async () => {
   }
 });
 
+test('in a file on the disk all of them run nothing and ask nobody', async () => {
+  await stage.upload('texts', hostileTexts(), { person: `<img src=x onerror="__ran('person')">` });
+  const plays = [...PLAYS, { id: 'styles', of: [], at: 0 }, { id: 'styles', of: [], at: 2 }];
+  for (const { id, of, at } of [...plays, { id: 'texts', of: [], at: 0 }]) {
+    const file = await stage.save(id);
+    const result = await stage.play(id, { file, at, name: `file-${id}-${at}` });
+    assert.deepEqual([...result.ran], []);
+    assert.deepEqual(vectorsOf(result.hits), []);
+    assert.deepEqual(result.seen.requests, []);
+    const { wrong, vectors } = await inspect(result.page);
+    assert.deepEqual(wrong, []);
+    const expected = NODES.flatMap(({ slug }) => of.map((way) => `${slug}-${way}`));
+    assert.deepEqual(
+      expected.filter((vector) => !vectors.includes(vector)),
+      [],
+    );
+    await assertAlive(result);
+    await result.page.close();
+  }
+});
+
 test('remote assets are pictures, styles, fonts and films, asked for without a name', async () => {
   const own = new URL(stage.server.url).host;
   const asked = [];
@@ -215,7 +236,6 @@ for (const [i, { name, tells, make }] of BOMBS.entries()) {
 }
 
 test('texts stay texts in every place of the player and the list', async () => {
-  await stage.upload('texts', hostileTexts(), { person: `<img src=x onerror="__ran('person')">` });
   const result = await stage.play('texts', { name: 'texts' });
   await assertAlive(result);
   const { page } = result;

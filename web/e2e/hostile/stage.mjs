@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { eventually, launch, serve } from '../browser.mjs';
 import { startCanary } from './canary.mjs';
 import { uploadOf } from './recording.mjs';
@@ -49,6 +50,16 @@ export async function startStage() {
       assert.equal(reply.status, 200, `${id}: ${await reply.clone().text()}`);
       return id;
     },
+    /** Saves a recording as one HTML file. */
+    async save(id) {
+      const reply = await fetch(`${server.url}/api/recordings/${id}/export?format=html`, {
+        headers: { authorization: `Bearer ${server.token}` },
+      });
+      assert.equal(reply.status, 200, id);
+      const file = join(dir, `${id}.html`);
+      writeFileSync(file, Buffer.from(await reply.arrayBuffer()));
+      return file;
+    },
     play: (id, options) => play({ canary, context, server, ran }, id, options),
     /** Every host that the browser looked up or connected to. Ends the browser, which then writes its log. */
     async hostsSeen() {
@@ -67,7 +78,7 @@ export async function startStage() {
 
 /** Opens a recording in the player and lets it play. Returns what was seen. */
 async function play({ canary, context, server, ran }, id, options = {}) {
-  const { assets = 'none', at = 0, wall = null, forMs = 1200, name = id } = options;
+  const { assets = 'none', at = 0, wall = null, file = null, forMs = 1200, name = id } = options;
   const seen = {
     requests: [],
     kinds: new Set(),
@@ -119,7 +130,10 @@ async function play({ canary, context, server, ran }, id, options = {}) {
   });
   canary.take();
   ran.clear();
-  const url = `${server.url}/recordings/${id}${at > 0 ? `?t=${at}` : ''}`;
+  const url =
+    file === null
+      ? `${server.url}/recordings/${id}${at > 0 ? `?t=${at}` : ''}`
+      : pathToFileURL(file).href + (at > 0 ? `#t=${at}` : '');
   await page.goto(url);
   await page.waitForSelector('[aria-busy=false]', { timeout: ANSWER_MS });
   if (assets === 'remote') {

@@ -77,6 +77,13 @@ test('no answer but our own pages can become a document', async () => {
   }
 });
 
+test('a file of one page is to be saved, and no document of ours', async () => {
+  const reply = await get('/api/recordings/html/export?format=html');
+  assert.match(reply.headers.get('content-disposition'), /^attachment; /);
+  assert.match(reply.headers.get('content-security-policy'), /default-src 'none'.*sandbox/);
+  assert.doesNotMatch(await reply.text(), /alert\(1\)/, 'what was recorded is no markup');
+});
+
 test('strangers and other sites get the same care', async () => {
   for (const path of ['/api/recordings', '/api/recordings/html/export?format=jsonl']) {
     const reply = await fetch(`${server.url}${path}`, {

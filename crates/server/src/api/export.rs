@@ -74,8 +74,8 @@ pub struct Gaps {
     params(("id" = String, Path), ExportParameters),
     responses(
         (status = 200, content((String = "application/x-ndjson"), (Vec<u8> = "application/vnd.reelcase.reel"),
-          (serde_json::Value = "application/json"), (String = "text/csv"), (Vec<u8> = "application/gzip"),
-          (Vec<u8> = "application/zstd")),
+          (serde_json::Value = "application/json"), (String = "text/csv"), (String = "text/html"),
+          (Vec<u8> = "application/gzip"), (Vec<u8> = "application/zstd")),
          headers(("reelcase-gaps" = String, description = "Only where damaged blocks are missing from the file: JSON, \
           `{\"count\":…,\"gaps\":[{\"object\":…,\"block\":…,\"start_ms\":…,\"end_ms\":…,\"event_count\":…}]}`, \
           with the first 16 of them"))),

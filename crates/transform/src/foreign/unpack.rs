@@ -18,6 +18,7 @@ use base64::read::DecoderReader;
 use flate2::read::MultiGzDecoder;
 use reelcase_format::json::{skip_blanks, skip_value};
 
+use crate::html::is_html;
 use crate::stream::ReadError;
 
 mod numbers;
@@ -47,7 +48,7 @@ pub(super) fn unpack<'a>(source: impl Read + 'a) -> Result<Source<'a>, ReadError
     let mut plain: Source<'a> = Box::new(source);
     for _ in 0..LAYERS_MAX {
         let (first, whole) = peek(plain);
-        if is_reel(&first) {
+        if is_reel(&first) || is_html(&first) {
             return Err(ReadError::AlreadyReel);
         }
         plain = match layer(&first) {

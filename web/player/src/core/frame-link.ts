@@ -7,6 +7,8 @@ export type Shown = { readonly ok: boolean; readonly problems: number };
 /** The page's end of the port to the replay frame. */
 export class FrameLink {
   readonly #frame: HTMLIFrameElement;
+  /** Who may get the port. */
+  readonly #origin: string;
   readonly #onViewport: (width: number, height: number) => void;
   readonly #onLeftOut: () => void;
   readonly #waiting = new Map<number, (shown: Shown) => void>();
@@ -20,10 +22,12 @@ export class FrameLink {
 
   constructor(
     frame: HTMLIFrameElement,
+    origin: string,
     onViewport: (width: number, height: number) => void,
     onLeftOut: () => void,
   ) {
     this.#frame = frame;
+    this.#origin = origin;
     this.#onViewport = onViewport;
     this.#onLeftOut = onLeftOut;
     let isReady = () => {};
@@ -67,7 +71,7 @@ export class FrameLink {
       if (answer !== null) this.#receive(answer, isReady);
     };
     const hello: Connect = { kind: 'reelcase-connect' };
-    this.#frame.contentWindow?.postMessage(hello, location.origin, [port2]);
+    this.#frame.contentWindow?.postMessage(hello, this.#origin, [port2]);
   }
 
   #receive(answer: FromFrame, isReady: () => void): void {

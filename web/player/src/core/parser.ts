@@ -1,6 +1,7 @@
 import { LineSplitter } from './lines.ts';
 import type { WorkerAnswer, WorkerRequest } from './parse-worker.ts';
 import { type Piece, type Purpose, Reading } from './reading.ts';
+import { startWorker } from './worker.ts';
 
 /** Receives what was read, in order. */
 export type OnPiece = (piece: Piece) => void;
@@ -55,7 +56,7 @@ type Job = {
 
 /** A parser in a worker, so that reading a large block never holds up a frame on the screen. */
 function workerParser(): Parser {
-  const worker = new Worker(new URL('./parse-worker.ts', import.meta.url), { type: 'module' });
+  const worker = startWorker();
   const jobs = new Map<number, Job>();
   const intern = interner();
   let next = 1;

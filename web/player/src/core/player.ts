@@ -17,6 +17,8 @@ export type PlayerOptions = {
   /** Path below which the server is mounted; empty at the root. */
   readonly base?: string;
   readonly api: Api;
+  /** Origin of the frame's document; see `Place`. */
+  readonly frameOrigin: string;
   readonly onPicture: (picture: Picture) => void;
 };
 
@@ -131,6 +133,7 @@ export class Player {
     this.#link?.close();
     this.#link = new FrameLink(
       frame,
+      this.#options.frameOrigin,
       () => {},
       () => this.#emit(),
     );

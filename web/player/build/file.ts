@@ -1,0 +1,66 @@
+import { fileURLToPath } from 'node:url';
+import { deflateRawSync } from 'node:zlib';
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { build } from 'vite';
+import { hashOf, inline, literal, policy } from './replay.ts';
+
+const here = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
+
+/** Where the recording belongs in the template. */
+const RECORDING = '<!--recording-->';
+
+/**
+ * The HTML file around a recording: player and inspector, packed, and a policy under which nothing else runs and nothing
+ * is fetched. What was recorded is only ever base64 in it.
+ */
+export async function fileTemplate(replay: { document: string }, replayHash: string): Promise<string> {
+  const player = inline(`const REPLAY=${literal(replay)};${await codeOf('src/file/main.ts')}`);
+  const boot = inline(await codeOf('src/file/boot.ts'));
+  const scripts = [boot, player].map(hashOf).join(' ');
+  const rules = `${policy('none', `${scripts} ${replayHash}`, 'data:')}; worker-src blob:`;
+  const packed = deflateRawSync(player, { level: 9, memLevel: 9 }).toString('base64');
+  return [
+    '<!doctype html><!-- reelcase recording 1 -->',
+    '<html lang="en"><meta charset="utf-8">',
+    `<meta http-equiv="Content-Security-Policy" content="${rules}">`,
+    '<meta name="viewport" content="width=device-width, initial-scale=1">',
+    '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">',
+    '<title>Recording – Reelcase</title>',
+    '<body><div id="app"><noscript>A recording plays in this file, which needs JavaScript for it.</noscript></div>',
+    `<script type="text/plain" id="player">${packed}</script>`,
+    RECORDING,
+    `<script>${boot}</script></body></html>\n`,
+  ].join('\n');
+}
+
+/** One entry with all it needs, as one script. */
+async function codeOf(entry: string): Promise<string> {
+  const built = await build({
+    configFile: false,
+    root: here('.'),
+    publicDir: false,
+    logLevel: 'error',
+    plugins: [
+      {
+        name: 'worker-of-the-file',
+        enforce: 'pre',
+        resolveId: (id, importer) =>
+          id === './worker.ts' && importer?.endsWith('/core/parser.ts') ? here('src/file/worker.ts') : null,
+      },
+      svelte({ configFile: here('../svelte.config.js'), compilerOptions: { css: 'injected' } }),
+    ],
+    build: {
+      write: false,
+      target: 'es2022',
+      modulePreload: false,
+      rolldownOptions: { input: here(entry), output: { format: 'iife', codeSplitting: false } },
+    },
+  });
+  const parts = (Array.isArray(built) ? built : [built]).flatMap((one) =>
+    'output' in one ? one.output : [],
+  );
+  const [chunk, ...others] = parts;
+  if (chunk?.type !== 'chunk' || others.length > 0)
+    throw new Error(`${entry} must be one script, and is ${parts.map(({ fileName }) => fileName).join()}`);
+  return chunk.code;
+}

@@ -6,6 +6,7 @@ mod blocks;
 mod doctor;
 mod export;
 mod parameters;
+mod posthog;
 mod projects;
 mod recordings;
 mod trial;
@@ -67,6 +68,11 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         upstream::show,
         upstream::set_mode,
         upstream::settings,
+        posthog::list,
+        posthog::one,
+        posthog::snapshots,
+        posthog::persons,
+        posthog::query,
         metrics
     ),
     components(schemas(crate::error::ErrorBody, crate::error::ErrorDetail)),
@@ -135,6 +141,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/projects/{key}/mode", put(upstream::set_mode))
         .route("/api/projects/{key}/upstream", get(upstream::settings))
         .route("/metrics", get(metrics))
+        .merge(posthog::routes())
         .route_layer(middleware::from_fn(unshared))
 }
 

@@ -75,6 +75,8 @@ pub(crate) enum Failure {
     NotFound(&'static str),
     #[error("{0}")]
     BadParameter(String),
+    #[error("none of the blocks that were asked for can be read; the server's log says why")]
+    BlocksUnavailable,
     #[error("PostHog does not answer")]
     UpstreamAway,
     #[error("PostHog's config is not handed on, because it cannot be told what was decided here: {0}")]
@@ -157,6 +159,7 @@ impl Failure {
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", None),
             Self::NotFound(_) => (S::NOT_FOUND, "not_found", None),
             Self::BadParameter(_) => (S::BAD_REQUEST, "bad_parameter", None),
+            Self::BlocksUnavailable => (S::BAD_GATEWAY, "recording_blocks_unavailable", None),
             Self::UpstreamAway => (S::SERVICE_UNAVAILABLE, "upstream_away", Some(5)),
             Self::UpstreamConfig(_) => (S::SERVICE_UNAVAILABLE, "upstream_config_unreadable", Some(60)),
             Self::UpstreamScript(_) => (S::BAD_GATEWAY, "upstream_script_refused", None),

@@ -74,7 +74,7 @@ pub trait Catalog: Send + Sync + 'static {
     /// sends one of them again is not recognised any more.
     async fn forget_uploads(&self, sealed_before_ms: i64) -> Result<u64, CatalogError>;
 
-    /// One page of recordings, newest first.
+    /// One page of recordings, newest first unless the query says otherwise.
     async fn list(&self, query: ListQuery) -> Result<Page, CatalogError>;
 
     /// One recording, if the project has it.
@@ -327,9 +327,21 @@ pub struct PersonChange {
     pub set_once: Map<String, Value>,
 }
 
+/// In which order recordings are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListOrder {
+    /// By start, the latest first; those that started at once by id.
+    #[default]
+    NewestFirst,
+    /// The other way round.
+    OldestFirst,
+}
+
 /// Which recordings to list. The default is the newest of all projects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListQuery {
+    /// In which order. A cursor of one order may be used with the other, and then leads back.
+    pub order: ListOrder,
     /// Of this project.
     pub project: Option<ProjectKey>,
     /// Started at or after this.
@@ -360,7 +372,7 @@ pub struct ListQuery {
     pub cursor: Option<String>,
 }
 
-/// Some recordings, newest first; those that started at once are in the order of their ids.
+/// Some recordings, in the order that was asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// The recordings.

@@ -37,7 +37,7 @@ impl<'a> LineMerge<'a> {
     }
 
     /// The same for blocks of any one kind.
-    pub(crate) fn of_kind(store: &'a Store, mut blocks: Vec<BlockRow>, kind: BlockKind) -> Self {
+    pub fn of_kind(store: &'a Store, mut blocks: Vec<BlockRow>, kind: BlockKind) -> Self {
         blocks.retain(|block| block.kind == kind);
         blocks.sort_by(|a, b| (b.start_ms, &b.object, b.block).cmp(&(a.start_ms, &a.object, a.block)));
         Self { store, closed: blocks, open: Vec::new() }

@@ -8,7 +8,7 @@ use reelcase_format::block::{BlockHash, BlockKind};
 use reelcase_format::reel::BlockRef;
 use reelcase_format::summary::Summary;
 use reelcase_store::catalog::{
-    BlockRow, Catalog, CatalogCommit, CatalogError, Committed, DropCount, ListQuery, ObjectKind, ObjectRow,
+    BlockRow, Catalog, CatalogCommit, CatalogError, Committed, DropCount, ListOrder, ListQuery, ObjectKind, ObjectRow,
     PersonChange, Project, RecordingDelta, SealedUpload, SqliteCatalog,
 };
 use serde_json::{Map, Value, json};
@@ -221,6 +221,18 @@ async fn pages_cover_everything_once_and_end() {
             }
         }
         assert_eq!(seen, ["d", "a", "b", "c", "e"]);
+        let (mut back, mut cursor) = (Vec::new(), None);
+        loop {
+            let (order, project) = (ListOrder::OldestFirst, project.clone());
+            let query = ListQuery { order, project, limit: Some(2), cursor, ..ListQuery::default() };
+            let page = catalog.list(query).await.unwrap();
+            back.extend(page.recordings.iter().map(|row| row.id.to_string()));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(back, ["e", "c", "b", "a", "d"], "the oldest first, and otherwise the same");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Query, State};
 use jiff::Timestamp;
-use reelcase_store::catalog::{ListQuery, RecordingRow};
+use reelcase_store::catalog::{ListOrder, ListQuery, RecordingRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -101,6 +101,10 @@ pub struct Recording {
     is_live: bool,
     /// When something was last added, server clock.
     updated_at_ms: i64,
+    /// PostHog's row of the recording, where it was imported from there. All other figures are counted here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    posthog: Option<Value>,
 }
 
 /// A tab or screen of a recording.
@@ -174,6 +178,7 @@ pub fn list_query(query: &str, now_ms: i64) -> Result<ListQuery, String> {
 fn query_of(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failure> {
     let project = parameters.project.filter(|key| !key.is_empty()).map(|key| key.parse()).transpose();
     Ok(ListQuery {
+        order: ListOrder::NewestFirst,
         project: project.map_err(Failure::bad_parameter)?,
         from_ms: parameters.from_ms,
         to_ms: parameters.to_ms,
@@ -240,6 +245,7 @@ impl Recording {
             plain_bytes: summary.plain_bytes,
             is_live,
             updated_at_ms,
+            posthog: summary.other.get("posthog").cloned(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod limits;
 mod mirror;
 mod mobile;
 mod overrides;
+mod posthog_api;
 mod reading;
 mod settings;
 mod smuggling;

@@ -1,6 +1,6 @@
 //! Finding recordings.
 //!
-//! A page is the next rows of one order, (start descending, id, project), after a cursor that names the last row before
+//! A page is the next rows of one order, (start descending, id, project) or its reverse, after a cursor that names the last row before
 //! it: a deep page costs what the first one does, and rows that arrive meanwhile neither repeat nor hide any.
 //!
 //! Which index a listing walks is decided by looking, not by guessing. Each filter has an index of its own; it is asked
@@ -16,7 +16,7 @@ use rusqlite::{Connection, Row, params_from_iter};
 use super::commit::signed;
 use super::rows::{count, id_of_project, unsigned};
 use super::sqlite::Failure;
-use super::{ListQuery, PAGE_RECORDINGS_MAX, Page, RecordingRow, persons};
+use super::{ListOrder, ListQuery, PAGE_RECORDINGS_MAX, Page, RecordingRow, persons};
 
 /// Filters with at most this many matches drive the listing. Looking up so many of a million recordings takes about as
 /// long as walking them until a page of fifty is full.
@@ -127,9 +127,11 @@ fn statement(
     }
     // CROSS JOIN keeps the order of the tables: the recordings are walked, and each one's project is looked up.
     let select = SELECT.replace("recordings r JOIN", &format!("recordings r{source} CROSS JOIN"));
-    let order = match project_id {
-        Some(_) => "r.start_ms DESC, r.recording",
-        None => "r.start_ms DESC, r.recording, r.project_id",
+    let order = match (query.order, project_id) {
+        (ListOrder::NewestFirst, Some(_)) => "r.start_ms DESC, r.recording",
+        (ListOrder::NewestFirst, None) => "r.start_ms DESC, r.recording, r.project_id",
+        (ListOrder::OldestFirst, Some(_)) => "r.start_ms, r.recording DESC",
+        (ListOrder::OldestFirst, None) => "r.start_ms, r.recording DESC, r.project_id DESC",
     };
     let condition = if conditions.sql.is_empty() { "true".to_owned() } else { conditions.sql.join(" AND ") };
     conditions.values.push(signed(count(limit) + 1).into());
@@ -145,15 +147,24 @@ fn add_range(conditions: &mut Conditions, query: &ListQuery, cursor: Option<&Cur
     }
     let Some(cursor) = cursor else { return };
     let (start_ms, recording) = (SqlValue::from(cursor.start_ms), SqlValue::from(cursor.recording.clone()));
-    // The first condition is implied by the second, and is the one that the index can seek to.
-    conditions.add("r.start_ms <= ?", [start_ms.clone()]);
-    if has_project {
-        conditions.add("(r.start_ms < ? OR r.recording > ?)", [start_ms, recording]);
-    } else {
-        conditions.add(
+    let (seek, within_project, across_projects) = match query.order {
+        ListOrder::NewestFirst => (
+            "r.start_ms <= ?",
+            "(r.start_ms < ? OR r.recording > ?)",
             "(r.start_ms < ? OR (r.recording, r.project_id) > (?, ?))",
-            [start_ms, recording, cursor.project_id.into()],
-        );
+        ),
+        ListOrder::OldestFirst => (
+            "r.start_ms >= ?",
+            "(r.start_ms > ? OR r.recording < ?)",
+            "(r.start_ms > ? OR (r.recording, r.project_id) < (?, ?))",
+        ),
+    };
+    // The first condition is implied by the second, and is the one that the index can seek to.
+    conditions.add(seek, [start_ms.clone()]);
+    if has_project {
+        conditions.add(within_project, [start_ms, recording]);
+    } else {
+        conditions.add(across_projects, [start_ms, recording, cursor.project_id.into()]);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, params_from_iter};
 
-use super::{ListQuery, RARE_MAX, candidates, filters, list, statement};
+use super::{ListOrder, ListQuery, RARE_MAX, candidates, filters, list, statement};
 
 const RECORDINGS: i64 = 100_000;
 
@@ -43,9 +43,12 @@ fn plan(db: &Connection, query: &ListQuery, project_id: Option<i64>) -> String {
 }
 
 #[test]
-fn common_listings_walk_the_newest_first_without_sorting() {
+fn common_listings_walk_an_index_without_sorting() {
     let db = full();
+    let oldest_first = ListQuery { order: ListOrder::OldestFirst, ..ListQuery::default() };
     let queries = [
+        oldest_first.clone(),
+        ListQuery { cursor: Some("500_1_r500".to_owned()), ..oldest_first },
         ListQuery::default(),
         ListQuery { cursor: Some("500_1_r500".to_owned()), ..ListQuery::default() },
         ListQuery { from_ms: Some(5), to_ms: Some(90_000), ..ListQuery::default() },

@@ -313,7 +313,7 @@ fn query(args: &BulkArgs, now_ms: i64) -> anyhow::Result<String> {
 }
 
 /// A day, a moment, or how long ago.
-fn moment_ms(text: &str, now_ms: i64) -> anyhow::Result<i64> {
+pub(crate) fn moment_ms(text: &str, now_ms: i64) -> anyhow::Result<i64> {
     const UNITS: [(char, i64); 4] = [('d', 86_400_000), ('h', 3_600_000), ('m', 60_000), ('s', 1_000)];
     for (unit, unit_ms) in UNITS {
         if let Some(count) = text.strip_suffix(unit).and_then(|count| count.parse::<i64>().ok()) {

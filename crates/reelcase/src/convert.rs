@@ -24,7 +24,7 @@ use crate::{format_of, format_parser, terminal};
 const PROJECT: &str = "converted";
 
 /// What names this program in the files it writes.
-const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"));
+pub(crate) const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"));
 
 /// A file that is kept is worth the time; one that is watched once is not.
 const KEEP_LEVEL: i32 = 9;

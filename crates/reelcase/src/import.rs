@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::reel::{Index, IndexReader, RecordingEntry, ReelLimits, Source, Step, verify};
 use reelcase_store::{FileSource, Store};
@@ -19,6 +19,8 @@ use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::Format;
 use reelcase_transform::reel::{ReelReadLimits, ReelReader};
 use reelcase_transform::stream::ReadEvents;
+
+mod posthog;
 
 use crate::bulk::exported_files;
 use crate::convert::{Target, convert_to};
@@ -46,12 +48,14 @@ const OBJECT_KEYS: [&str; 2] = ["kind", "sealed_at_ms"];
 /// `reelcase import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
+    #[command(subcommand)]
+    from: Option<From>,
     /// Files, and directories that are searched for files.
     #[arg(required = true)]
     inputs: Vec<PathBuf>,
     /// The data directory; no server may hold it.
-    #[arg(long)]
-    data: PathBuf,
+    #[arg(long, required = true, value_name = "DATA")]
+    data: Option<PathBuf>,
     /// Key of the project for recordings whose file names none.
     #[arg(long, default_value = "imported")]
     project: ProjectKey,
@@ -61,6 +65,17 @@ pub(crate) struct ImportArgs {
     /// Import what can be read of damaged files, which are left alone otherwise.
     #[arg(long)]
     keep_partial: bool,
+}
+
+/// What is no file. A file of such a name is `./posthog`.
+#[derive(Debug, Subcommand)]
+enum From {
+    /// Bring recordings from PostHog's cloud, or a server of one's own, with persons and analytics events.
+    #[command(
+        long_about = "Bring recordings from PostHog's cloud, or a server of one's own, with persons and analytics events.\n\nPostHog limits how often it may be asked, so that its cloud gives about 100 recordings an hour; the import waits as it is told. It may be cut short at any time: the same command takes it up where it ended, and tries what failed again. What came is compared with the figures that PostHog gives, which are kept beside ours. Exits with 1 where recordings failed, or are left alone: those that the store has with other events, and those of which blocks are missing, unless --keep-partial is given.",
+        after_help = "Examples:\n  POSTHOG_PERSONAL_API_KEY=phx_… reelcase import posthog --host eu --project 12345 --data ./data --dry-run\n  POSTHOG_PERSONAL_API_KEY=phx_… reelcase import posthog --host https://posthog.example.com --project 1 --data ./data --jobs 8"
+    )]
+    Posthog(Box<posthog::PosthogArgs>),
 }
 
 /// A recording of a project.
@@ -104,7 +119,11 @@ struct Batch {
 }
 
 /// Imports files. The code tells whether all of them are in the store now.
-pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn import(mut args: ImportArgs) -> anyhow::Result<ExitCode> {
+    if let Some(From::Posthog(args)) = args.from {
+        return posthog::import(*args).await;
+    }
+    let data = args.data.take().context("--data is missing")?;
     let (mut files, mut names) = (Vec::new(), Names::new());
     for input in &args.inputs {
         collect(input, 0, &mut files)?;
@@ -112,9 +131,9 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     }
     // Of several files of one recording, the one that holds most of it.
     files.sort_by_key(|path| path.extension().is_none_or(|ending| ending != "reel"));
-    let mut store = local::open(&args.data, "reelcase import").await?;
+    let mut store = local::open(&data, "reelcase import").await?;
     // What an earlier run left when it was killed.
-    let workshop = args.data.join(WORKSHOP);
+    let workshop = data.join(WORKSHOP);
     if workshop.exists() {
         std::fs::remove_dir_all(&workshop)?;
     }
@@ -127,7 +146,7 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
             if recordings.iter().any(|recording| batch.recordings.contains(recording)));
         let found = if is_twice {
             // Two files hold the same recording: the first is entered, and then the second compared with it.
-            store = batch.enter(store, &args.data).await?;
+            store = batch.enter(store, &data).await?;
             examine(&store, path, names.get(path), &workshop, &args).await?
         } else {
             found
@@ -141,10 +160,10 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
             batch.recordings.extend(recordings);
         }
         if batch.reels.len() >= BATCH_FILES || batch.bytes >= BATCH_BYTES {
-            store = batch.enter(store, &args.data).await?;
+            store = batch.enter(store, &data).await?;
         }
     }
-    store = batch.enter(store, &args.data).await?;
+    store = batch.enter(store, &data).await?;
     store.close().await?;
     std::fs::remove_dir_all(&workshop)?;
     outcome.tell(files.len(), args.dry_run);

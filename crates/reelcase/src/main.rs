@@ -93,10 +93,12 @@ enum Command {
         after_help = "Examples:\n  reelcase convert events.json events.reel\n  reelcase convert 01a1fbdb.reel requests.har\n  zstd -dc export.json.zst | reelcase convert - - --format posthog > export.posthog.json"
     )]
     Convert(convert::ConvertArgs),
-    /// Bring recordings of any form into a store. Exits with 1 where some of them are left alone.
+    /// Bring recordings of any form into a store, or all from PostHog. Exits with 1 where some are left alone.
     #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
         long_about = "Bring recordings of any form into a store.\n\nReads what `convert` reads, and .reel files with everything in them. What is in the store already is recognised, so that a run may be cut short and be repeated. A recording of which the store has other events is left alone, and so is a damaged file unless --keep-partial is given.",
-        after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run"
+        after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run\n  reelcase import posthog --host eu --project 12345 --key phx_… --data ./data"
     )]
     Import(import::ImportArgs),
     /// Show or change what is recorded of a project. Pages learn of it when they next ask for their config.

@@ -5,9 +5,6 @@
 
 mod common;
 
-use std::io::Read;
-
-use base64::Engine;
 use common::{Server, corpus};
 use serde_json::Value;
 
@@ -18,7 +15,7 @@ async fn every_capture_ends_as_its_recordings() {
     let manifest: Value = serde_json::from_slice(&std::fs::read(corpus("posthog-js/manifest.json")).unwrap()).unwrap();
     let mut wrong = Vec::new();
     for capture in manifest["captures"].as_array().unwrap() {
-        send(&server, capture).await;
+        server.send_capture(capture).await;
         for (session, expected) in capture["expected"]["per_session"].as_object().unwrap() {
             wrong.extend(compare(&server, capture["id"].as_str().unwrap(), session, expected).await);
         }
@@ -41,32 +38,6 @@ fn rebuilt_catalog_lists_the_same(data: &std::path::Path) {
     let before = ls();
     assert!(common::reelcase().arg("rebuild").arg("--data").arg(data).status().unwrap().success());
     assert_eq!(before, ls());
-}
-
-async fn send(server: &Server, capture: &Value) {
-    let file = std::fs::File::open(corpus("posthog-js").join(capture["file"].as_str().unwrap())).unwrap();
-    let mut text = String::new();
-    zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap();
-    let client = reqwest::Client::new();
-    let prefix = capture["path_prefix"].as_str().unwrap();
-    for request in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        if request["method"] != "POST" {
-            continue;
-        }
-        let path = request["path"].as_str().unwrap();
-        let path = path.strip_prefix(prefix).unwrap_or(path);
-        let query = request["query"].as_str().unwrap();
-        let body = base64::engine::general_purpose::STANDARD.decode(request["body_base64"].as_str().unwrap()).unwrap();
-        let mut post = client.post(format!("{}{path}?{query}", server.url)).body(body);
-        for (name, value) in request["headers"].as_object().unwrap() {
-            if !["host", "content-length", "connection", "accept-encoding"].contains(&name.as_str()) {
-                post = post.header(name, value.as_str().unwrap());
-            }
-        }
-        let response = post.send().await.unwrap();
-        let status = response.status();
-        assert_eq!(status, 200, "{} {path}: {}", capture["id"], response.text().await.unwrap());
-    }
 }
 
 async fn compare(server: &Server, capture: &str, session: &str, expected: &Value) -> Vec<String> {

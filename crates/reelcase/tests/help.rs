@@ -21,20 +21,31 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Names of the commands, in the order in which `reelcase --help` lists them.
-fn commands() -> Vec<String> {
-    let overview = help(&["--help"]);
-    let list = overview.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
-    let names = list.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
-    names.filter(|name| *name != "help").map(str::to_owned).collect()
+/// The commands, each followed by those below it, in the order in which `--help` lists them.
+fn commands() -> Vec<Vec<String>> {
+    commands_below(&[])
+}
+
+fn commands_below(above: &[String]) -> Vec<Vec<String>> {
+    let overview = help_of(above);
+    let Some(list) = overview.split("Commands:\n").nth(1) else { return Vec::new() };
+    let lines = list.split("\n\n").next().unwrap().lines();
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    let commands = names.filter(|name| *name != "help").map(|name| [above, &[name.to_owned()]].concat());
+    commands.flat_map(|command| [vec![command.clone()], commands_below(&command)].concat()).collect()
+}
+
+fn help_of(command: &[String]) -> String {
+    let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+    help(&arguments)
 }
 
 #[test]
 fn the_page_of_commands_is_what_help_says() {
     let mut page = INTRODUCTION.to_owned();
     for command in commands() {
-        let text = help(&[command.as_str(), "--help"]);
-        page.push_str(&format!("\n## reelcase {command}\n\n```text\n{}\n```\n", text.trim_end()));
+        let (name, text) = (command.join(" "), help_of(&command));
+        page.push_str(&format!("\n## reelcase {name}\n\n```text\n{}\n```\n", text.trim_end()));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
     if std::env::var_os("REELCASE_UPDATE").is_some() {
@@ -47,8 +58,8 @@ fn the_page_of_commands_is_what_help_says() {
 #[test]
 fn every_command_shows_an_example() {
     for command in commands() {
-        let text = help(&[command.as_str(), "--help"]);
-        assert!(text.contains("Example"), "`reelcase {command} --help` has no example");
+        let (name, text) = (command.join(" "), help_of(&command));
+        assert!(text.contains("Example"), "`reelcase {name} --help` has no example");
     }
 }
 

@@ -8,7 +8,7 @@ use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::line::write_line;
 use reelcase_format::reel::{RecordingEntry, ReelError, ReelHeader, ReelWriter};
 use reelcase_format::summary::{Counted, Summarizer, Summary, UploadFacts};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::stream::{Event, Header, WriteError, WriteEvents, Written};
 
@@ -28,6 +28,28 @@ pub struct ReelOptions {
     pub creator: String,
     /// zstd's level.
     pub level: i32,
+}
+
+/// What is kept with a recording beside its rrweb events.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// Analytics events: lines of kind `events`, which `docs/format.md` describes.
+    pub events: Vec<BesideLine>,
+    /// Lines of the same kind that belong to the project and not to the recording, such as who somebody is.
+    pub of_project: Vec<BesideLine>,
+    /// More keys of the summary.
+    pub summary: Map<String, Value>,
+}
+
+/// One of these lines.
+#[derive(Debug, Clone)]
+pub struct BesideLine {
+    /// When it happened.
+    pub timestamp_ms: i64,
+    /// What a store that is given it twice knows it by.
+    pub upload: Option<UploadId>,
+    /// A JSON object on one line, without its end.
+    pub json: Vec<u8>,
 }
 
 /// What was written.
@@ -57,6 +79,7 @@ pub struct ReelSink<W> {
     lines: Vec<Line>,
     summarizer: Summarizer,
     has_facts: bool,
+    beside: Beside,
 }
 
 /// A file that has its header.
@@ -81,7 +104,12 @@ impl<W: Write> ReelSink<W> {
     /// Writes to `out`, front to back.
     pub fn new(out: W, options: ReelOptions) -> Self {
         let (plain, lines, summarizer) = (Vec::new(), Vec::new(), Summarizer::new());
-        Self { out, options, file: None, plain, lines, summarizer, has_facts: false }
+        Self { out, options, file: None, plain, lines, summarizer, has_facts: false, beside: Beside::default() }
+    }
+
+    /// Writes these too, behind the recording's events.
+    pub fn with(self, beside: Beside) -> Self {
+        Self { beside, ..self }
     }
 
     fn write_block(&mut self, header: &Header) -> Result<(), WriteError> {
@@ -178,7 +206,19 @@ impl<W: Write> ReelSink<W> {
             self.write_block(header)?;
         }
         let Some(mut file) = self.file else { return Err(WriteError::NoEvents) };
-        let summary = self.summarizer.finish();
+        let mut summary = self.summarizer.finish();
+        let (Beside { events, of_project, summary: more }, level) = (self.beside, self.options.level);
+        summary.analytics_event_count = events.len() as u64;
+        summary.other.extend(more);
+        let project = &self.options.project;
+        for block in blocks_beside(events, project, Some(&file.recording), level)? {
+            let (ordinal, bytes) = file.writer.push_block(block)?;
+            file.ordinals.push(ordinal);
+            self.out.write_all(&bytes)?;
+        }
+        for block in blocks_beside(of_project, project, None, level)? {
+            self.out.write_all(&file.writer.push_block(block)?.1)?;
+        }
         file.writer.push_recording(RecordingEntry {
             id: file.recording.clone(),
             project: self.options.project,
@@ -195,6 +235,30 @@ impl<W: Write> ReelSink<W> {
         let written = WrittenReel { recording: file.recording, summary, file_bytes: finished.file_bytes };
         Ok((written, self.out))
     }
+}
+
+/// Blocks of lines that are no rrweb events, in the order of time.
+fn blocks_beside(
+    mut lines: Vec<BesideLine>,
+    project: &ProjectKey,
+    recording: Option<&RecordingId>,
+    level: i32,
+) -> Result<Vec<EncodedBlock>, ReelError> {
+    lines.sort_by_key(|line| line.timestamp_ms);
+    let begin = || BlockBuilder::new(project.clone(), recording.cloned(), BlockKind::Events);
+    let (mut blocks, mut builder) = (Vec::new(), begin());
+    for BesideLine { timestamp_ms, upload, mut json } in lines {
+        json.push(b'\n');
+        builder.push_line(timestamp_ms, &json);
+        upload.into_iter().for_each(|upload| builder.note_upload(upload));
+        if builder.is_full() {
+            blocks.push(std::mem::replace(&mut builder, begin()).encode(level)?);
+        }
+    }
+    if !builder.is_empty() {
+        blocks.push(builder.encode(level)?);
+    }
+    Ok(blocks)
 }
 
 /// A recording's id, in the form of a UUID that is made of a hash (version 8).

@@ -4,11 +4,12 @@
 
 pub(crate) mod load;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use serde_json::Value;
 
 /// The binary under test.
@@ -126,6 +127,34 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// Sends what a real client sent, as it was recorded.
+    pub(crate) async fn send_capture(&self, capture: &Value) {
+        let file = std::fs::File::open(corpus("posthog-js").join(capture["file"].as_str().unwrap())).unwrap();
+        let mut text = String::new();
+        zstd::Decoder::new(file).unwrap().read_to_string(&mut text).unwrap();
+        let client = reqwest::Client::new();
+        let prefix = capture["path_prefix"].as_str().unwrap();
+        for request in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+            if request["method"] != "POST" {
+                continue;
+            }
+            let path = request["path"].as_str().unwrap();
+            let path = path.strip_prefix(prefix).unwrap_or(path);
+            let query = request["query"].as_str().unwrap();
+            let body =
+                base64::engine::general_purpose::STANDARD.decode(request["body_base64"].as_str().unwrap()).unwrap();
+            let mut post = client.post(format!("{}{path}?{query}", self.url)).body(body);
+            for (name, value) in request["headers"].as_object().unwrap() {
+                if !["host", "content-length", "connection", "accept-encoding"].contains(&name.as_str()) {
+                    post = post.header(name, value.as_str().unwrap());
+                }
+            }
+            let response = post.send().await.unwrap();
+            let status = response.status();
+            assert_eq!(status, 200, "{} {path}: {}", capture["id"], response.text().await.unwrap());
+        }
     }
 
     /// Reads JSON from the API.

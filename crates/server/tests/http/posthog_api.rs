@@ -79,7 +79,7 @@ async fn the_cursor_leads_through_all_recordings_in_either_direction() {
     {
         let (mut seen, mut after) = (Vec::new(), String::new());
         loop {
-            let path = format!("/api/environments/phc_test/session_recordings/?date_from=all&limit=2&order=start_time");
+            let path = "/api/environments/phc_test/session_recordings/?date_from=all&limit=2&order=start_time";
             let page = site.read(&format!("{path}&order_direction={direction}&after={after}")).await.json();
             assert_eq!(page["version"], 4);
             seen.extend(page["results"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()));

@@ -1,0 +1,402 @@
+//! Brings recordings from PostHog's API, of its cloud or of a server of one's own, into a store that no server holds.
+//!
+//! The list is walked a page at a time, and how far it came is kept in a file; blocks that were fetched are kept until
+//! the store has them. So a run may be cut short anywhere, and the next one takes up where it ended. What came is
+//! compared with the figures that PostHog gives for it, and those stay in the recording's summary beside ours.
+
+mod api;
+mod blocks;
+mod recording;
+mod state;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_server::api::iso;
+use reelcase_store::{Clock, Store, SystemClock};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::{BATCH_BYTES, BATCH_FILES, Batch};
+use crate::bulk::moment_ms;
+use crate::remote::encoded;
+use crate::{local, terminal};
+use api::Api;
+use recording::{Fetched, Listed};
+use state::State;
+
+/// Recordings of a page of the list.
+const PAGE_RECORDINGS: usize = 100;
+
+/// Recordings that may be fetched at once.
+const JOBS_MAX: usize = 32;
+
+/// How far back the list goes where nobody says: PostHog keeps nothing for longer.
+const YEARS_MS: i64 = 5 * 366 * 86_400_000;
+
+/// A recording of so short a time ago may still grow.
+const SETTLED_MS: i64 = 86_400_000;
+
+/// Calls an hour that PostHog's cloud allows a paid plan.
+const CALLS_PER_HOUR: u64 = 300;
+
+/// `reelcase import posthog`.
+#[derive(Debug, Args)]
+pub(crate) struct PosthogArgs {
+    /// Where PostHog is: eu, us, or the address of one's own.
+    #[arg(long)]
+    host: String,
+    /// The project's id, as it stands in the addresses of PostHog's pages.
+    #[arg(long)]
+    project: String,
+    /// A personal API key with session_recording:read, person:read and query:read.
+    #[arg(long, env = "POSTHOG_PERSONAL_API_KEY", hide_env_values = true)]
+    key: String,
+    /// The data directory; no server may hold it.
+    #[arg(long)]
+    data: PathBuf,
+    /// Key of the project that the recordings come into. By default PostHog's own for the project, or else imported.
+    #[arg(long)]
+    into: Option<ProjectKey>,
+    /// Only recordings that started at or after this: 2026-11-01, 2026-11-01T12:00:00Z, or so long ago: 30d.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only those that started before this. By default a day ago: younger ones may still grow.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// How many recordings are fetched at once.
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    jobs: usize,
+    /// Leave analytics events where they are, which saves a request for each recording.
+    #[arg(long)]
+    no_events: bool,
+    /// Import what there is of recordings of which blocks are missing or damaged.
+    #[arg(long)]
+    keep_partial: bool,
+    /// Say how many recordings, bytes and hours there are, and import nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Where a page of the list begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Page {
+    /// After so many recordings; servers before 2025 have no cursors.
+    Offset(usize),
+    /// Where the page before said.
+    After(String),
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+struct Outcome {
+    recordings: u64,
+    events: u64,
+    analytics_events: u64,
+    there: u64,
+    empty: u64,
+    gone: u64,
+    left_alone: u64,
+    failed: u64,
+    verified: u64,
+    differing: u64,
+    without_events: u64,
+}
+
+/// All that a run needs to know.
+struct Run {
+    api: Arc<Api>,
+    args: PosthogArgs,
+    into: ProjectKey,
+    dir: PathBuf,
+    /// Gone only while the store is opened anew.
+    store: Option<Arc<Store>>,
+    batch: Batch,
+    /// Folders of what was fetched and is not in the store.
+    fetched: Vec<PathBuf>,
+    outcome: Outcome,
+}
+
+/// Imports from PostHog. The code tells whether all that there is came.
+pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
+    if !(1..=JOBS_MAX).contains(&args.jobs) {
+        bail!("--jobs can be 1 to {JOBS_MAX}");
+    }
+    let api = Arc::new(Api::new(&args.host, &args.project, &args.key)?);
+    let dir = state::folder(&args.data, api.base(), &args.project);
+    let found = State::load(&dir)?;
+    let state = match &found {
+        Some(state) if args.since.is_none() && args.until.is_none() => state.clone(),
+        _ => begin(&args, &api, SystemClock.now_ms())?,
+    };
+    if args.dry_run {
+        return plan(&api, &state).await;
+    }
+    let into = project_of(&args, &api).await?;
+    let store = local::open(&args.data, "reelcase import").await?;
+    fs::create_dir_all(&dir)?;
+    let (batch, fetched, outcome) = (Batch::default(), Vec::new(), Outcome::default());
+    eprintln!("importing into project {into} what began from {} to {}", state.from, state.to);
+    let run = Run { api, args, into, dir, store: Some(store), batch, fetched, outcome };
+    run.go(state).await
+}
+
+/// What is to be listed where nobody began before.
+fn begin(args: &PosthogArgs, api: &Api, now_ms: i64) -> anyhow::Result<State> {
+    let moment = |text: &Option<String>, default_ms: i64| match text {
+        Some(text) => moment_ms(text, now_ms),
+        None => Ok(default_ms),
+    };
+    Ok(State {
+        host: api.base().to_owned(),
+        project: args.project.clone(),
+        from: iso(moment(&args.since, now_ms - YEARS_MS)?),
+        to: iso(moment(&args.until, now_ms - SETTLED_MS)?),
+        next: Some(Page::Offset(0)),
+        failed: Vec::new(),
+    })
+}
+
+/// The project that was asked for, or else the key that PostHog has for it, so that pages need no other.
+async fn project_of(args: &PosthogArgs, api: &Api) -> anyhow::Result<ProjectKey> {
+    if let Some(into) = &args.into {
+        return Ok(into.clone());
+    }
+    // A key may read recordings and not the project.
+    let project = api.json("").await.ok().flatten().unwrap_or_default();
+    let key = ["api_token", "key"].iter().find_map(|name| project[name].as_str());
+    Ok(key.and_then(|key| key.parse().ok()).unwrap_or("imported".parse()?))
+}
+
+/// One page of the list, and where the next one begins.
+async fn list(api: &Api, state: &State, page: &Page) -> anyhow::Result<(Vec<Listed>, Option<Page>)> {
+    let mut path = format!(
+        "session_recordings/?date_from={}&date_to={}&order=start_time&order_direction=DESC&limit={PAGE_RECORDINGS}",
+        encoded(&state.from),
+        encoded(&state.to)
+    );
+    match page {
+        Page::Offset(offset) => path.push_str(&format!("&offset={offset}")),
+        Page::After(cursor) => path.push_str(&format!("&after={}", encoded(cursor))),
+    }
+    let answer = api.json(&path).await?;
+    let mut answer = answer.with_context(|| format!("there is no project {} on {}", state.project, state.host))?;
+    let Value::Array(rows) = answer["results"].take() else { bail!("PostHog sent no list of recordings") };
+    let count = rows.len();
+    let next = match (answer["next_cursor"].as_str(), answer["has_next"].as_bool(), page) {
+        (Some(cursor), _, _) => Some(Page::After(cursor.to_owned())),
+        (None, Some(true), Page::Offset(offset)) if count > 0 => Some(Page::Offset(offset + count)),
+        (None, Some(true), _) => bail!("PostHog says that there are more recordings, but not where"),
+        _ => None,
+    };
+    Ok((rows.into_iter().filter_map(Listed::of).collect(), next))
+}
+
+/// Says what there is, without fetching any of it.
+async fn plan(api: &Api, state: &State) -> anyhow::Result<ExitCode> {
+    let (mut recordings, mut bytes, mut without_bytes, mut seconds) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut calls = 0;
+    let mut next = Some(Page::Offset(0));
+    while let Some(page) = next {
+        let (rows, following) = list(api, state, &page).await?;
+        calls += 1;
+        for row in &rows {
+            recordings += 1;
+            seconds += row.figure("recording_duration").unwrap_or_default();
+            match row.figure("total_size") {
+                Some(size) => bytes += size,
+                None => without_bytes += 1,
+            }
+        }
+        next = following;
+    }
+    println!("{recordings} recordings of {:.1} hours from {} to {}", seconds as f64 / 3_600.0, state.from, state.to);
+    match without_bytes {
+        0 => println!("{:.1} MB of lines, uncompressed", bytes as f64 / 1e6),
+        _ if bytes == 0 => println!("this PostHog does not say how many bytes they have"),
+        _ => println!("{:.1} MB of lines, uncompressed, without {without_bytes} of unknown size", bytes as f64 / 1e6),
+    }
+    calls += recordings * 2;
+    println!(
+        "at least {calls} requests: {:.1} hours where PostHog allows {CALLS_PER_HOUR} an hour, as its paid plans do; \
+         one's own server sets no limit by itself",
+        calls as f64 / CALLS_PER_HOUR as f64
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Run {
+    async fn go(mut self, mut state: State) -> anyhow::Result<ExitCode> {
+        // What could not be had before.
+        for id in std::mem::take(&mut state.failed) {
+            match self.api.json(&format!("session_recordings/{}/", encoded(&id))).await {
+                Ok(row) => {
+                    let rows = row.and_then(Listed::of).into_iter().collect();
+                    self.page(rows, &mut state.failed).await?;
+                }
+                Err(error) => self.fail(id, &error, &mut state.failed),
+            }
+        }
+        while let Some(page) = state.next.take() {
+            let (rows, next) = list(&self.api, &state, &page).await?;
+            self.page(rows, &mut state.failed).await?;
+            state.next = next;
+            state.save(&self.dir)?;
+            if state.next.is_some() {
+                eprintln!("{} recordings are imported so far", self.outcome.recordings);
+            }
+        }
+        self.store()?.close().await?;
+        if state.failed.is_empty() {
+            fs::remove_dir_all(&self.dir)?;
+        } else {
+            state.save(&self.dir)?;
+        }
+        self.outcome.tell();
+        Ok(self.outcome.code())
+    }
+
+    /// Imports some recordings, and has the store enter them.
+    async fn page(&mut self, rows: Vec<Listed>, failed: &mut Vec<String>) -> anyhow::Result<()> {
+        let mut waiting = rows.into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < self.args.jobs
+                && let Some(row) = waiting.next()
+            {
+                if let Some(job) = self.job(row).await? {
+                    running.spawn(job.run());
+                }
+            }
+            let Some(done) = running.join_next().await else { break };
+            let (id, dir, done) = done?;
+            match done {
+                Ok(fetched) => self.take(id, dir, fetched),
+                Err(error) => self.fail(id, &error, failed),
+            }
+            if self.batch.reels.len() >= BATCH_FILES || self.batch.bytes >= BATCH_BYTES {
+                self.enter().await?;
+            }
+        }
+        self.enter().await
+    }
+
+    /// What is to be done for a recording; nothing where the store has it, or something else of its name.
+    async fn job(&mut self, row: Listed) -> anyhow::Result<Option<recording::Job>> {
+        let id: RecordingId = match row.id.parse() {
+            Ok(id) => id,
+            Err(error) => {
+                self.outcome.left_alone += 1;
+                eprintln!("left alone: recording {}: {error}", terminal::line(&row.id));
+                return Ok(None);
+            }
+        };
+        if let Some(there) = self.store()?.catalog().get(&self.into, &id).await? {
+            let of_posthog =
+                there.summary.other.get(recording::FIGURES).and_then(|figures| figures["event_count"].as_u64());
+            let is_same = match row.figure("event_count") {
+                Some(listed) => listed == of_posthog.unwrap_or(there.summary.event_count),
+                None => true,
+            };
+            if is_same {
+                self.outcome.there += 1;
+            } else {
+                self.outcome.left_alone += 1;
+                eprintln!("left alone: the store has recording {id} with other events");
+            }
+            return Ok(None);
+        }
+        Ok(Some(recording::Job {
+            api: self.api.clone(),
+            dir: self.dir.join(id.as_str()),
+            row,
+            id,
+            into: self.into.clone(),
+            with_events: !self.args.no_events,
+            keep_partial: self.args.keep_partial,
+            now_ms: SystemClock.now_ms(),
+        }))
+    }
+
+    fn store(&self) -> anyhow::Result<&Arc<Store>> {
+        self.store.as_ref().context("the store is closed")
+    }
+
+    fn take(&mut self, id: String, dir: PathBuf, fetched: Fetched) {
+        match fetched {
+            Fetched::Gone => {
+                self.outcome.gone += 1;
+                eprintln!("recording {id} is in PostHog's list, and deleted");
+            }
+            Fetched::Empty => self.outcome.empty += 1,
+            Fetched::Damaged(what) => {
+                self.outcome.left_alone += 1;
+                eprintln!("left alone: recording {id}: {}", terminal::line(&what));
+            }
+            Fetched::Reel(reel) => {
+                let outcome = &mut self.outcome;
+                outcome.recordings += 1;
+                outcome.events += reel.event_count;
+                outcome.analytics_events += reel.analytics_event_count;
+                outcome.without_events += u64::from(reel.events_refused);
+                if reel.differs.is_empty() {
+                    outcome.verified += 1;
+                } else {
+                    outcome.differing += 1;
+                    eprintln!(
+                        "recording {id} is not what PostHog counts: {}",
+                        terminal::line(&reel.differs.join(", "))
+                    );
+                }
+                self.batch.bytes += reel.bytes;
+                self.batch.reels.push(reel.path);
+                self.fetched.push(dir);
+            }
+        }
+    }
+
+    fn fail(&mut self, id: String, error: &anyhow::Error, failed: &mut Vec<String>) {
+        self.outcome.failed += 1;
+        eprintln!("{}", terminal::message(&format!("recording {id} is not imported: {error:#}")));
+        failed.push(id);
+    }
+
+    async fn enter(&mut self) -> anyhow::Result<()> {
+        // Nobody else may hold it: it is closed and opened on the way.
+        let store = self.store.take().context("the store is closed")?;
+        self.store = Some(self.batch.enter(store, &self.args.data).await?);
+        for dir in self.fetched.drain(..) {
+            fs::remove_dir_all(&dir)?;
+        }
+        Ok(())
+    }
+}
+
+impl Outcome {
+    fn tell(&self) {
+        let Self { recordings, events, analytics_events, there, empty, gone, left_alone, failed, .. } = self;
+        eprintln!(
+            "imported {recordings} recordings with {events} events and {analytics_events} analytics events; {there} are \
+             there already, {empty} are empty, {gone} deleted, {left_alone} left alone, {failed} failed"
+        );
+        let Self { verified, differing, without_events, .. } = self;
+        eprintln!("{verified} have the events and bytes that PostHog counts, {differing} have others");
+        if *without_events > 0 {
+            eprintln!("{without_events} came without analytics events: the key may not query them, or PostHog cannot");
+        }
+        if *failed > 0 {
+            eprintln!("hint: the same command tries those again that failed");
+        }
+    }
+
+    fn code(&self) -> ExitCode {
+        if self.failed + self.left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

@@ -1,0 +1,291 @@
+//! Makes a `.reel` file of one recording of PostHog: its blocks, its analytics events, who is in it, and PostHog's figures.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reelcase_format::id::{ProjectKey, RecordingId, upload_id_from_hex};
+use reelcase_format::summary::Summary;
+use reelcase_transform::foreign::{ForeignReader, Limits};
+use reelcase_transform::reel::{Beside, BesideLine, ReelOptions, ReelSink};
+use reelcase_transform::stream::{Header, ReadEvents, WriteEvents};
+use serde_json::{Map, Value, json};
+
+use super::api::Api;
+use super::blocks::{self, Blocks};
+use crate::convert::CREATOR;
+use crate::import::LEVEL;
+use crate::remote::encoded;
+
+/// Key of a recording's summary that holds PostHog's figures.
+pub(super) const FIGURES: &str = "posthog";
+
+/// Analytics events of one request.
+const PAGE_EVENTS: usize = 1_000;
+
+/// Analytics events of a recording. Sessions end after a day.
+const EVENTS_MAX: usize = 100_000;
+
+/// How far from the recording its analytics events may lie, by other clocks.
+const EVENTS_MARGIN_MS: i64 = 86_400_000;
+
+/// Other ids of a person that are brought along.
+const DISTINCT_IDS_MAX: usize = 100;
+
+/// A recording as PostHog lists it.
+#[derive(Debug, Clone)]
+pub(super) struct Listed {
+    pub(super) id: String,
+    /// All of the row but the person.
+    row: Map<String, Value>,
+    person: Value,
+}
+
+/// One recording to be fetched.
+pub(super) struct Job {
+    pub(super) api: Arc<Api>,
+    /// Where what is fetched lies.
+    pub(super) dir: PathBuf,
+    pub(super) row: Listed,
+    pub(super) id: RecordingId,
+    pub(super) into: ProjectKey,
+    pub(super) with_events: bool,
+    pub(super) keep_partial: bool,
+    pub(super) now_ms: i64,
+}
+
+/// What became of it.
+pub(super) enum Fetched {
+    /// PostHog has it no more.
+    Gone,
+    /// There is no block of it.
+    Empty,
+    /// Part of it is missing.
+    Damaged(String),
+    Reel(Reel),
+}
+
+/// A recording that is ready for the store.
+pub(super) struct Reel {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) event_count: u64,
+    pub(super) analytics_event_count: u64,
+    /// PostHog did not answer for its analytics events.
+    pub(super) events_refused: bool,
+    /// Figures in which it is not what PostHog counts.
+    pub(super) differs: Vec<String>,
+}
+
+impl Listed {
+    /// Reads a row of the list.
+    pub(super) fn of(row: Value) -> Option<Self> {
+        let Value::Object(mut row) = row else { return None };
+        let id = row.get("id")?.as_str()?.to_owned();
+        let person = row.remove("person").unwrap_or_default();
+        Some(Self { id, row, person })
+    }
+
+    /// A count of the row.
+    pub(super) fn figure(&self, name: &str) -> Option<u64> {
+        self.row.get(name)?.as_u64()
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.row.get(name)?.as_str().map(str::to_owned)
+    }
+
+    fn distinct_ids(&self) -> Vec<String> {
+        let of_person = self.person["distinct_ids"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut ids: Vec<String> = self.text("distinct_id").into_iter().collect();
+        ids.extend(of_person.map(str::to_owned));
+        let mut seen = std::collections::HashSet::new();
+        ids.retain(|id| !id.is_empty() && seen.insert(id.clone()));
+        ids.truncate(DISTINCT_IDS_MAX);
+        ids
+    }
+
+    fn moment_ms(&self, name: &str) -> Option<i64> {
+        moment_ms(self.row.get(name)?)
+    }
+}
+
+impl Job {
+    /// Does it. Returns the recording's id and folder too.
+    pub(super) async fn run(self) -> (String, PathBuf, anyhow::Result<Fetched>) {
+        let (id, dir) = (self.row.id.clone(), self.dir.clone());
+        let done = self.fetch().await;
+        (id, dir, done)
+    }
+
+    async fn fetch(mut self) -> anyhow::Result<Fetched> {
+        let Some(blocks) = blocks::fetch(&self.api, &self.row.id, &self.dir).await? else { return Ok(Fetched::Gone) };
+        if blocks.listed == 0 {
+            return Ok(Fetched::Empty);
+        }
+        if blocks.missing > 0 && !self.keep_partial {
+            let what = format!("{} of its {} blocks are missing in PostHog's answers", blocks.missing, blocks.listed);
+            return Ok(Fetched::Damaged(what));
+        }
+        self.complete_person().await?;
+        let events = if self.with_events { self.events().await? } else { Some(Vec::new()) };
+        tokio::task::spawn_blocking(move || self.make(&blocks, events)).await?
+    }
+
+    /// Asks for the person where the list says only that there is one.
+    async fn complete_person(&mut self) -> anyhow::Result<()> {
+        if self.row.person["properties"].is_object() {
+            return Ok(());
+        }
+        let Some(id) = self.row.text("distinct_id") else { return Ok(()) };
+        // A key may read recordings and no persons.
+        if let Ok(Some(mut found)) = self.api.json(&format!("persons/?distinct_id={}", encoded(&id))).await {
+            self.row.person = found["results"][0].take();
+        }
+        Ok(())
+    }
+
+    /// The session's analytics events, by time. `None` where PostHog does not answer for them.
+    async fn events(&self) -> anyhow::Result<Option<Vec<BesideLine>>> {
+        let near = |name: &str, margin_ms: i64| {
+            let at_ms = self.row.moment_ms(name).unwrap_or(self.now_ms);
+            reelcase_server::api::iso(at_ms.saturating_add(margin_ms))
+        };
+        let mut events = Vec::new();
+        while events.len() < EVENTS_MAX {
+            let query = json!({ "query": {
+                "kind": "EventsQuery",
+                "select": ["uuid", "event", "timestamp", "distinct_id", "properties"],
+                "properties": [{ "key": "$session_id", "value": [self.row.id], "operator": "exact", "type": "event" }],
+                "after": near("start_time", -EVENTS_MARGIN_MS),
+                "before": near("end_time", EVENTS_MARGIN_MS),
+                "orderBy": ["timestamp ASC"],
+                "limit": PAGE_EVENTS,
+                "offset": events.len(),
+            } });
+            let Ok(Some(answer)) = self.api.query("query/", &query).await else { return Ok(None) };
+            let rows = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
+            events.extend(rows.iter().filter_map(event_line));
+            if answer["hasMore"] != Value::Bool(true) || rows.is_empty() {
+                break;
+            }
+        }
+        Ok(Some(events))
+    }
+
+    fn make(self, blocks: &Blocks, events: Option<Vec<BesideLine>>) -> anyhow::Result<Fetched> {
+        let events_refused = events.is_none();
+        let events = events.unwrap_or_default();
+        let analytics_event_count = events.len() as u64;
+        let header = Header {
+            recording: Some(self.id.clone()),
+            source: self.row.text("snapshot_source"),
+            library: self.row.text("snapshot_library"),
+            library_version: None,
+            distinct_ids: self.row.distinct_ids(),
+            person_properties: Map::new(),
+        };
+        let figures = json!({ "host": self.api.base(), "imported_at_ms": self.now_ms });
+        let mut figures = figures.as_object().cloned().unwrap_or_default();
+        figures.extend(self.row.row.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let summary = Map::from_iter([(FIGURES.to_owned(), Value::Object(figures))]);
+        let beside = Beside { events, of_project: self.person_lines(), summary };
+        let (project, recording) = (self.into.clone(), Some(self.id.clone()));
+        let options = ReelOptions { project, recording, creator: CREATOR.to_owned(), level: LEVEL };
+        let path = self.dir.join("recording.reel");
+        let mut reader = ForeignReader::new(blocks.open()?, Limits::default())?;
+        let mut sink = ReelSink::new(std::io::BufWriter::new(File::create(&path)?), options).with(beside);
+        while let Some(event) = reader.next_event()? {
+            sink.push(&header, &event)?;
+        }
+        let report = reader.report().clone();
+        if let Some(damage) = report.damage.first().filter(|_| !self.keep_partial || report.event_count == 0) {
+            return Ok(Fetched::Damaged(damage.to_string()));
+        }
+        if report.event_count == 0 {
+            return Ok(Fetched::Empty);
+        }
+        let written = sink.finish(&header)?;
+        let differs = self.compare(&written.summary, blocks);
+        Ok(Fetched::Reel(Reel {
+            bytes: file_bytes(&path)?,
+            path,
+            event_count: report.event_count,
+            analytics_event_count,
+            events_refused,
+            differs,
+        }))
+    }
+
+    /// Figures of which PostHog has others. It counts what was delivered twice twice.
+    fn compare(&self, ours: &Summary, blocks: &Blocks) -> Vec<String> {
+        let mut pairs = vec![("event_count", Some(ours.event_count)), ("total_size", blocks.plain_bytes)];
+        pairs.extend([
+            ("click_count", Some(ours.click_count)),
+            ("keypress_count", Some(ours.keypress_count)),
+            ("mouse_activity_count", Some(ours.mouse_activity_count)),
+        ]);
+        let differ = |(name, ours): (&str, Option<u64>)| {
+            let (ours, theirs) = (ours?, self.row.figure(name)?);
+            let is_explained = blocks.repeated > 0 && name != "total_size" && theirs > ours;
+            (ours != theirs && !is_explained).then(|| format!("{name} {ours} here, {theirs} there"))
+        };
+        pairs.into_iter().filter_map(differ).collect()
+    }
+
+    /// What says of a person what PostHog knew when it was asked.
+    fn person_lines(&self) -> Vec<BesideLine> {
+        let ids = self.row.distinct_ids();
+        let Some((first, others)) = ids.split_first() else { return Vec::new() };
+        let line = |event: &str, properties: Value| {
+            BesideLine {
+            timestamp_ms: self.now_ms,
+            upload: None,
+            json: json!({
+                "kind": "event", "event": event, "timestamp": self.now_ms, "distinct_id": first, "properties": properties,
+            })
+            .to_string()
+            .into_bytes(),
+        }
+        };
+        let mut lines: Vec<_> = others.iter().map(|other| line("$create_alias", json!({ "alias": other }))).collect();
+        if let Some(properties) = self.row.person["properties"].as_object().filter(|known| !known.is_empty()) {
+            lines.push(line("$set", json!({ "$set": properties })));
+        }
+        lines
+    }
+}
+
+/// A row of an answer as a line of a recording.
+fn event_line(row: &Value) -> Option<BesideLine> {
+    let [uuid, event, timestamp, distinct_id, properties] = row.as_array()?.as_slice() else { return None };
+    let timestamp_ms = moment_ms(timestamp)?;
+    let properties: Value = match properties {
+        Value::String(text) => serde_json::from_str(text).ok()?,
+        other => other.clone(),
+    };
+    let upload = uuid.as_str().and_then(upload_id_from_hex);
+    let mut line = json!({ "kind": "event", "event": event, "timestamp": timestamp_ms, "distinct_id": distinct_id });
+    if let Some(upload) = &upload {
+        line["uuid"] = reelcase_format::id::upload_id_to_hex(upload).into();
+    }
+    if let Some(window) = properties["$window_id"].as_str() {
+        line["window_id"] = window.into();
+    }
+    line["properties"] = properties;
+    Some(BesideLine { timestamp_ms, upload, json: line.to_string().into_bytes() })
+}
+
+/// A time as PostHog writes it: with a zone, or in UTC without one.
+fn moment_ms(time: &Value) -> Option<i64> {
+    let text = time.as_str()?;
+    let moment = text.parse::<jiff::Timestamp>().ok().or_else(|| {
+        let civil = text.parse::<jiff::civil::DateTime>().ok()?;
+        Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    });
+    Some(moment?.as_millisecond())
+}
+
+fn file_bytes(path: &Path) -> anyhow::Result<u64> {
+    Ok(fs::metadata(path)?.len())
+}

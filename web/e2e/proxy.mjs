@@ -4,7 +4,8 @@ import { createServer, request as send } from 'node:http';
  * Stands between clients and the server, keeps what they sent in `log`, and changes what it is told to.
  *
  * `config` replaces the remote config in all of its forms. `status(request)` may answer in the server's place:
- * `{ status, isForwarded }`, where `isForwarded` says whether the server gets the request all the same.
+ * `{ status, isForwarded }`, where `isForwarded` says whether the server gets the request all the same; with `headers`
+ * and `body` it is a whole answer.
  *
  * A request that broke off before it was whole is in `broken`; nothing else is missing in `log`.
  */
@@ -37,7 +38,7 @@ export async function startProxy(target, { config, status = () => undefined } = 
       'access-control-allow-origin': headers.origin ?? '*',
       'access-control-allow-credentials': 'true',
     };
-    if (instead) response.writeHead(instead.status, cors).end();
+    if (instead) response.writeHead(instead.status, { ...cors, ...instead.headers }).end(instead.body);
     else response.writeHead(reply.status, reply.headers).end(rewritten(url.pathname, reply.body, config));
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));

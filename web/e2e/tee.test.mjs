@@ -2,14 +2,19 @@
 // what arrives there, byte for byte, and both have the same recording.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from './browser.mjs';
+import { gunzipSync } from 'node:zlib';
+import { eventually, launch, PATIENCE_MS, serve } from './browser.mjs';
 import { fetchReleases, NEWEST } from './clients.mjs';
 import { startProxy } from './proxy.mjs';
 import { goShopping, sessionOf } from './shop.mjs';
 import { recorderOf, startSite } from './site.mjs';
 import { linesOf, recordingWhen } from './watch.mjs';
 
+/** A real WebSocket server, which the driver of the browser brings along. */
+const { wsServer } = createRequire(import.meta.url)('playwright-core/lib/utilsBundle');
 const viewport = { width: 1280, height: 800 };
 let browser;
 let posthog;
@@ -145,6 +150,119 @@ test('recording goes on although PostHog ended it, and masks what PostHog does n
     );
   } finally {
     await decide(posthog, {});
+  }
+});
+
+/** A survey as PostHog has it, with words whose bytes are more than their letters. */
+const SURVEY = {
+  id: '01a1fbdb-8270-7135-9b23-544ab178fe70',
+  name: 'Shop',
+  type: 'popover',
+  description: '',
+  questions: [{ id: 'q', type: 'open', question: 'Wie war’s — schön?', buttonText: 'Send' }],
+  appearance: {},
+  conditions: null,
+  start_date: '2026-01-01T00:00:00Z',
+  end_date: null,
+  targeting_flag_filters: null,
+  linked_flag_key: null,
+  targeting_flag_key: null,
+  internal_targeting_flag_key: null,
+};
+
+test('surveys load through it, byte for byte, are shown, and their answers reach PostHog', async () => {
+  const config = await (await fetch(`${posthog.url}/array/phc_shop/config`)).json();
+  const surveys = JSON.stringify({ surveys: [SURVEY], surveys_config: {} });
+  const upstream = await startProxy(posthog.url, {
+    config: { ...config, surveys: true },
+    status: ({ path }) =>
+      path === '/api/surveys/'
+        ? { status: 200, isForwarded: false, headers: { 'content-type': 'application/json' }, body: surveys }
+        : undefined,
+  });
+  const reelcase = await serve({ flags: ['--upstream', upstream.url] });
+  const site = await startSite(recorderOf(NEWEST, { host: reelcase.url }));
+  const context = await browser.newContext({ viewport });
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
+    const [script, list] = await Promise.all([
+      page.waitForResponse((reply) => reply.url().endsWith('/surveys.js')),
+      page.waitForResponse((reply) => reply.url().includes('/api/surveys/')),
+      page.goto(site.url),
+    ]);
+    assert.equal(await list.text(), surveys);
+    const original = await fetch(`${posthog.url}${new URL(script.url()).pathname}`);
+    assert.deepEqual(await script.body(), Buffer.from(await original.arrayBuffer()));
+    await page.getByText('Wie war’s — schön?').waitFor();
+    await page.locator('.survey-form textarea').fill('Wunderbar');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await eventually(
+      () => upstream.log.some(({ path, body }) => isEvents(path) && has(body, 'survey sent', 'Wunderbar')),
+      'the answer',
+    );
+  } finally {
+    await context.close();
+    await site.stop();
+    await reelcase.stop();
+    await upstream.stop();
+  }
+});
+
+const isEvents = (path) => /^\/(e|i\/v0\/e)\/$/.test(path);
+
+/** Whether an upload, gzipped or not, has all these words. */
+function has(body, ...words) {
+  const text = (body[0] === 0x1f && body[1] === 0x8b ? gunzipSync(body) : body).toString();
+  return words.every((word) => text.includes(word));
+}
+
+test('a WebSocket of the page reaches PostHog and is left alone', async () => {
+  const sockets = new wsServer({ port: 0, host: '127.0.0.1', path: '/live/' });
+  await once(sockets, 'listening');
+  let asked;
+  sockets.on('connection', (socket, request) => {
+    asked = request;
+    socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+    socket.on('close', () => sockets.emit('left'));
+  });
+  const upstream = `http://127.0.0.1:${sockets.address().port}`;
+  const reelcase = await serve({ flags: ['--upstream', upstream, '--upstream-unchecked'] });
+  const site = await startSite('');
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    await page.goto(site.url);
+    const left = once(sockets, 'left');
+    const back = await page.evaluate(
+      async (url) => {
+        const socket = new WebSocket(url);
+        socket.binaryType = 'arraybuffer';
+        await new Promise((opened, failed) => {
+          socket.onopen = opened;
+          socket.onerror = () => failed(new Error('it did not open'));
+        });
+        const answered = (sent) =>
+          new Promise((resolve) => {
+            socket.onmessage = ({ data }) => resolve(data);
+            socket.send(sent);
+          });
+        const words = await answered('schön');
+        const bytes = await answered(new Uint8Array(200_000).fill(7));
+        socket.close();
+        return [words, bytes.byteLength, new Uint8Array(bytes).every((byte) => byte === 7)];
+      },
+      `${reelcase.url.replace('http', 'ws')}/live/?token=phc_shop`,
+    );
+    assert.deepEqual(back, ['schön', 200_000, true]);
+    assert.equal(asked.headers.origin, site.url);
+    await left;
+  } finally {
+    await context.close();
+    await site.stop();
+    await reelcase.stop();
+    for (const socket of sockets.clients) socket.terminate();
+    sockets.close();
   }
 });
 

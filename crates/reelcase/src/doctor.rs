@@ -115,7 +115,7 @@ impl Way {
             };
             match project {
                 Some(key) => self.config(&key).await,
-                None => self.warn("config", "there is no project yet", "make one on the page Settings"),
+                None => self.warn("config", "there is no project yet, or it has no key", "make one on the page Settings"),
             }
             self.script(trial["script_version"].as_str().unwrap_or_default()).await;
             self.preflight().await;
@@ -169,7 +169,7 @@ impl Way {
 
     async fn first_project(&self) -> anyhow::Result<Option<String>> {
         let projects = self.remote.json("/api/projects").await?;
-        Ok(projects[0]["key"].as_str().map(str::to_owned))
+        Ok(projects[0]["capture_key"].as_str().map(str::to_owned))
     }
 
     /// What pages of the project are told.

@@ -10,7 +10,7 @@ use reelcase_server::api::{Recording, iso};
 use reelcase_server::export::FileExport;
 use reelcase_store::catalog::{ListQuery, RecordingRow};
 use reelcase_store::export::Gap;
-use reelcase_store::{NewerObject, Salvaged, Store, StoreOptions, SystemClock};
+use reelcase_store::{NewerObject, Salvaged, SpoolOptions, Store, StoreOptions, SystemClock};
 use reelcase_transform::format::Format;
 use reelcase_transform::stream::LeftOut;
 
@@ -22,7 +22,9 @@ pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store
     if !data.join("store-id").exists() {
         bail!("there is no store in {}\nhint: `reelcase serve --data {0}` makes one", data.display());
     }
-    let options = StoreOptions { command: command.to_owned(), ..StoreOptions::new(data) };
+    // What waits for PostHog goes on waiting, however much and however long: only a server gives it up.
+    let spool = Some(SpoolOptions { disk_bytes_max: u64::MAX, age_max_ms: i64::MAX });
+    let options = StoreOptions { command: command.to_owned(), spool, ..StoreOptions::new(data) };
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", data.display()))?;
     store.seal_all().await?;

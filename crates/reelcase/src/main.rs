@@ -8,11 +8,13 @@ mod convert;
 mod doctor;
 mod file;
 mod import;
+mod keys;
 mod local;
 mod remote;
 mod serve;
 mod settings;
 mod terminal;
+mod upstream;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -107,6 +109,18 @@ enum Command {
         after_help = "Examples:\n  reelcase settings phc_your_key --data ./data\n  reelcase settings phc_your_key sample_rate=0.25 mask_all_text=true --server http://127.0.0.1:8787 --token …\n  reelcase settings phc_your_key 'url_blocklist=[\"/account\"]' --reset sample_rate --data ./data\n  reelcase settings phc_your_key --file settings.json --data ./data"
     )]
     Settings(settings::SettingsArgs),
+    /// Show, add or delete the capture keys of a project. All of them record into the same project.
+    #[command(
+        long_about = "Show, add or delete the capture keys of a project.\n\nTo change a key without losing an upload: add another, give it to all pages, then delete the old one. What comes with a deleted key is refused with the reason, and pages throw it away. A project keeps its name in addresses and files, which is the key it was made with.",
+        after_help = "Examples:\n  reelcase keys phc_your_key --data ./data\n  reelcase keys phc_your_key --add --server http://127.0.0.1:8787 --token …\n  reelcase keys phc_your_key --delete phc_your_key --server http://127.0.0.1:8787 --token …"
+    )]
+    Keys(keys::KeysArgs),
+    /// Show the PostHog behind a server and what waits for it; show or change the mode of a project.
+    #[command(
+        long_about = "Show the PostHog behind a server and what waits for it; show or change the mode of a project.\n\nA store that no server holds knows the modes that were chosen, and what waits. Where a project has none of its own, its mode is that of `reelcase serve --mode`. docs/tee.md says what each mode does.",
+        after_help = "Examples:\n  reelcase upstream --server http://127.0.0.1:8787 --token … | jq .spool\n  reelcase upstream phc_your_key --mode mirror --server http://127.0.0.1:8787 --token …\n  reelcase upstream phc_your_key --mode default --data ./data"
+    )]
+    Upstream(upstream::UpstreamArgs),
     /// Check every byte of .reel files. Exits with 1 where there is damage, 4 where one is of a newer release.
     #[command(after_help = "Example:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel")]
     Verify {
@@ -205,6 +219,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Settings(args) => settings::settings(args).await?,
+        Command::Keys(args) => keys::keys(args).await?,
+        Command::Upstream(args) => upstream::upstream(args).await?,
         Command::Convert(args) => return convert::convert(args),
         Command::Import(args) => return import::import(args).await,
         Command::Verify { files } => return file::verify(&files),

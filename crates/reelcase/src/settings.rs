@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_format::id::ProjectKey;
+use reelcase_server::keys;
 use reelcase_server::settings::{Change, Field, Kind, change, read};
 use serde_json::{Map, Value};
 
@@ -43,6 +44,7 @@ pub(crate) async fn settings(args: SettingsArgs) -> anyhow::Result<()> {
 
 async fn in_store(data: &Path, project: &ProjectKey, wanted: Option<Change>) -> anyhow::Result<Value> {
     let store = local::open(data, "reelcase settings").await?;
+    let project = &keys::project_of(&store, project).await?;
     let kept = match wanted {
         Some(wanted) => change(&store, project, &wanted, None).await,
         None if store.catalog().project(project).await?.is_none() => bail!("no project has the key {project}"),

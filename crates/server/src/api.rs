@@ -5,6 +5,7 @@
 mod blocks;
 mod doctor;
 mod export;
+mod keys;
 mod parameters;
 mod posthog;
 mod projects;
@@ -18,9 +19,9 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router, extract::Request, http::HeaderValue};
-use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_format::id::RecordingId;
 use reelcase_store::catalog::RecordingRow;
 use reelcase_transform::format::{FORMATS, FormatInfo};
 use serde::Serialize;
@@ -57,6 +58,9 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         projects::create,
         projects::one,
         projects::rename,
+        keys::list,
+        keys::add,
+        keys::delete,
         projects::fields,
         projects::settings,
         projects::merge,
@@ -133,6 +137,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/projects", get(projects::list).post(projects::create))
         .route("/api/projects/{key}", get(projects::one).patch(projects::rename))
         .route("/api/projects/{key}/settings", get(projects::settings).patch(projects::merge).put(projects::replace))
+        .route("/api/projects/{key}/keys", get(keys::list).post(keys::add))
+        .route("/api/projects/{key}/keys/{capture_key}", delete(keys::delete))
         .route("/api/settings", get(projects::fields))
         .route("/api/doctor", get(doctor::doctor))
         .route("/api/trial", post(trial::begin))
@@ -179,7 +185,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, Failure> {
     Ok(Json(Info {
         version: env!("CARGO_PKG_VERSION"),
         capture_url: app.public_url(),
-        projects: projects::listed(projects),
+        projects: projects::listed(&app, projects).await?,
         accept_any_key: app.options.accepts_any_key(),
         static_versions: scripts::versions(&app).await,
         formats: FORMATS.map(|FormatInfo { name, ending, about, .. }| DownloadFormat { name, ending, about }).into(),
@@ -246,7 +252,7 @@ async fn find(app: &App, id: &str, project: Option<&str>) -> Result<RecordingRow
     app.store.seal_id(&id).await?;
     let found = match project {
         Some(project) => {
-            let project: ProjectKey = project.parse().map_err(|_| Failure::NotFound("project"))?;
+            let project = projects::project_key(app, project)?;
             app.store.catalog().get(&project, &id).await?
         }
         None => app.store.catalog().find(&id).await?.into_iter().next(),

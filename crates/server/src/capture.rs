@@ -116,10 +116,8 @@ pub(crate) async fn key_of(app: &Arc<App>, received: &Received) -> Option<Projec
 /// Makes what is to be kept of an upload durable.
 pub(crate) async fn keep_received(app: &Arc<App>, received: Received, received_at_ms: i64) -> Result<(), Failure> {
     app.metrics.body_bytes.fetch_add(received.body.bytes.len() as u64, Relaxed);
-    let sorted = decode(app, &received).await?;
-    for project in sorted.by_project.keys() {
-        admit(app, project, received_at_ms).await?;
-    }
+    let mut sorted = decode(app, &received).await?;
+    file(app, &mut sorted, received_at_ms, Err).await?;
     accept(app, &received, &sorted, received_at_ms, None).await
 }
 
@@ -190,28 +188,55 @@ async fn decode_large(app: &Arc<App>, received: &Received, bytes_max: usize) -> 
     off_thread(move || sort(&body, &coding, &worker.options, bytes_max)).await?
 }
 
-/// Lets a known project through; makes an unknown one where that is allowed.
-pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<(), Failure> {
-    let is_known = || app.known_keys.read().map(|keys| (keys.contains(key), keys.len()));
-    if is_known().is_ok_and(|(known, _)| known) {
-        return Ok(());
+/// Puts what came with a key to the project that the key records into. `refused` says what becomes of a key that none
+/// has: an error refuses the whole upload, else what came with it alone is left out.
+async fn file(
+    app: &App,
+    sorted: &mut Sorted,
+    now_ms: i64,
+    refused: impl Fn(Failure) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for (key, items) in std::mem::take(&mut sorted.by_project) {
+        match admit(app, &key, now_ms).await {
+            Ok(project) => {
+                let filed = sorted.by_project.entry(project).or_default();
+                filed.extend(items);
+                // Two keys of one project may stand in one upload.
+                filed.sort_by_key(|item| item.index);
+            }
+            Err(failure) => refused(failure)?,
+        }
     }
-    if app.store.catalog().project(key).await?.is_none() {
+    Ok(())
+}
+
+/// Finds the project that a key records into; makes one of an unknown key where that is allowed.
+pub(crate) async fn admit(app: &App, key: &ProjectKey, now_ms: i64) -> Result<ProjectKey, Failure> {
+    let project = app.keys.recording(key)?;
+    let is_known = || app.known_projects.read().map(|known| (known.contains(&project), known.len()));
+    if is_known().is_ok_and(|(known, _)| known) {
+        return Ok(project);
+    }
+    if app.store.catalog().project(&project).await?.is_none() {
         if app.store.is_catching_up() && !app.options.accepts_any_key() {
             // Its project may be one of those that are not entered yet, and a refusal would be for good.
             return Err(Failure::Busy { what: "the catalog is being made anew", retry_after_s: 5 });
         }
+        if app.store.settings_lost().await?.is_some() {
+            // It may be another key of a project, or a deleted one.
+            return Err(Failure::Busy { what: "which keys record was lost with the settings", retry_after_s: 60 });
+        }
         let made = is_known().map_or(0, |(_, count)| count);
         if !app.options.accepts_any_key() || made >= PROJECTS_MADE_MAX {
-            return Err(Failure::UnknownKey(key.clone()));
+            return Err(Failure::UnknownKey(project));
         }
-        create_project(app, key, now_ms).await?;
+        create_project(app, &project, now_ms).await?;
         tracing::info!("a new project key arrived and got its project");
     }
-    if let Ok(mut keys) = app.known_keys.write() {
-        keys.insert(key.clone());
+    if let Ok(mut known) = app.known_projects.write() {
+        known.insert(project.clone());
     }
-    Ok(())
+    Ok(project)
 }
 
 /// Makes the project of a key, if there is none.
@@ -228,12 +253,7 @@ pub(crate) async fn mirror(app: &Arc<App>, parts: &Parts, held: Held, onward: On
     app.metrics.body_bytes.fetch_add(received.body.bytes.len() as u64, Relaxed);
     let sorted = match decode(app, &received).await {
         Ok(mut sorted) => {
-            for project in sorted.by_project.keys().cloned().collect::<Vec<_>>() {
-                if let Err(failure) = admit(app, &project, received_at_ms).await {
-                    not_kept(app, failure)?;
-                    sorted.by_project.remove(&project);
-                }
-            }
+            file(app, &mut sorted, received_at_ms, |failure| not_kept(app, failure)).await?;
             sorted
         }
         Err(failure) => {

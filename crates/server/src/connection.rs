@@ -5,10 +5,11 @@
 //! socket when there is something to read, and gives it back once everything is answered: between two requests a
 //! connection is a task and a socket.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,7 @@ use tower::Service;
 use crate::listen::Peer;
 use crate::patience::Patience;
 use crate::state::App;
+use crate::upstream::Tunnel;
 
 /// Bytes of a connection's read buffer, and so the longest head of a request.
 const CONNECTION_BUFFER_BYTES_MAX: usize = 16 << 10;
@@ -109,7 +111,14 @@ impl Connections {
             let answer = Part::of(&requests);
             let request = request.map(|body| Body::new(Asked { body, is_read: false, part: Part::of(&requests) }));
             let reply = self.router.clone().call(request);
-            async move { reply.await.map(|reply| reply.map(|body| Answered { body, _part: answer })) }
+            let requests = Arc::clone(&requests);
+            async move {
+                let mut reply = reply.await?;
+                if let Some(tunnel) = reply.extensions_mut().remove() {
+                    *requests.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+                }
+                Ok::<_, Infallible>(reply.map(|body| Answered { body, _part: answer }))
+            }
         });
         let mut connection = Box::new(self.http.serve_connection(TokioIo::new(socket), service));
         let (mut is_stopping, mut is_heard) = (false, false);
@@ -135,14 +144,25 @@ impl Connections {
             }
             Poll::Ready(true)
         });
-        if !is_quiet.await {
+        let is_quiet = is_quiet.await;
+        let tunnel = requests.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !is_quiet && tunnel.is_none() {
             return None;
         }
         let parts = connection.into_parts();
         let Socket { stream, early, .. } = parts.io.into_inner();
         // Even if nothing is in it, what hyper read into would hold on to all of its memory.
         let early = if parts.read_buf.is_empty() { early } else { [parts.read_buf, early].concat().into() };
-        Some((stream, early))
+        let Some(tunnel) = tunnel else { return Some((stream, early)) };
+        tokio::select! {
+            () = stopped => {}
+            carried = tunnel.carry(stream, early, self.app.options.timeouts.idle) => {
+                if let Err(error) = carried {
+                    tracing::debug!(%error, "a connection that was handed over broke off");
+                }
+            }
+        }
+        None
     }
 }
 
@@ -161,6 +181,8 @@ struct Requests {
     is_any_cut: AtomicBool,
     /// The client does not take what is written.
     is_write_blocked: AtomicBool,
+    /// What the connection is to be handed over to, once its last answer is written.
+    tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Requests {

@@ -103,6 +103,7 @@ pub(crate) fn hint(reason: &str) -> Option<&'static str> {
     Some(match reason {
         NO_RECORDING => return None,
         "unknown_key" => "a page sends a key that no project has: create it with `reelcase serve --project KEY`",
+        "deleted_key" => "a page still sends a key that was deleted: give it another key of its project",
         "no_key" | "bad_key" => "a client sends no project key, or a personal one: give it one like phc_…",
         "too_large" | "body_too_large" => "uploads pass a limit: `reelcase serve --help` names them all",
         "malformed" | "empty_body" | "no_events" => "something sends what no client does, or a proxy changes bodies",

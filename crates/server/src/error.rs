@@ -11,6 +11,7 @@ use reelcase_store::{AcceptError, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::keys::KeyError;
 use crate::settings::document::DocumentError;
 use crate::settings::{Flaw, SettingsError};
 
@@ -33,6 +34,11 @@ pub(crate) enum Failure {
         key_hint(.0)
     )]
     UnknownKey(ProjectKey),
+    #[error(
+        "the key {} was deleted from its project on {day}, and records no more: give the page another key of the project",
+        key_hint(.key)
+    )]
+    DeletedKey { key: ProjectKey, day: String },
     #[error("the characters of a project key here are letters, digits, _ and -")]
     BadKeyCharacters,
     #[error("no project has this key")]
@@ -57,8 +63,8 @@ pub(crate) enum Failure {
     Catalog(#[from] CatalogError),
     #[error(transparent)]
     Settings(SettingsError),
-    #[error("another project has this key")]
-    KeyTaken,
+    #[error(transparent)]
+    Key(KeyError),
     #[error("there are {limit} projects, and no more can be made")]
     TooManyProjects { limit: usize },
     #[error("the body must be JSON, with `content-type: application/json`")]
@@ -86,9 +92,14 @@ pub(crate) enum Failure {
     #[error("this request was here before: --upstream leads back to this server")]
     Loop,
     #[error(
-        "connections are not handed over to other protocols, such as WebSocket: nothing that PostHog's clients send needs that"
+        "connections are handed over to WebSocket, asked for with GET, and to no other protocol"
     )]
     NoUpgrade,
+    #[error(
+        "nobody knows any more whether recordings of this project are for PostHog, for this server, or both: choose its \
+         mode anew, on the page Settings or with `reelcase upstream`"
+    )]
+    LostMode,
     #[error("there is no PostHog behind this server: start it with --upstream")]
     NoUpstream,
 }
@@ -137,6 +148,7 @@ impl Failure {
             Self::Decode(error) => decode_answer(error),
             Self::NoKey => (S::UNAUTHORIZED, "no_key", None),
             Self::BadKey(_) => (S::UNAUTHORIZED, "bad_key", None),
+            Self::DeletedKey { .. } => (S::UNAUTHORIZED, "deleted_key", None),
             Self::UnknownKey(_) => (S::UNAUTHORIZED, "unknown_key", None),
             Self::BadKeyCharacters => (S::BAD_REQUEST, "bad_key", None),
             Self::NoSuchProject => (S::NOT_FOUND, "unknown_key", None),
@@ -150,7 +162,7 @@ impl Failure {
             Self::Store(error) => store_answer(error),
             Self::Catalog(error) => catalog_answer(error),
             Self::Settings(error) => settings_answer(error),
-            Self::KeyTaken => (S::CONFLICT, "key_taken", None),
+            Self::Key(error) => key_answer(error),
             Self::TooManyProjects { .. } => (S::CONFLICT, "too_many_projects", None),
             Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", None),
             Self::NoAccess => (S::UNAUTHORIZED, "no_access", None),
@@ -165,6 +177,7 @@ impl Failure {
             Self::UpstreamScript(_) => (S::BAD_GATEWAY, "upstream_script_refused", None),
             Self::Loop => (S::LOOP_DETECTED, "loop", None),
             Self::NoUpgrade => (S::NOT_IMPLEMENTED, "no_upgrade", None),
+            Self::LostMode => (S::SERVICE_UNAVAILABLE, "mode_lost", Some(60)),
             Self::NoUpstream => (S::CONFLICT, "no_upstream", None),
         }
     }
@@ -211,6 +224,30 @@ fn settings_answer(error: &SettingsError) -> (StatusCode, &'static str, Option<u
         SettingsError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "settings_unreadable", None),
         SettingsError::Store(error) => store_answer(error),
         SettingsError::Catalog(error) => catalog_answer(error),
+    }
+}
+
+fn key_answer(error: &KeyError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        KeyError::NoProject | KeyError::NoKey => (StatusCode::NOT_FOUND, "not_found", None),
+        KeyError::Taken => (StatusCode::CONFLICT, "key_taken", None),
+        KeyError::BadCharacters => (StatusCode::BAD_REQUEST, "bad_key", None),
+        KeyError::Last => (StatusCode::CONFLICT, "last_key", None),
+        KeyError::TooMany => (StatusCode::CONFLICT, "too_many_keys", None),
+        KeyError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "key_unreadable", None),
+        KeyError::NoRandomness(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(5)),
+        KeyError::Store(error) => store_answer(error),
+        KeyError::Catalog(error) => catalog_answer(error),
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => Self::Store(error),
+            KeyError::Catalog(error) => Self::Catalog(error),
+            other => Self::Key(other),
+        }
     }
 }
 

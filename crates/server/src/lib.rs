@@ -13,6 +13,7 @@ mod cors;
 mod drops;
 mod error;
 pub mod export;
+pub mod keys;
 pub mod listen;
 mod metrics;
 mod pages;

@@ -91,7 +91,12 @@ impl BoundServer {
         let mut app = App::new(options, store, Arc::new(SystemClock))?;
         let address = listener.local_addr().map_err(|error| ServeError::Listen { address: listen, error })?;
         app.options.listen = address;
+        app.keys.load(&app.store).await?;
         for key in &app.options.projects {
+            // One that another project has, or had, makes none of its own.
+            if app.keys.project_of(key.clone()) != *key {
+                continue;
+            }
             create_project(&app, key, app.clock.now_ms()).await?;
         }
         let server = Self { address, accepting: Accepting::new(listener, Arc::new(app)) };

@@ -32,23 +32,23 @@ const FLAGS_BYTES_MAX: usize = 1 << 20;
 
 /// Answers `/array/<key>/config`.
 pub(crate) async fn config(app: &App, key: &str, request: &HeaderMap) -> Result<Response, Failure> {
-    let key = known_key(app, key).await?;
-    let mut reply = Json(document_for(app, &key, request).await?).into_response();
+    let project = known_key(app, key).await?;
+    let mut reply = Json(document_for(app, &project, request).await?).into_response();
     config_headers(reply.headers_mut());
     Ok(reply)
 }
 
 /// Answers `/array/<key>/config.js`.
 pub(crate) async fn config_script(app: &App, key: &str, request: &HeaderMap) -> Result<Response, Failure> {
-    let key = known_key(app, key).await?;
-    Ok(script(assignment(&key, &document_for(app, &key, request).await?).into()))
+    let project = known_key(app, key).await?;
+    Ok(script(assignment(key, &document_for(app, &project, request).await?).into()))
 }
 
 /// Answers `/array/<key>/array.js`: the config, then the client itself.
 pub(crate) async fn bundle_with_config(app: &App, key: &str, request: &HeaderMap) -> Result<Response, Failure> {
-    let key = known_key(app, key).await?;
+    let project = known_key(app, key).await?;
     let bundle = scripts::pinned_plain("array.js").ok_or(Failure::NotFound("script"))?;
-    let mut text = assignment(&key, &document_for(app, &key, request).await?).into_bytes();
+    let mut text = assignment(key, &document_for(app, &project, request).await?).into_bytes();
     text.push(b'\n');
     text.extend_from_slice(&bundle);
     Ok(script(text.into()))
@@ -63,7 +63,7 @@ pub(crate) async fn flags(app: &Arc<App>, request: Request) -> Result<Response, 
         _ => body::Held::default(),
     };
     let mut reply = match project_of(app, &parts, &body.bytes).await? {
-        Some(key) => document_for(app, &key, &parts.headers).await?,
+        Some(project) => document_for(app, &project, &parts.headers).await?,
         None => document(&Settings { recording: Some(false), ..Settings::default() }),
     };
     if let Value::Object(members) = &mut reply {
@@ -79,8 +79,8 @@ pub(crate) async fn flags(app: &Arc<App>, request: Request) -> Result<Response, 
 }
 
 /// The config of a project for the page that asks.
-async fn document_for(app: &App, key: &ProjectKey, request: &HeaderMap) -> Result<Value, Failure> {
-    Ok(document(&settings::for_site(settings::read(&app.store, key).await?.settings, request)))
+async fn document_for(app: &App, project: &ProjectKey, request: &HeaderMap) -> Result<Value, Failure> {
+    Ok(document(&settings::for_site(settings::read(&app.store, project).await?.settings, request)))
 }
 
 /// The project that a request for flags names, where it names one of ours.
@@ -100,8 +100,8 @@ async fn project_of(app: &Arc<App>, parts: &Parts, body: &Bytes) -> Result<Optio
     };
     let Some(Ok(key)) = named.map(|key| key.parse::<ProjectKey>()) else { return Ok(None) };
     match admit(app, &key, app.clock.now_ms()).await {
-        Err(Failure::UnknownKey(_)) => Ok(None),
-        other => other.map(|()| Some(key)),
+        Err(Failure::UnknownKey(_) | Failure::DeletedKey { .. }) => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -124,7 +124,7 @@ fn token_in(body: &[u8], coding: &Coding) -> Option<String> {
     sent.token.or(sent.api_key)
 }
 
-/// Checks the key of a path as PostHog does.
+/// Checks the key of a path as PostHog does, and finds its project.
 async fn known_key(app: &App, key: &str) -> Result<ProjectKey, Failure> {
     if key.is_empty() {
         return Err(Failure::NoKey);
@@ -135,11 +135,12 @@ async fn known_key(app: &App, key: &str) -> Result<ProjectKey, Failure> {
     let key: ProjectKey = key.parse().map_err(|_| Failure::NoSuchProject)?;
     match admit(app, &key, app.clock.now_ms()).await {
         Err(Failure::UnknownKey(_)) => Err(Failure::NoSuchProject),
-        other => other.map(|()| key),
+        other => other,
     }
 }
 
-fn assignment(key: &ProjectKey, document: &Value) -> String {
+/// What a page looks for is filed under the key that it asked with, whatever the project is called.
+fn assignment(key: &str, document: &Value) -> String {
     let config = escape_for_script(&document.to_string());
     format!(
         r#"(function(){{var k="_POSTHOG_REMOTE_CONFIG";window[k]=window[k]||{{}};window[k]["{key}"]={{config:{config},siteApps:[]}};}})();"#

@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::api::TRIAL_KEY;
+use crate::upstream::modes;
+
 pub use domain::admits;
 pub use field::{FIELDS, Field, Group, Kind};
 
@@ -324,6 +327,7 @@ pub fn for_site(mut settings: Settings, request: &http::HeaderMap) -> Settings {
 pub async fn begin(store: &Store, key: &ProjectKey) -> Result<(), StoreError> {
     if store.settings_lost().await?.is_some() {
         store.replace_setting(&name(key), None, "{}").await?;
+        modes::begin(store, key).await?;
     }
     Ok(())
 }
@@ -366,10 +370,16 @@ async fn settle(store: &Store) -> Result<(), SettingsError> {
     if store.settings_lost().await?.is_none() || store.is_catching_up() {
         return Ok(());
     }
-    for project in store.catalog().projects().await? {
+    let mut projects = store.catalog().projects().await?;
+    // Nobody decides about the doctor's.
+    projects.retain(|project| project.key.as_str() != TRIAL_KEY);
+    for project in &projects {
         if store.catalog().setting(&name(&project.key)).await?.is_none() {
             return Ok(());
         }
+    }
+    for project in &projects {
+        modes::note_lost(store, &project.key).await?;
     }
     Ok(store.settings_found().await?)
 }

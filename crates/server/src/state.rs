@@ -13,6 +13,7 @@ use crate::capture::Budget;
 use crate::config::{ConfigError, Secret, ServerOptions};
 use crate::drops::Drops;
 use crate::error::Failure;
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::scripts::PackedScripts;
 use crate::upstream::Upstream;
@@ -33,7 +34,9 @@ pub struct App {
     /// Places for work that would hold up an async thread: inflating and scanning large bodies.
     pub(crate) heavy: Semaphore,
     /// Projects seen to exist, so that an upload costs no catalog read. Projects are never deleted.
-    pub(crate) known_keys: RwLock<HashSet<ProjectKey>>,
+    pub(crate) known_projects: RwLock<HashSet<ProjectKey>>,
+    /// Which keys record into which of them.
+    pub(crate) keys: Keys,
     /// Scripts that were compressed before.
     pub(crate) packed_scripts: PackedScripts,
     /// The PostHog behind this server.
@@ -52,7 +55,8 @@ impl App {
             budget: Budget::new(options.body_bytes_in_flight_max),
             inflating: Budget::new(options.inflated_bytes_in_flight_max),
             heavy: Semaphore::new(threads),
-            known_keys: RwLock::default(),
+            known_projects: RwLock::default(),
+            keys: Keys::default(),
             packed_scripts: PackedScripts::default(),
             metrics: Metrics::default(),
             drops: Drops::default(),

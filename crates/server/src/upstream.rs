@@ -8,10 +8,11 @@ mod copy;
 mod documents;
 mod drain;
 mod mirror;
-mod modes;
+pub mod modes;
 mod overrides;
 mod pins;
 mod relay;
+mod tunnel;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONNECTION, UPGRADE};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use reelcase_format::id::ProjectKey;
@@ -33,6 +34,7 @@ pub(crate) use drain::drain;
 pub use modes::Mode;
 pub(crate) use modes::Modes;
 pub(crate) use relay::is_from_posthog;
+pub(crate) use tunnel::Tunnel;
 
 use crate::access::COOKIE_NAME;
 use crate::capture::{self, Received, body, query_value};
@@ -129,6 +131,8 @@ pub(crate) struct Upstream {
     instance: String,
     /// One place for each copy that is not kept yet.
     copies: Arc<Semaphore>,
+    /// One place for each connection that may be handed over to another protocol.
+    tunnels: Arc<Semaphore>,
 }
 
 /// What PostHog answered, since the start.
@@ -177,6 +181,7 @@ impl Upstream {
             is_away: AtomicBool::new(false),
             instance: format!("reelcase-{}", uuid::Uuid::new_v4().simple()),
             copies: Arc::new(Semaphore::new(COPIES_MAX as usize)),
+            tunnels: Arc::new(Semaphore::new(tunnel::TUNNELS_MAX)),
             options,
         })
     }
@@ -260,17 +265,24 @@ async fn decide(app: &Arc<App>, upstream: &Upstream, mut request: Request) -> Re
         }
         return Ok(reply);
     }
-    if is_upgrade(request.headers()) {
-        return Err(Failure::NoUpgrade);
-    }
+    let is_websocket = tunnel::asks_for_websocket(&request)?;
     keep_secret(app, &mut request)?;
     let mut key = None;
     let is_told = overrides::asks_for_config(app, request.method(), request.uri().path()).await?;
+    upstream.modes.look_again(&app.store).await?;
     if upstream.modes.only().is_none() || is_told {
         (key, request) = whose(app, upstream, request).await?;
+        key = key.map(|key| app.keys.project_of(key));
     }
-    match upstream.modes.of(key.as_ref()) {
+    let mode = match upstream.modes.of(key.as_ref()) {
+        Some(mode) => mode,
+        // Scripts and pages are of no project. What is sent may be of one whose mode nobody knows.
+        None if key.is_none() && is_of_nobody(&request) => upstream.modes.default(),
+        None => return Err(Failure::LostMode),
+    };
+    match mode {
         Mode::Store => Ok(in_place_of_posthog(app, request).await),
+        _ if is_websocket => tunnel::open(app, upstream, route, request).await,
         Mode::Pass => relay::pass(app, upstream, route, request).await,
         mode => {
             let overrides = if is_told { Overrides::of(app, key.as_ref(), &mut request).await? } else { None };
@@ -338,8 +350,9 @@ async fn whose(
     Ok((key, Request::from_parts(parts, Body::from(bytes))))
 }
 
-fn is_upgrade(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(CONNECTION).into_iter().filter_map(|line| line.to_str().ok());
-    let mut names = lines.flat_map(|line| line.split(','));
-    headers.contains_key(UPGRADE) && names.any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
+/// Whether a request brings nothing that could belong to a project.
+fn is_of_nobody(request: &Request) -> bool {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let path = client_path(request.uri().path());
+    is_read && (request.method() == Method::OPTIONS || matches!(path, None | Some(ClientPath::Script { .. })))
 }

@@ -175,7 +175,10 @@ async function answer(request, url) {
       const projects = [
         { key: 'phc_shop', name: 'Shop', created_at_ms: born },
         { key: 'phc_docs', name: 'Docs', created_at_ms: born },
-      ];
+      ].map((known) => {
+        const keys = [{ key: known.key, created_at_ms: born, deleted_at_ms: null }];
+        return { ...known, capture_key: known.key, keys };
+      });
       return json({
         version: '0.1.0',
         capture_url: `http://127.0.0.1:${PORT}`,

@@ -146,6 +146,55 @@ test('leaving with something unsaved asks first, by link, by Back and by closing
   await page.context().close();
 });
 
+test('a key is changed without losing a recording: another is added, then the old one goes', async () => {
+  const page = await open();
+  const keys = () => page.locator('.keys code').allTextContents();
+  await page.getByRole('button', { name: 'Add a key' }).click();
+  await page.getByText('Keys for pages; all of them record here').waitFor();
+  const [old, made] = await keys();
+  assert.equal(old, 'phc_shop');
+  assert.match(made, /^phc_.{43}$/);
+  assert.equal((await fetch(`${server.url}/array/${made}/config`)).status, 200);
+
+  await page.getByRole('button', { name: 'Delete the key phc_shop' }).click();
+  const ask = page.getByRole('alertdialog');
+  await ask.getByText('is refused from now on, and lost').waitFor();
+  await shoot(page, 'settings-delete-key');
+  await page.keyboard.press('Enter');
+  await ask.waitFor({ state: 'detached' });
+  assert.equal((await keys()).length, 2, 'the focus is on keeping it');
+  await page.getByRole('button', { name: 'Delete the key phc_shop' }).click();
+  await page.getByRole('button', { name: 'Delete the key', exact: true }).click();
+  await page.getByText('One deleted key').waitFor();
+  assert.equal((await fetch(`${server.url}/array/phc_shop/config`)).status, 401);
+  await page.goto(`${server.url}/start`);
+  await page.getByText(made).first().waitFor();
+
+  await page.goto(`${server.url}/settings?project=phc_shop`);
+  await page.getByRole('button', { name: `Delete the key ${made}` }).click();
+  await page.getByText('This is the last key. Without it nothing').waitFor();
+  await page.getByRole('button', { name: 'Delete the last key' }).click();
+  await page.getByText('All keys were deleted').waitFor();
+  await shoot(page, 'settings-no-key');
+  await page.getByText('2 deleted keys').click();
+  await page.getByRole('button', { name: 'Take back the key phc_shop' }).click();
+  await page.getByText('One deleted key').waitFor();
+  assert.equal((await fetch(`${server.url}/array/phc_shop/config`)).status, 200);
+  for (const [name, look] of [
+    ['dark', { viewport: { width: 1280, height: 900 }, colorScheme: 'dark' }],
+    ['phone', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true }],
+  ]) {
+    const other = await open('phc_shop', look);
+    await other.getByText('One deleted key').click();
+    await other.getByRole('button', { name: 'Delete the key phc_shop' }).click();
+    await shoot(other, `settings-keys-${name}`);
+    const width = await other.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(width <= 0, `${name}: ${width} px too wide`);
+    await other.context().close();
+  }
+  await page.context().close();
+});
+
 test('a project is made, named and renamed', async () => {
   const page = await open('phc_shop', {
     viewport: { width: 390, height: 844 },

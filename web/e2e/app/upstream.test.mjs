@@ -91,6 +91,24 @@ test('the mode of a project is chosen with one click, and what waits for PostHog
   assert.ok(await page.getByRole('radio', { name: /^Tee/ }).isChecked());
 });
 
+test('a mode that was lost is named, and chosen anew with one click', async () => {
+  const page = await open('/settings?project=phc_shop');
+  await page.route('**/api/upstream', async (route) => {
+    const reply = await route.fetch();
+    const json = await reply.json();
+    if (!page.isChosen) json.projects[0] = { ...json.projects[0], mode: null, is_own: false };
+    return route.fulfill({ response: reply, json });
+  });
+  await page.reload();
+  await page.getByText('The mode of this project was lost').waitFor();
+  await shoot(page, 'upstream-lost');
+  assert.equal(await page.locator('input[name=mode]:checked').count(), 0);
+  page.isChosen = true;
+  await page.getByRole('button', { name: 'As all others' }).click();
+  await page.getByText('As all projects without a mode of their own.').waitFor();
+  await page.context().close();
+});
+
 test('the doctor follows one upload from this browser, and leaves nothing', async () => {
   for (const [name, look] of Object.entries(LOOKS)) {
     const page = await open('/doctor', look);

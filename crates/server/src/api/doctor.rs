@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::TRIAL_KEY;
 use crate::drops::hint;
 use crate::error::Failure;
+use crate::keys;
 use crate::settings::{self, Settings};
 use crate::state::App;
 use crate::upstream::QuotaLimited;
@@ -71,6 +72,7 @@ pub(super) async fn doctor(State(app): State<Arc<App>>) -> Result<Json<Report>, 
         drops_check(&app).await,
         catalog_check(&app).await,
     ];
+    checks.extend(modes_check(&app).await);
     checks.extend(upstream_check(&app));
     checks.extend(spool_check(&app));
     let ok = checks.iter().all(|check| check.state != CheckState::Fail);
@@ -98,7 +100,11 @@ async fn settings_check(app: &App) -> Check {
     };
     let mut surprises = Vec::new();
     let projects: Vec<_> = projects.into_iter().filter(|project| project.key.as_str() != TRIAL_KEY).collect();
+    let keys = keys::of_all(&app.store, &projects).await.unwrap_or_default();
     for project in &projects {
+        if keys.get(&project.key).is_some_and(|keys| keys::current(keys).is_none()) {
+            surprises.push(format!("{}: all its keys were deleted, so nothing is recorded", project.name));
+        }
         match settings::read(&app.store, &project.key).await {
             Ok(kept) => {
                 surprises.extend(surprise(&kept.settings).map(|surprise| format!("{}: {surprise}", project.name)))
@@ -286,6 +292,21 @@ async fn drops_check(app: &App) -> Check {
 }
 
 /// How PostHog behaves, where there is one.
+/// Whether it is known of every project where its recordings may go. `None` where it is.
+async fn modes_check(app: &App) -> Option<Check> {
+    let upstream = app.upstream.as_ref()?;
+    let mut projects = app.store.catalog().projects().await.unwrap_or_default();
+    projects.retain(|project| project.key.as_str() != TRIAL_KEY && upstream.modes.of(Some(&project.key)).is_none());
+    let named: Vec<_> = projects.iter().take(NAMED_MAX).map(|project| project.name.as_str()).collect();
+    let more = if projects.len() > NAMED_MAX { ", …" } else { "" };
+    (!projects.is_empty()).then(|| Check {
+        name: "modes",
+        state: CheckState::Fail,
+        message: format!("nobody knows the mode any more of {}{more}; pages are answered 503", named.join(", ")),
+        hint: Some("choose it anew, on the page Settings or with `reelcase upstream KEY --mode MODE`".to_owned()),
+    })
+}
+
 fn upstream_check(app: &App) -> Option<Check> {
     let upstream = app.upstream.as_ref()?;
     let counts = &upstream.counts;

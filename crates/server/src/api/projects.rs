@@ -1,6 +1,5 @@
 //! Projects and their settings: what people decide while the server runs.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Json;
@@ -18,6 +17,7 @@ use super::TRIAL_KEY;
 use super::parameters::PathParts;
 use crate::capture::body;
 use crate::error::{ErrorBody, Failure};
+use crate::keys::{self, CaptureKey, KeyError};
 use crate::settings::{self, Change, FIELDS, Field, Kept, SETTINGS_BYTES_MAX, Settings, SettingsError};
 use crate::state::App;
 
@@ -27,14 +27,15 @@ const PROJECTS_MAX: usize = 1_000;
 /// Longest name of a project, in characters.
 const NAME_CHARACTERS_MAX: usize = 100;
 
-/// Random letters and digits in a key that is made up.
-const KEY_CHARACTERS: usize = 43;
-
 /// A project.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ProjectInfo {
-    /// Its public, write-only key.
+    /// Names it, in addresses too: the key that it was made with, also where that one records no more.
     pub(super) key: String,
+    /// The public, write-only key that pages are to be given: the newest one that records. Null where none does.
+    pub(super) capture_key: Option<String>,
+    /// All its keys, the oldest first, with those that were deleted.
+    pub(super) keys: Vec<CaptureKey>,
     /// What people call it.
     pub(super) name: String,
     /// When it was created.
@@ -97,12 +98,23 @@ pub(super) struct IfMatch {
 )]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Vec<ProjectInfo>>, Failure> {
     let projects = app.store.catalog().projects().await?;
-    Ok(Json(listed(projects)))
+    Ok(Json(listed(&app, projects).await?))
 }
 
 /// All that people know of: that of the doctor's trials is not among them.
-pub(super) fn listed(projects: Vec<Project>) -> Vec<ProjectInfo> {
-    projects.into_iter().filter(|project| project.key.as_str() != TRIAL_KEY).map(ProjectInfo::from).collect()
+pub(super) async fn listed(app: &App, mut projects: Vec<Project>) -> Result<Vec<ProjectInfo>, Failure> {
+    projects.retain(|project| project.key.as_str() != TRIAL_KEY);
+    let mut keys = keys::of_all(&app.store, &projects).await?;
+    let keyed = |project: Project| {
+        let keys = keys.remove(&project.key).unwrap_or_default();
+        ProjectInfo::new(project, keys)
+    };
+    Ok(projects.into_iter().map(keyed).collect())
+}
+
+async fn shown(app: &App, project: Project) -> Result<ProjectInfo, Failure> {
+    let keys = keys::list(&app.store, &project.key).await?;
+    Ok(ProjectInfo::new(project, keys))
 }
 
 /// Makes a project.
@@ -117,11 +129,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Res
     let name = checked_name(&new.name)?;
     let (key, is_made_up) = match &new.key {
         Some(key) => (key_of(key)?, false),
-        None => (random_key()?, true),
+        None => (keys::random()?, true),
     };
     let known = app.store.catalog().projects().await?;
-    if known.iter().any(|project| project.key == key) {
-        return Err(Failure::KeyTaken);
+    if known.iter().any(|project| project.key == key) || app.keys.project_of(key.clone()) != key {
+        return Err(KeyError::Taken.into());
     }
     if known.len() >= PROJECTS_MAX {
         return Err(Failure::TooManyProjects { limit: PROJECTS_MAX });
@@ -130,8 +142,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Res
     let made = app.store.create_project(project).await?;
     if is_made_up {
         settings::begin(&app.store, &made.key).await?;
+        if let Some(upstream) = &app.upstream {
+            upstream.modes.load(&app.store).await?;
+        }
     }
-    Ok((StatusCode::CREATED, Json(ProjectInfo::from(made))).into_response())
+    Ok((StatusCode::CREATED, Json(shown(&app, made).await?)).into_response())
 }
 
 /// One project.
@@ -145,8 +160,8 @@ pub(super) async fn one(
     State(app): State<Arc<App>>,
     PathParts(key): PathParts<String>,
 ) -> Result<Json<ProjectInfo>, Failure> {
-    let found = app.store.catalog().project(&project_key(&key)?).await?;
-    Ok(Json(found.ok_or(Failure::NotFound("project"))?.into()))
+    let found = app.store.catalog().project(&project_key(&app, &key)?).await?;
+    Ok(Json(shown(&app, found.ok_or(Failure::NotFound("project"))?).await?))
 }
 
 /// Gives a project another name.
@@ -163,8 +178,8 @@ pub(super) async fn rename(
     request: Request,
 ) -> Result<Json<ProjectInfo>, Failure> {
     let NewName { name } = json_of(&app, request).await?;
-    let renamed = app.store.rename_project(&project_key(&key)?, &checked_name(&name)?).await?;
-    Ok(Json(renamed.ok_or(Failure::NotFound("project"))?.into()))
+    let renamed = app.store.rename_project(&project_key(&app, &key)?, &checked_name(&name)?).await?;
+    Ok(Json(shown(&app, renamed.ok_or(Failure::NotFound("project"))?).await?))
 }
 
 /// Every setting there is: what it does, what may be in it, and which clients read it.
@@ -188,7 +203,7 @@ pub(super) async fn settings(
     State(app): State<Arc<App>>,
     PathParts(key): PathParts<String>,
 ) -> Result<Response, Failure> {
-    let key = project_key(&key)?;
+    let key = project_key(&app, &key)?;
     app.store.catalog().project(&key).await?.ok_or(Failure::NotFound("project"))?;
     Ok(reply(settings::read(&app.store, &key).await?))
 }
@@ -239,7 +254,7 @@ async fn change(
     request: Request,
     of: fn(Map<String, Value>) -> Change,
 ) -> Result<Response, Failure> {
-    let key = project_key(key)?;
+    let key = project_key(app, key)?;
     let revision = revision_in(request.headers());
     let values = json_of(app, request).await?;
     let changed = settings::change(&app.store, &key, &of(values), revision.as_deref()).await;
@@ -285,29 +300,18 @@ pub(super) async fn json_of<T: for<'de> Deserialize<'de>>(app: &Arc<App>, reques
     serde_json::from_slice(&body.bytes).map_err(Failure::bad_parameter)
 }
 
-/// A key in a path. What cannot be one names nothing that exists.
-fn project_key(text: &str) -> Result<ProjectKey, Failure> {
-    text.parse().map_err(|_| Failure::NotFound("project"))
+/// The project that an address or a parameter names, by any key that it has or had. What cannot be a key names nothing
+/// that exists.
+pub(super) fn project_key(app: &App, text: &str) -> Result<ProjectKey, Failure> {
+    Ok(app.keys.project_of(text.parse().map_err(|_| Failure::NotFound("project"))?))
 }
 
 /// A key to be made: it stands in paths.
-fn key_of(text: &str) -> Result<ProjectKey, Failure> {
+pub(super) fn key_of(text: &str) -> Result<ProjectKey, Failure> {
     if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
         return Err(Failure::BadKeyCharacters);
     }
     text.parse().map_err(Failure::bad_parameter)
-}
-
-fn random_key() -> Result<ProjectKey, Failure> {
-    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut bytes = [0; KEY_CHARACTERS];
-    getrandom::fill(&mut bytes).map_err(|_| Failure::Busy { what: "no random bytes for a key", retry_after_s: 5 })?;
-    let mut key = "phc_".to_owned();
-    for byte in bytes {
-        // Not quite even, which a public name need not be.
-        let _ = key.write_char(char::from(LETTERS[usize::from(byte) % LETTERS.len()]));
-    }
-    key.parse().map_err(Failure::bad_parameter)
 }
 
 fn checked_name(text: &str) -> Result<String, Failure> {
@@ -319,8 +323,14 @@ fn checked_name(text: &str) -> Result<String, Failure> {
     Ok(name.to_owned())
 }
 
-impl From<Project> for ProjectInfo {
-    fn from(project: Project) -> Self {
-        Self { key: project.key.to_string(), name: project.name, created_at_ms: project.created_at_ms }
+impl ProjectInfo {
+    fn new(project: Project, keys: Vec<CaptureKey>) -> Self {
+        Self {
+            key: project.key.to_string(),
+            capture_key: keys::current(&keys).map(|current| current.key.clone()),
+            keys,
+            name: project.name,
+            created_at_ms: project.created_at_ms,
+        }
     }
 }

@@ -140,7 +140,8 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Json<RecordingPage>, Failure> {
-    let query = query_of(parameters, app.clock.now_ms())?;
+    let mut query = query_of(parameters, app.clock.now_ms())?;
+    query.project = query.project.map(|key| app.keys.project_of(key));
     let page = app.store.catalog().list(query).await?;
     let is_of_people = |row: &RecordingRow| row.project.as_str() != super::TRIAL_KEY;
     let recordings =

@@ -60,8 +60,8 @@ pub(super) struct TrialState {
 /// How the PostHog behind this server takes part.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TrialUpstream {
-    /// What becomes of trials, as of all projects without a mode of their own.
-    mode: Mode,
+    /// What becomes of trials, as of all projects without a mode of their own; null where nobody knows any more.
+    mode: Option<Mode>,
     /// When it last answered; null for not since the start.
     answered_at_ms: Option<u64>,
     /// What last went wrong; null for nothing since the start.
@@ -81,6 +81,9 @@ pub(super) async fn begin(State(app): State<Arc<App>>) -> Result<Json<Trial>, Fa
     let (key, now_ms) = (key()?, app.clock.now_ms());
     create_project(&app, &key, now_ms).await?;
     settings::begin(&app.store, &key).await?;
+    if let Some(upstream) = &app.upstream {
+        upstream.modes.load(&app.store).await?;
+    }
     let left = app.store.catalog().list(ListQuery { project: Some(key.clone()), ..ListQuery::default() }).await?;
     for row in left.recordings {
         app.store.forget_recording(&key, &row.id).await?;

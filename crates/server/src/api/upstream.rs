@@ -11,11 +11,14 @@ use utoipa::ToSchema;
 
 use super::TRIAL_KEY;
 use super::parameters::PathParts;
+use super::projects::project_key;
 use crate::error::Failure;
+use crate::keys;
 use crate::metrics::{family, single};
 use crate::settings::Settings;
 use crate::settings::document::values_of;
 use crate::state::App;
+use crate::upstream::modes::Decided;
 use crate::upstream::{Mode, QuotaLimited, Upstream, config_of};
 
 /// The PostHog behind this server.
@@ -86,7 +89,8 @@ pub(super) struct SpoolInfo {
 pub(super) struct ProjectMode {
     /// The project's key.
     key: String,
-    mode: Mode,
+    /// Null where it was lost: the project's requests are answered 503 until it is chosen anew.
+    mode: Option<Mode>,
     /// Whether the mode was chosen for this project.
     is_own: bool,
 }
@@ -165,7 +169,7 @@ pub(super) async fn set_mode(
 ) -> Result<Json<ProjectMode>, Failure> {
     let Json(change) = change.map_err(|error| Failure::bad_parameter(error.body_text()))?;
     let upstream = app.upstream.as_ref().ok_or(Failure::NoUpstream)?;
-    let key: ProjectKey = key.parse().map_err(|_| Failure::NotFound("project"))?;
+    let key = project_key(&app, &key)?;
     if app.store.catalog().project(&key).await?.is_none() {
         return Err(Failure::NotFound("project"));
     }
@@ -189,9 +193,11 @@ pub(super) async fn settings(
     PathParts(key): PathParts<String>,
 ) -> Result<Json<UpstreamSettings>, Failure> {
     let upstream = app.upstream.as_ref().ok_or(Failure::NoUpstream)?;
-    let key: ProjectKey = key.parse().map_err(|_| Failure::NotFound("project"))?;
+    let key = project_key(&app, &key)?;
     app.store.catalog().project(&key).await?.ok_or(Failure::NotFound("project"))?;
-    let config = config_of(&app, upstream, &key).await?;
+    // The key that pages ask with.
+    let asked = keys::current(&keys::list(&app.store, &key).await?).and_then(|current| current.key.parse().ok());
+    let config = config_of(&app, upstream, &asked.unwrap_or(key)).await?;
     let over_quota = config["quotaLimited"].as_array().is_some_and(|of| of.iter().any(|of| of == "recordings"));
     let trigger_groups = config["sessionRecording"]["triggerGroups"].as_array().map_or(0, Vec::len);
     Ok(Json(UpstreamSettings { settings: values_of(&config), over_quota, trigger_groups }))
@@ -261,6 +267,6 @@ fn add_spool_metrics(app: &App, text: &mut String) {
 }
 
 fn mode_of(upstream: &Upstream, key: &ProjectKey) -> ProjectMode {
-    let is_own = upstream.modes.own(key).is_some();
+    let is_own = matches!(upstream.modes.decided(key), Decided::Own(_));
     ProjectMode { key: key.to_string(), mode: upstream.modes.of(Some(key)), is_own }
 }

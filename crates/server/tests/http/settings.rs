@@ -139,7 +139,7 @@ async fn an_empty_directory_is_new_and_records() {
 }
 
 /// Where the store keeps what was decided.
-fn settings_file(data: &Path) -> PathBuf {
+pub(crate) fn settings_file(data: &Path) -> PathBuf {
     let stores = std::fs::read_dir(data.join("objects")).unwrap().map(|entry| entry.unwrap().path());
     stores.map(|store| store.join("settings.json")).find(|file| file.exists()).unwrap()
 }

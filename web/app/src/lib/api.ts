@@ -1,5 +1,6 @@
 import { at } from './base';
 import {
+  captureKeyFrom,
   checksFrom,
   errorCodeFrom,
   errorMessageFrom,
@@ -17,6 +18,7 @@ import {
   upstreamSettingsFrom,
 } from './decode';
 import type {
+  CaptureKey,
   Check,
   Flaw,
   Info,
@@ -146,6 +148,17 @@ export function renameProject(key: string, name: string): Promise<Outcome<Projec
   return tell('PATCH', at(`/api/projects/${encodeURIComponent(key)}`), { name }, projectFrom);
 }
 
+/** Adds a key that records into a project; with null, one that the server makes up. */
+export function addKey(project: string, key: string | null): Promise<Outcome<CaptureKey>> {
+  return tell('POST', keysUrl(project), { key }, captureKeyFrom);
+}
+
+/** Deletes a key: what comes with it is refused from then on. */
+export function deleteKey(project: string, key: string, evenLast: boolean): Promise<Outcome<null>> {
+  const url = `${keysUrl(project)}/${encodeURIComponent(key)}?even_last=${evenLast}`;
+  return tell('DELETE', url, null, () => null);
+}
+
 /** Where a recording can be downloaded. */
 export function exportUrl(id: string, format: string): string {
   return at(`/api/recordings/${encodeURIComponent(id)}/export?format=${encodeURIComponent(format)}`);
@@ -153,6 +166,10 @@ export function exportUrl(id: string, format: string): string {
 
 function settingsUrl(key: string): string {
   return at(`/api/projects/${encodeURIComponent(key)}/settings`);
+}
+
+function keysUrl(project: string): string {
+  return at(`/api/projects/${encodeURIComponent(project)}/keys`);
 }
 
 function ask<T>(url: string, decode: (json: unknown) => T, signal?: AbortSignal): Promise<Outcome<T>> {

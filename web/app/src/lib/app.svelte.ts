@@ -51,9 +51,15 @@ export function chooseProject(key: string | null): void {
   }
 }
 
+/** A key that records: of the picked project, or of the first one. */
+export function recordingKey(info: Info): string | null {
+  const of = info.projects.find((known) => known.key === project()) ?? info.projects[0];
+  return of?.capture_key ?? null;
+}
+
 /** The key to put into snippets: the picked project's, or the first one's. */
 export function snippetKey(info: Info): string {
-  return project() ?? info.projects[0]?.key ?? 'phc_reelcase';
+  return recordingKey(info) ?? 'phc_reelcase';
 }
 
 function stored(): string | null {

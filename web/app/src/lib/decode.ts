@@ -1,6 +1,7 @@
 /** Reads the server's JSON into the app's types, once, so that nothing further in has to check again. */
 import { BASE } from './base';
 import type {
+  CaptureKey,
   Check,
   DownloadFormat,
   Flaw,
@@ -157,7 +158,8 @@ export function upstreamFrom(json: unknown): Upstream | null {
 /** Reads the mode of one project. */
 export function projectModeFrom(json: unknown): ProjectMode {
   const from = fields(json);
-  return { key: text(from['key']) ?? '', mode: modeFrom(from['mode']), is_own: from['is_own'] === true };
+  const mode = from['mode'] === null ? null : modeFrom(from['mode']);
+  return { key: text(from['key']) ?? '', mode, is_own: from['is_own'] === true };
 }
 
 /** Reads `/api/projects/KEY/upstream`. */
@@ -191,7 +193,7 @@ export function trialStateFrom(json: unknown): TrialState {
     is_playable: from['is_playable'] === true,
     problem: text(from['problem']),
     upstream: upstream && {
-      mode: modeFrom(upstream['mode']),
+      mode: upstream['mode'] === null ? null : modeFrom(upstream['mode']),
       answered_at_ms: time(upstream['answered_at_ms']),
       last_error: text(upstream['last_error']),
     },
@@ -202,7 +204,23 @@ export function trialStateFrom(json: unknown): TrialState {
 export function projectFrom(json: unknown): Project {
   const from = fields(json);
   const key = text(from['key']) ?? '';
-  return { key, name: text(from['name']) ?? key, created_at_ms: count(from['created_at_ms']) };
+  return {
+    key,
+    capture_key: text(from['capture_key']),
+    keys: list(from['keys']).map(captureKeyFrom),
+    name: text(from['name']) ?? key,
+    created_at_ms: count(from['created_at_ms']),
+  };
+}
+
+/** Reads a key of a project. */
+export function captureKeyFrom(json: unknown): CaptureKey {
+  const from = fields(json);
+  return {
+    key: text(from['key']) ?? '',
+    created_at_ms: count(from['created_at_ms']),
+    deleted_at_ms: time(from['deleted_at_ms']),
+  };
 }
 
 /** Reads which values the server refused. */

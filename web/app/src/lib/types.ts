@@ -1,10 +1,22 @@
 /** The server's answers, as the app reads them. Names are the wire's; times are milliseconds since the epoch. */
 
-/** Owns recordings. Its key is public and only writes. */
+/** Owns recordings. Its keys are public and only write. */
 export interface Project {
+  /** Names it, in addresses too; not necessarily a key that still records. */
   readonly key: string;
+  /** What pages are to be given; null where all keys were deleted. */
+  readonly capture_key: string | null;
+  /** The oldest first, with those that were deleted. */
+  readonly keys: readonly CaptureKey[];
   readonly name: string;
   readonly created_at_ms: number;
+}
+
+/** A key that pages send to say whose recordings they are. */
+export interface CaptureKey {
+  readonly key: string;
+  readonly created_at_ms: number;
+  readonly deleted_at_ms: number | null;
 }
 
 /** What the server is and whom it takes recordings from. */
@@ -159,7 +171,8 @@ export interface Spool {
 /** What becomes of one project's requests. */
 export interface ProjectMode {
   readonly key: string;
-  readonly mode: Mode;
+  /** Null where nobody knows it any more. */
+  readonly mode: Mode | null;
   readonly is_own: boolean;
 }
 
@@ -184,7 +197,7 @@ export interface TrialState {
   readonly is_playable: boolean;
   readonly problem: string | null;
   readonly upstream: {
-    readonly mode: Mode;
+    readonly mode: Mode | null;
     readonly answered_at_ms: number | null;
     readonly last_error: string | null;
   } | null;

@@ -218,6 +218,33 @@ describe('a setting does what it says', { concurrency: 8 }, () => {
     for (const visited of [any, all]) await visited.end();
   });
 
+  test('groups of conditions: one that holds is enough, and each has a part of its own', async () => {
+    const groups = [
+      { name: 'checkout', url_triggers: ['/checkout$'], event_triggers: ['order placed'] },
+      { name: 'cart', event_triggers: ['cart filled'], trigger_match: 'any' },
+      { name: 'nobody', event_triggers: ['order placed'], sample_rate: 0 },
+    ];
+    // What stands beside the groups is for clients that do not know them.
+    const [cart, checkout] = [
+      await visit({ trigger_groups: groups, sample_rate: 0 }),
+      await visit({ trigger_groups: groups }),
+    ];
+    const capture = (visited, name) => visited.page.evaluate((of) => window.posthog.capture(of), name);
+    await Promise.all([cart.act(), checkout.act()]);
+    await Promise.all([cart.assertWaiting(), checkout.assertWaiting()]);
+    await capture(cart, 'cart filled');
+    await cart.act();
+    await cart.storedWith(isClick, 'the click after the event of one group');
+    await capture(checkout, 'order placed');
+    await checkout.act();
+    await checkout.page.waitForTimeout(FLUSHED_MS);
+    assert.equal((await checkout.stored()).length, 0, 'its part is 0, and the other wants an address too');
+    await checkout.page.evaluate(() => history.pushState({}, '', '/checkout'));
+    await checkout.act();
+    await checkout.storedWith(isClick, 'the click with event and address');
+    for (const visited of [cart, checkout]) await visited.end();
+  });
+
   test('pause on an address: what happens there is left out', async () => {
     const visited = await visit({ url_blocklist: ['/private$'] });
     const write = (words) =>

@@ -196,7 +196,7 @@ test('surveys load through it, byte for byte, are shown, and their answers reach
     assert.deepEqual(await script.body(), Buffer.from(await original.arrayBuffer()));
     await page.getByText('Wie war’s — schön?').waitFor();
     await page.locator('.survey-form textarea').fill('Wunderbar');
-    await page.getByRole('button', { name: 'Send' }).click();
+    await page.locator('.survey-form .form-submit').click();
     await eventually(
       () => upstream.log.some(({ path, body }) => isEvents(path) && has(body, 'survey sent', 'Wunderbar')),
       'the answer',

@@ -115,7 +115,9 @@ impl Way {
             };
             match project {
                 Some(key) => self.config(&key).await,
-                None => self.warn("config", "there is no project yet, or it has no key", "make one on the page Settings"),
+                None => {
+                    self.warn("config", "there is no project yet, or it has no key", "make one on the page Settings")
+                }
             }
             self.script(trial["script_version"].as_str().unwrap_or_default()).await;
             self.preflight().await;

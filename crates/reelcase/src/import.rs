@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::reel::{Index, IndexReader, RecordingEntry, ReelLimits, Source, Step, verify};
+use reelcase_server::keys;
 use reelcase_store::{FileSource, Store};
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::Format;
@@ -132,6 +133,7 @@ pub(crate) async fn import(mut args: ImportArgs) -> anyhow::Result<ExitCode> {
     // Of several files of one recording, the one that holds most of it.
     files.sort_by_key(|path| path.extension().is_none_or(|ending| ending != "reel"));
     let mut store = local::open(&data, "reelcase import").await?;
+    args.project = keys::project_of(&store, &args.project).await?;
     // What an earlier run left when it was killed.
     let workshop = data.join(WORKSHOP);
     if workshop.exists() {

@@ -104,6 +104,12 @@ async fn full_disk_refuses_by_503_and_goes_on_by_itself_when_there_is_room() {
         if cycle == 0 {
             let report = server.api("/api/doctor").await.to_string();
             assert!(report.contains("the inbox cannot write") && report.contains("\"ok\":false"), "{report}");
+            // What must still be sealed cannot be shown yet, which is no fault of whoever asks.
+            assert!(taken > 0, "nothing waits to be sealed");
+            let asked = reqwest::Client::new().get(format!("{}/api/recordings/{session}", server.url));
+            let answer = asked.bearer_auth(&server.token).send().await.unwrap();
+            assert_eq!(answer.status(), 503, "{}", answer.text().await.unwrap());
+            assert!(answer.headers().contains_key("retry-after"));
         }
         std::fs::remove_file(disk.0.join("filler")).unwrap();
         let freed = Instant::now();

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use reelcase_format::id::{IdError, ProjectKey};
 use reelcase_format::upload::DecodeError;
 use reelcase_store::catalog::CatalogError;
+use reelcase_store::objects::ObjectError;
 use reelcase_store::{AcceptError, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -91,9 +92,7 @@ pub(crate) enum Failure {
     UpstreamScript(String),
     #[error("this request was here before: --upstream leads back to this server")]
     Loop,
-    #[error(
-        "connections are handed over to WebSocket, asked for with GET, and to no other protocol"
-    )]
+    #[error("connections are handed over to WebSocket, asked for with GET, and to no other protocol")]
     NoUpgrade,
     #[error(
         "nobody knows any more whether recordings of this project are for PostHog, for this server, or both: choose its \
@@ -206,12 +205,19 @@ fn store_answer(error: &StoreError) -> (StatusCode, &'static str, Option<u32>) {
     match error {
         StoreError::Catalog(error) => catalog_answer(error),
         StoreError::NewerSettings => (StatusCode::CONFLICT, "newer_settings", None),
+        // Full disks and failing ones, and a store of objects that is away: what must still be sealed waits for them.
+        StoreError::Object(ObjectError::Write { .. } | ObjectError::Sync(_)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_failing", Some(30))
+        }
+        StoreError::Object(ObjectError::Store { operation, .. }) if *operation == "write" => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_failing", Some(30))
+        }
+        StoreError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping", Some(5)),
         StoreError::Block { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "damaged", None),
         StoreError::Lock(_)
         | StoreError::Inbox(_)
         | StoreError::Object(_)
         | StoreError::Reel(_)
-        | StoreError::Stopping
         | StoreError::Directory { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed", None),
     }
 }

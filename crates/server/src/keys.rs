@@ -124,7 +124,9 @@ impl Keys {
                 Err(Failure::DeletedKey { key: key.clone(), day: iso(*at_ms).chars().take(10).collect() })
             }
             Some(Some(Decided { project, .. })) => Ok(project.clone()),
-            Some(None) => Err(Failure::Busy { what: "what was decided about this key cannot be read", retry_after_s: 60 }),
+            Some(None) => {
+                Err(Failure::Busy { what: "what was decided about this key cannot be read", retry_after_s: 60 })
+            }
         }
     }
 

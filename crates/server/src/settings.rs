@@ -13,6 +13,7 @@ pub mod document;
 mod domain;
 mod field;
 mod selector;
+mod trigger_group;
 
 use std::fmt;
 
@@ -28,6 +29,7 @@ use crate::upstream::modes;
 
 pub use domain::admits;
 pub use field::{FIELDS, Field, Group, Kind};
+pub use trigger_group::TriggerGroup;
 
 /// Longest document of settings that is taken, in bytes.
 pub const SETTINGS_BYTES_MAX: usize = 256 << 10;
@@ -68,6 +70,11 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 400)]
     pub linked_flag: Option<String>,
+    /// Groups of conditions; one that holds is enough. Clients that know them read them in place of the part, the shortest
+    /// session, addresses, events and flag of the whole project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 20)]
+    pub trigger_groups: Option<Vec<TriggerGroup>>,
     /// Regular expressions; recording pauses on an address that one of them fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 100)]
@@ -430,6 +437,7 @@ mod tests {
             event_triggers,
             trigger_match,
             linked_flag,
+            trigger_groups,
             url_blocklist,
             mask_inputs,
             mask_all_text,
@@ -462,7 +470,7 @@ mod tests {
         );
         assert!([url_triggers, event_triggers, url_blocklist, domains, script_pins].iter().all(Option::is_some));
         assert!([linked_flag, mask_text_selector, block_selector].iter().all(Option::is_some));
-        assert!(trigger_match.is_some() && recorder_script.is_some());
+        assert!(trigger_match.is_some() && recorder_script.is_some() && trigger_groups.is_some());
     }
 
     #[test]

@@ -146,6 +146,40 @@ test('leaving with something unsaved asks first, by link, by Back and by closing
   await page.context().close();
 });
 
+test('groups of conditions are made, saved, refused with their place, and removed', async () => {
+  await clear();
+  const page = await open();
+  const rows = page.locator('#setting-trigger_groups');
+  await rows.getByRole('button', { name: 'Add a group' }).click();
+  await page.keyboard.press('ControlOrMeta+a');
+  await page.keyboard.type('checkout');
+  await rows.getByLabel('Addresses, one a line').fill('/checkout\n/pay');
+  await rows.getByLabel('Part of the sessions, %').fill('50');
+  await rows.getByRole('button', { name: 'Add a group' }).click();
+  await rows.getByLabel('Events, one a line').nth(1).fill('order placed');
+  await rows.getByLabel('Addresses, one a line').nth(1).fill('(');
+  await page.getByRole('button', { name: 'Save' }).click();
+  const second = rows.getByRole('group', { name: 'Group 2, group 2' });
+  await second.getByText('Addresses, line 1, must be a regular').waitFor();
+  await shoot(page, 'settings-groups');
+  await rows.getByLabel('Addresses, one a line').nth(1).fill('');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('Saved. The next page').waitFor();
+  assert.deepEqual(await decided(), {
+    trigger_groups: [
+      { name: 'checkout', sample_rate: 0.5, url_triggers: ['/checkout', '/pay'] },
+      { name: 'group 2', event_triggers: ['order placed'] },
+    ],
+  });
+  await page.reload();
+  assert.equal(await rows.getByLabel('Name of group 1').inputValue(), 'checkout');
+  await rows.getByRole('button', { name: 'Remove the group checkout' }).click();
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('Saved. The next page').waitFor();
+  assert.equal((await decided()).trigger_groups.length, 1);
+  await page.context().close();
+});
+
 test('a key is changed without losing a recording: another is added, then the old one goes', async () => {
   const page = await open();
   const keys = () => page.locator('.keys code').allTextContents();

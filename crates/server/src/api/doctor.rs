@@ -358,7 +358,11 @@ fn spool_check(app: &App) -> Option<Check> {
     let spool = app.store.spool_stats();
     let (waiting, given_up) = (spool.records.iter().sum::<u64>(), spool.expired + spool.crowded_out);
     let age_s = spool.oldest_ms.map_or(0, |oldest_ms| (app.clock.now_ms() - oldest_ms).max(0) / 1_000);
-    let message = format!("{waiting} uploads wait for PostHog, the oldest for {age_s} s");
+    let message = match waiting {
+        0 => "nothing waits for PostHog".to_owned(),
+        1 => format!("one upload waits for PostHog, for {age_s} s"),
+        _ => format!("{waiting} uploads wait for PostHog, the oldest for {age_s} s"),
+    };
     if given_up > 0 {
         return Some(Check {
             name: "spool",

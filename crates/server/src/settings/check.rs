@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::field::{Field, Item, Kind};
-use super::{FIELDS, Flaw, ScriptPin, domain, selector};
+use super::{FIELDS, Flaw, ScriptPin, domain, selector, trigger_group};
 
 /// What is wrong with `value` as the setting `name`; nothing where it is fine.
 pub(super) fn check(name: &str, value: &Value) -> Vec<Flaw> {
@@ -27,6 +27,13 @@ pub(super) fn check(name: &str, value: &Value) -> Vec<Flaw> {
             let words: Vec<_> = options.iter().map(|option| option.value).collect();
             vec![flaw(None, format!("must be one of {}", words.join(", ")))]
         }
+        Kind::Groups { items_max, characters_max } => match value.as_array() {
+            None => vec![flaw(None, "must be a list of groups".to_owned())],
+            Some(groups) if groups.len() > *items_max => {
+                vec![flaw(None, format!("must not have more than {items_max} groups"))]
+            }
+            Some(groups) => trigger_group::flaws(name, groups, *characters_max),
+        },
         Kind::Text { item, characters_max } => match value.as_str() {
             Some("") => Vec::new(),
             Some(text) => {

@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{RecorderScript, Settings, TriggerMatch};
+use super::trigger_group::{flag_in_config, flag_of_config};
+use super::{RecorderScript, Settings, TriggerGroup, TriggerMatch};
 
 /// Members of a document in which nothing is touched that need not be.
 type Members = BTreeMap<String, Box<RawValue>>;
@@ -177,7 +178,6 @@ pub fn values_of(document: &Value) -> Settings {
         list.as_array().map(|list| list.iter().map(|item| text(read(item))).collect::<Vec<_>>())
     };
     let masked_text = recording["masking"]["maskTextSelector"].as_str();
-    let flag = &recording["linkedFlag"];
     Settings {
         recording: Some(recording.is_object()),
         sample_rate: number(&recording["sampleRate"]),
@@ -185,11 +185,10 @@ pub fn values_of(document: &Value) -> Settings {
         url_triggers: texts(&recording["urlTriggers"], |trigger| &trigger["url"]),
         event_triggers: texts(&recording["eventTriggers"], |name| name),
         trigger_match: serde_json::from_value(recording["triggerMatchType"].clone()).ok(),
-        linked_flag: match (flag.as_str(), flag["flag"].as_str(), flag["variant"].as_str()) {
-            (Some(flag), ..) | (None, Some(flag), None) => Some(flag.to_owned()),
-            (None, Some(flag), Some(variant)) => Some(format!("{flag}:{variant}")),
-            _ => None,
-        },
+        linked_flag: flag_of_config(&recording["linkedFlag"]),
+        trigger_groups: recording["triggerGroups"]
+            .as_array()
+            .map(|groups| groups.iter().map(TriggerGroup::of_config).collect()),
         url_blocklist: texts(&recording["urlBlocklist"], |blocked| &blocked["url"]),
         mask_inputs: recording["masking"]["maskAllInputs"].as_bool(),
         mask_all_text: masked_text.map(|selector| selector == ALL_TEXT),
@@ -279,15 +278,7 @@ fn lay_conditions_over(settings: &Settings, recording: &mut Members) {
         put(recording, "triggerMatchType", trigger_match);
     }
     if let Some(flag) = linked_flag {
-        put(
-            recording,
-            "linkedFlag",
-            match flag.split_once(':') {
-                _ if flag.is_empty() => Value::Null,
-                Some((flag, variant)) => json!({ "flag": flag, "variant": variant }),
-                None => json!(flag),
-            },
-        );
+        put(recording, "linkedFlag", if flag.is_empty() { Value::Null } else { flag_in_config(flag) });
     }
     let conditions = [
         sample_rate.is_some(),
@@ -297,7 +288,20 @@ fn lay_conditions_over(settings: &Settings, recording: &mut Members) {
         trigger_match.is_some(),
         linked_flag.is_some(),
     ];
-    if conditions.contains(&true) && recording.remove("triggerGroups").is_some() {
+    match &settings.trigger_groups {
+        // Older clients keep to what is above.
+        Some(groups) if !groups.is_empty() => {
+            put(recording, "version", 2);
+            put(recording, "triggerGroups", groups.iter().map(TriggerGroup::in_config).collect::<Value>());
+        }
+        Some(_) => without_groups(recording),
+        None if conditions.contains(&true) => without_groups(recording),
+        None => (),
+    }
+}
+
+fn without_groups(recording: &mut Members) {
+    if recording.remove("triggerGroups").is_some() {
         put(recording, "version", 1);
     }
 }
@@ -425,6 +429,10 @@ mod tests {
             ("event_triggers", json!(["paid"])),
             ("trigger_match", json!("any")),
             ("linked_flag", json!("replay:on")),
+            (
+                "trigger_groups",
+                json!([{ "name": "pay", "url_triggers": ["/pay"] }, { "name": "a", "sample_rate": 0.5 }]),
+            ),
             ("url_blocklist", json!(["/pin"])),
             ("mask_inputs", json!(false)),
             ("mask_all_text", json!(true)),
@@ -443,7 +451,7 @@ mod tests {
             assert_eq!(values_of(&document).values()[name], value, "{document}");
         }
         let in_documents = FIELDS.iter().filter(|field| !["domains", "script_pins"].contains(&field.name)).count();
-        assert_eq!(in_documents, 20, "a new setting belongs into the list above");
+        assert_eq!(in_documents, 21, "a new setting belongs into the list above");
     }
 
     #[test]
@@ -512,6 +520,12 @@ mod tests {
             (&changed["sessionRecording"]["version"], changed["sessionRecording"].get("triggerGroups")),
             (&json!(1), None)
         );
+        let none = applied(json!({ "trigger_groups": [] }), &grouped);
+        assert_eq!(none["sessionRecording"].get("triggerGroups"), None);
+        let ours = applied(json!({ "trigger_groups": [{ "name": "ours" }], "sample_rate": 0 }), &upstream());
+        assert_eq!(ours["sessionRecording"]["version"], 2);
+        assert_eq!(ours["sessionRecording"]["triggerGroups"][0]["id"], "ours");
+        assert_eq!(ours["sessionRecording"]["sampleRate"], "0", "for clients that know no groups");
         let kept = applied(json!({ "mask_inputs": true }), &grouped);
         assert_eq!(kept["sessionRecording"]["triggerGroups"], grouped["sessionRecording"]["triggerGroups"]);
     }

@@ -87,6 +87,13 @@ pub enum Kind {
         /// Most characters.
         characters_max: usize,
     },
+    /// A list of groups of conditions; empty by default.
+    Groups {
+        /// Most groups.
+        items_max: usize,
+        /// Most characters of a name.
+        characters_max: usize,
+    },
     /// One of several words.
     Choice {
         /// What it is by default.
@@ -199,6 +206,16 @@ pub static FIELDS: &[Field] = &[
         },
         key: "sessionRecording.triggerMatchType",
         since: "1.257.2",
+    },
+    Field {
+        name: "trigger_groups",
+        group: Group::When,
+        title: "Groups of conditions",
+        help: "Each group has a part, a shortest session, addresses, events and a flag of its own, and one that holds is \
+               enough; clients that know groups look at nothing else above.",
+        kind: Kind::Groups { items_max: 20, characters_max: 100 },
+        key: "sessionRecording.triggerGroups",
+        since: "1.418.10",
     },
     Field {
         name: "url_blocklist",
@@ -360,7 +377,7 @@ impl Field {
             Kind::Switch { default } => json!(default),
             Kind::Share { default } => json!(default),
             Kind::Whole { default, .. } => json!(default),
-            Kind::List { .. } => json!([]),
+            Kind::List { .. } | Kind::Groups { .. } => json!([]),
             Kind::Text { .. } => json!(""),
             Kind::Choice { default, .. } => json!(default),
         }

@@ -120,7 +120,8 @@ impl Modes {
     /// The mode of all projects, if it is the same.
     pub(crate) fn only(&self) -> Option<Mode> {
         let known = self.read();
-        let is_default = |decided: &Decided| matches!(decided, Decided::AsOthers) || *decided == Decided::Own(self.default);
+        let is_default =
+            |decided: &Decided| matches!(decided, Decided::AsOthers) || *decided == Decided::Own(self.default);
         (!known.is_lost && known.decided.values().all(is_default)).then_some(self.default)
     }
 

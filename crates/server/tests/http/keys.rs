@@ -166,7 +166,8 @@ async fn keys_outlive_the_server_the_catalog_and_a_rebuild() {
 
 #[tokio::test]
 async fn a_key_is_that_of_one_project_for_good() {
-    let site = site_with(|options| options.projects = vec!["phc_test".parse().unwrap(), "phc_other".parse().unwrap()]).await;
+    let site =
+        site_with(|options| options.projects = vec!["phc_test".parse().unwrap(), "phc_other".parse().unwrap()]).await;
     assert_eq!(add(&site, "phc_other").await.code(), "key_taken");
     assert_eq!(add(&site, "phc_next").await.status, StatusCode::CREATED);
     assert_eq!(add(&site, "phc_next").await.status, StatusCode::CREATED, "it is there already");

@@ -305,6 +305,7 @@ fn allowed(field: &Field) -> String {
         Kind::List { items_max, characters_max, .. } => {
             format!("Up to {items_max}, of {characters_max} characters each. ")
         }
+        Kind::Groups { items_max, .. } => format!("Up to {items_max}. "),
         Kind::Text { characters_max, .. } => format!("Up to {characters_max} characters. "),
         Kind::Choice { options, .. } => {
             let words: Vec<_> = options.iter().map(|option| format!("`{}`", option.value)).collect();

@@ -68,7 +68,9 @@ async fn bytes_pass_both_ways_in_every_mode_in_which_posthog_is_asked() {
         for line in ["http/1.1 101", "connection: upgrade", "upgrade: websocket", "sec-websocket-accept: s3pplmbi"] {
             assert!(reply.contains(line), "{reply}");
         }
-        for line in ["connection: upgrade", "upgrade: websocket", "sec-websocket-key: dghl", "x-forwarded-for: 127.0.0.1"] {
+        for line in
+            ["connection: upgrade", "upgrade: websocket", "sec-websocket-key: dghl", "x-forwarded-for: 127.0.0.1"]
+        {
             assert!(asked.contains(line), "{asked}");
         }
         assert!(!asked.contains("reelcase_session") && !asked.contains(SECRET), "{asked}");

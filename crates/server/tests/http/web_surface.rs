@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 15] = [
+const PRIVATE: [&str; 16] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -14,6 +14,7 @@ const PRIVATE: [&str; 15] = [
     "/api/recordings/some-id/export",
     "/api/projects",
     "/api/projects/phc_some",
+    "/api/projects/phc_some/keys",
     "/api/projects/phc_some/settings",
     "/api/projects/phc_some/upstream",
     "/api/settings",
@@ -24,7 +25,8 @@ const PRIVATE: [&str; 15] = [
 ];
 
 /// Every route that changes something.
-const CHANGING: [(&str, &str); 2] = [("PUT", "/api/projects/some-key/mode"), ("POST", "/api/trial")];
+const CHANGING: [(&str, &str); 3] =
+    [("PUT", "/api/projects/some-key/mode"), ("DELETE", "/api/projects/some-key/keys/another"), ("POST", "/api/trial")];
 
 /// The cookie that a browser has after the link was opened.
 async fn cookie(site: &Site) -> String {

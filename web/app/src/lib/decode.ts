@@ -19,6 +19,7 @@ import type {
   SettingValue,
   Trial,
   TrialState,
+  TriggerGroup,
   Upstream,
   UpstreamSettings,
 } from './types';
@@ -259,6 +260,8 @@ function kindFrom(from: Fields): SettingKind | null {
     }
     case 'list':
       return { kind: 'list', item: text(from['item']) ?? '' };
+    case 'groups':
+      return { kind: 'groups' };
     case 'text':
       return { kind: 'text', item: text(from['item']) ?? '' };
     case 'choice': {
@@ -279,7 +282,25 @@ function modeFrom(json: unknown): Mode {
 
 function settingValueFrom(json: unknown): SettingValue | null {
   if (typeof json === 'boolean' || typeof json === 'number' || typeof json === 'string') return json;
-  return Array.isArray(json) ? texts(json) : null;
+  if (!Array.isArray(json)) return null;
+  return json.some((item) => typeof item === 'object') ? json.map(groupFrom) : texts(json);
+}
+
+function groupFrom(json: unknown): TriggerGroup {
+  const from = fields(json);
+  const rate = time(from['sample_rate']);
+  const duration = time(from['minimum_duration_ms']);
+  const [urls, events] = [texts(from['url_triggers']), texts(from['event_triggers'])];
+  const flag = text(from['linked_flag']);
+  return {
+    name: text(from['name']) ?? '',
+    ...(rate === null ? {} : { sample_rate: rate }),
+    ...(duration === null ? {} : { minimum_duration_ms: duration }),
+    ...(urls.length === 0 ? {} : { url_triggers: urls }),
+    ...(events.length === 0 ? {} : { event_triggers: events }),
+    ...(flag === null ? {} : { linked_flag: flag }),
+    ...(from['trigger_match'] === 'any' ? { trigger_match: 'any' } : {}),
+  };
 }
 
 function personFrom(json: unknown): Person {

@@ -42,6 +42,11 @@ export function ago(thenMs: number, nowMs: number): string {
   return day.format(thenMs);
 }
 
+/** The date, in the reader's own time zone. */
+export function dateOf(ms: number): string {
+  return day.format(ms);
+}
+
 /** The moment to the second, in the reader's own time zone. */
 export function exactTime(ms: number): string {
   return exact.format(ms);

@@ -1,4 +1,4 @@
-import type { SettingField, Settings, SettingValue } from './types';
+import type { SettingField, Settings, SettingValue, TriggerGroup } from './types';
 
 /** The groups of settings in the order in which they are shown. A group that is not here comes last, by its name. */
 export const GROUPS: readonly { readonly name: string; readonly title: string; readonly help: string }[] = [
@@ -23,6 +23,7 @@ export const GROUPS: readonly { readonly name: string; readonly title: string; r
 export function defaultOf(field: SettingField): SettingValue {
   switch (field.kind) {
     case 'list':
+    case 'groups':
       return [];
     case 'text':
       return '';
@@ -41,12 +42,28 @@ export function says(field: SettingField, value: SettingValue): string {
     case 'whole':
       return value === 0 ? 'none' : field.unit === 'ms' ? `${Number(value) / 1_000} s` : `${value}`;
     case 'list':
-      return Array.isArray(value) && value.length > 0 ? value.join(', ') : 'none';
+      return textsOf(value).join(', ') || 'none';
+    case 'groups':
+      return (
+        groupsOf(value)
+          .map((group) => group.name)
+          .join(', ') || 'none'
+      );
     case 'text':
       return value === '' ? 'none' : `${value}`;
     case 'choice':
       return (field.options.find((option) => option.value === value)?.label ?? `${value}`).toLowerCase();
   }
+}
+
+/** The texts in a value; none where it holds something else. */
+export function textsOf(value: SettingValue): readonly string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+}
+
+/** The groups in a value; none where it holds something else. */
+export function groupsOf(value: SettingValue): readonly TriggerGroup[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'object') : [];
 }
 
 /** What to send so that `saved` becomes `draft`; null where something goes back to its default. */

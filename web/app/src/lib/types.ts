@@ -82,7 +82,18 @@ export interface RecordingPage {
 }
 
 /** What may be in a setting. */
-export type SettingValue = boolean | number | string | readonly string[];
+export type SettingValue = boolean | number | string | readonly string[] | readonly TriggerGroup[];
+
+/** Conditions for recording that go together. */
+export interface TriggerGroup {
+  readonly name: string;
+  readonly sample_rate?: number;
+  readonly minimum_duration_ms?: number;
+  readonly url_triggers?: readonly string[];
+  readonly event_triggers?: readonly string[];
+  readonly linked_flag?: string;
+  readonly trigger_match?: 'all' | 'any';
+}
 
 /** What a setting is made of, and what it is when nobody decided. */
 export type SettingKind =
@@ -96,6 +107,7 @@ export type SettingKind =
       readonly unit: string;
     }
   | { readonly kind: 'list'; readonly item: string }
+  | { readonly kind: 'groups' }
   | { readonly kind: 'text'; readonly item: string }
   | {
       readonly kind: 'choice';

@@ -18,6 +18,7 @@ use axum::routing::{get, post};
 use reelcase_format::id::ProjectKey;
 
 use super::TRIAL_KEY;
+use super::projects::project_key;
 use crate::error::Failure;
 use crate::state::App;
 
@@ -46,7 +47,8 @@ async fn project(app: &App, named: &str) -> Result<ProjectKey, Failure> {
     let projects = app.store.catalog().projects().await?;
     let mut keys = projects.into_iter().map(|project| project.key).filter(|key| key.as_str() != TRIAL_KEY);
     if named != CURRENT {
-        return keys.find(|key| key.as_str() == named).ok_or(Failure::NotFound("project"));
+        let named = project_key(app, named)?;
+        return keys.find(|key| *key == named).ok_or(Failure::NotFound("project"));
     }
     match (keys.next(), keys.next()) {
         (Some(only), None) => Ok(only),

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 16] = [
+const PRIVATE: [&str; 20] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -15,6 +15,10 @@ const PRIVATE: [&str; 16] = [
     "/api/projects",
     "/api/projects/phc_some",
     "/api/projects/phc_some/keys",
+    "/api/projects/phc_some/persons",
+    "/api/projects/phc_some/session_recordings",
+    "/api/projects/phc_some/session_recordings/some-id",
+    "/api/projects/phc_some/session_recordings/some-id/snapshots",
     "/api/projects/phc_some/settings",
     "/api/projects/phc_some/upstream",
     "/api/settings",
@@ -24,9 +28,13 @@ const PRIVATE: [&str; 16] = [
     "/metrics",
 ];
 
-/// Every route that changes something.
-const CHANGING: [(&str, &str); 3] =
-    [("PUT", "/api/projects/some-key/mode"), ("DELETE", "/api/projects/some-key/keys/another"), ("POST", "/api/trial")];
+/// Every route that changes something, or is asked as if it did.
+const CHANGING: [(&str, &str); 4] = [
+    ("PUT", "/api/projects/some-key/mode"),
+    ("DELETE", "/api/projects/some-key/keys/another"),
+    ("POST", "/api/projects/some-key/query"),
+    ("POST", "/api/trial"),
+];
 
 /// The cookie that a browser has after the link was opened.
 async fn cookie(site: &Site) -> String {

@@ -8,8 +8,9 @@ API_SECONDS ?= 45
 WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/index.html -type f 2>/dev/null)
 POSTHOG := crates/server/posthog-js
 SCHEMATHESIS := target/schemathesis
+TABLES := target/tables
 
-.PHONY: run build web test test-deps test-rust test-web test-api fuzz bench bench-deps lint soak clean
+.PHONY: run build web test test-deps test-rust test-web test-api test-tables fuzz bench bench-deps lint soak clean
 
 ## Build everything and serve on the embedded store; prints the URL.
 run: build
@@ -36,7 +37,7 @@ $(POSTHOG)/dist/array.js.gz: $(POSTHOG)/version $(POSTHOG)/integrity $(POSTHOG)/
 	sh $(POSTHOG)/fetch.sh
 
 ## Install what the tests need, then run all of them.
-test: test-deps lint test-rust test-web test-api fuzz
+test: test-deps lint test-rust test-web test-api test-tables fuzz
 
 test-deps: web $(POSTHOG)/dist/array.js.gz
 	node web/e2e/clients.mjs
@@ -62,6 +63,16 @@ test-api: $(SCHEMATHESIS)/bin/schemathesis
 $(SCHEMATHESIS)/bin/schemathesis:
 	python3 -m venv $(SCHEMATHESIS) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(SCHEMATHESIS); }
 	$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+
+## What DuckDB, pyarrow and pandas read in tables of real recordings.
+test-tables: $(TABLES)/bin/duckdb.installed
+	$(CARGO) build --locked --bin reelcase
+	$(TABLES)/bin/python crates/reelcase/tests/tables/check.py target/debug/reelcase $(CURDIR)/../shared/corpus
+
+$(TABLES)/bin/duckdb.installed:
+	python3 -m venv $(TABLES) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(TABLES); }
+	$(TABLES)/bin/pip install --quiet --disable-pip-version-check duckdb==2.0.0 pyarrow==26.0.1 pandas==3.1.1 zstandard==0.25.0
+	touch $@
 
 ## Bytes that nobody thought of, for all that reads bytes of strangers; FUZZ_SECONDS for each target.
 fuzz:

@@ -22,9 +22,11 @@ use crate::remote::{Remote, encoded};
 use crate::{EXPORTED_WITH_GAPS, local, terminal};
 
 mod progress;
+mod tables;
 mod target;
 
 use progress::Progress;
+use tables::TablesTarget;
 use target::{Exported, Target, Unfinished};
 
 /// Recordings that may be exported at once.
@@ -57,6 +59,18 @@ pub(crate) struct BulkArgs {
     watch: Option<u64>,
 }
 
+/// What recordings are exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExportForm {
+    /// A file for each.
+    Files(Format),
+    /// Tables of all of them, in Parquet.
+    Tables,
+}
+
+/// What [`ExportForm::Tables`] is called.
+pub(crate) const TABLES_NAME: &str = "parquet";
+
 /// Where recordings come from.
 pub(crate) enum Origin {
     /// A store that no server holds.
@@ -74,6 +88,7 @@ struct Listed {
     updated_at_ms: i64,
     event_count: u64,
     stored_bytes: u64,
+    plain_bytes: u64,
 }
 
 /// What a run came to.
@@ -99,20 +114,23 @@ pub(crate) fn exported_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String,
 }
 
 /// `reelcase export --to`.
-pub(crate) async fn export(origin: Origin, dir: PathBuf, args: BulkArgs, format: Format) -> anyhow::Result<ExitCode> {
+pub(crate) async fn export(origin: Origin, dir: PathBuf, args: BulkArgs, form: ExportForm) -> anyhow::Result<ExitCode> {
     if matches!(origin, Origin::Local(_)) && args.watch.is_some() {
         bail!("nothing is added to a store that no server holds\nhint: --watch goes with --server");
     }
     if !(1..=JOBS_MAX).contains(&args.jobs) {
         bail!("--jobs can be 1 to {JOBS_MAX}");
     }
-    let mut target = Target::open(dir, format)?;
+    let mut target = Destination::open(dir, form)?;
     let origin = Arc::new(origin);
     loop {
         // Times like `7d` count from now, each time anew.
         let query = query(&args, SystemClock.now_ms())?;
-        let outcome = run(&origin, &mut target, &query, format, args.jobs).await?;
-        outcome.tell(&target);
+        let outcome = match &mut target {
+            Destination::Files(target) => run(&origin, target, &query, args.jobs).await?,
+            Destination::Tables(target) => tables::run(&origin, target, &query, args.jobs).await?,
+        };
+        outcome.tell(&target.about());
         let Some(seconds) = args.watch else {
             if let Origin::Local(store) = &*origin {
                 store.close().await?;
@@ -126,13 +144,8 @@ pub(crate) async fn export(origin: Origin, dir: PathBuf, args: BulkArgs, format:
     }
 }
 
-async fn run(
-    origin: &Arc<Origin>,
-    target: &mut Target,
-    query: &str,
-    format: Format,
-    jobs: usize,
-) -> anyhow::Result<Outcome> {
+async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize) -> anyhow::Result<Outcome> {
+    let format = target.format();
     let mut outcome = Outcome::default();
     let mut waiting = Vec::new();
     for listed in origin.list(query).await? {
@@ -184,10 +197,10 @@ async fn run(
 }
 
 impl Outcome {
-    fn tell(&self, target: &Target) {
+    fn tell(&self, about: &str) {
         let Self { exported, exported_bytes, unchanged, failed, with_gaps } = self;
         let megabytes = *exported_bytes as f64 / 1e6;
-        eprintln!("exported {exported} recordings, {megabytes:.1} MB; {unchanged} unchanged; {}", target.about());
+        eprintln!("exported {exported} recordings, {megabytes:.1} MB; {unchanged} unchanged; {about}");
         if *with_gaps > 0 {
             eprintln!("exported with gaps: {with_gaps}; a line of each file stands for what is damaged");
         }
@@ -201,6 +214,29 @@ impl Outcome {
             (0, 0) => ExitCode::SUCCESS,
             (0, _) => ExitCode::from(EXPORTED_WITH_GAPS),
             _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Where they are exported to.
+enum Destination {
+    Files(Target),
+    Tables(TablesTarget),
+}
+
+impl Destination {
+    fn open(dir: PathBuf, form: ExportForm) -> anyhow::Result<Self> {
+        Ok(match form {
+            ExportForm::Files(format) => Self::Files(Target::open(dir, format)?),
+            ExportForm::Tables => Self::Tables(TablesTarget::open(dir)?),
+        })
+    }
+
+    /// What there is, for people.
+    fn about(&self) -> String {
+        match self {
+            Self::Files(target) => target.about(),
+            Self::Tables(target) => target.about(),
         }
     }
 }
@@ -292,6 +328,7 @@ impl Listed {
             updated_at_ms: number("updated_at_ms"),
             event_count: number("event_count") as u64,
             stored_bytes: number("stored_bytes") as u64,
+            plain_bytes: number("plain_bytes") as u64,
         })
     }
 }

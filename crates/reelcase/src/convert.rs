@@ -1,6 +1,7 @@
 //! Turns recordings of one form into another.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use reelcase_transform::format::Format;
 use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
 use reelcase_transform::stream::{Header, ReadEvents, ReadReport, WriteEvents, Written};
+use reelcase_transform::tables::SnapshotReader;
 
 use crate::file::{self, Kind, Output};
 use crate::local::report_left_out;
@@ -83,12 +85,12 @@ pub(crate) fn reel_of(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
     match Kind::of_file(path)? {
         Kind::Reel => return Ok(path.to_owned()),
         Kind::Page => return file::reel_of_page(path, dir),
-        Kind::Other => {}
+        Kind::Table | Kind::Other => {}
     }
     let mut reel = tempfile::Builder::new().suffix(".reel").tempfile_in(dir)?;
-    let mut reader = ForeignReader::new(file::open(path)?, Limits::default())?;
+    let mut reader = open(path, None)?;
     let target = Target { format: Format::Reel, project: PROJECT.parse()?, id: None, level: WATCH_LEVEL };
-    let converted = convert_to(&mut reader, reel.as_file_mut(), target);
+    let converted = convert_to(&mut *reader, reel.as_file_mut(), target);
     let converted = converted.with_context(|| format!("cannot open {}", path.display()))?;
     tell(&path.display().to_string(), &converted.report);
     Ok(reel.into_temp_path().keep()?)
@@ -106,12 +108,28 @@ fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn 
     let whole = Cursor::new(magic).chain(input);
     let reel = match (kind, path == Path::new("-")) {
         (Kind::Other, _) => return Ok(Box::new(ForeignReader::new(whole, Limits::default())?)),
+        (Kind::Table, true) => return Ok(Box::new(snapshots_of(file::kept(whole)?, recording)?)),
+        (Kind::Table, false) => return Ok(Box::new(snapshots_of(file::open(path)?, recording)?)),
         // A reel is read from its end, and a pipe has none before all of it came.
         (Kind::Reel, true) => FileSource::new(file::kept(whole)?)?,
         (Kind::Page, true) => FileSource::new(file::kept(ReelInHtml::new(whole))?)?,
         (Kind::Reel | Kind::Page, false) => file::source(path)?,
     };
     Ok(Box::new(ReelReader::open(reel, recording, ReelReadLimits::default())?))
+}
+
+/// The one recording that is meant among those of a table.
+fn snapshots_of(table: File, wanted: Option<&RecordingId>) -> anyhow::Result<SnapshotReader> {
+    let mut table = SnapshotReader::open(table)?;
+    while let Some((_, recording)) = table.next_recording()? {
+        if wanted.is_none_or(|wanted| *wanted == recording) {
+            return Ok(table);
+        }
+    }
+    match wanted {
+        Some(wanted) => bail!("there is no recording {wanted} in it"),
+        None => bail!("there is no recording in it"),
+    }
 }
 
 /// What a file is to become.

@@ -10,6 +10,7 @@ use reelcase_format::reel::{Damage, ReelError, ReelLimits, verify as verify_reel
 use reelcase_store::FileSource;
 use reelcase_transform::foreign::is_reel;
 use reelcase_transform::html::{HTML_MAGIC_BYTES, ReelInHtml, is_html};
+use reelcase_transform::tables::is_parquet;
 
 use crate::{LEFT_AS_NEWER, terminal};
 
@@ -99,6 +100,8 @@ pub(crate) enum Kind {
     Reel,
     /// A page with a reel in it.
     Page,
+    /// A table in Parquet.
+    Table,
     Other,
 }
 
@@ -110,6 +113,7 @@ impl Kind {
         match magic.get(..4).is_some_and(is_reel) {
             true => Self::Reel,
             false if is_html(magic) => Self::Page,
+            false if is_parquet(magic) => Self::Table,
             false => Self::Other,
         }
     }
@@ -129,7 +133,7 @@ pub(crate) fn source(path: &Path) -> anyhow::Result<FileSource> {
     anyhow::ensure!(file.metadata().with_context(unreadable)?.is_file(), "{} is not a file", path.display());
     let file = match Kind::of_file(path)? {
         Kind::Page => kept(ReelInHtml::new(file)).with_context(unreadable)?,
-        Kind::Reel | Kind::Other => file,
+        Kind::Reel | Kind::Table | Kind::Other => file,
     };
     FileSource::new(file).with_context(unreadable)
 }

@@ -20,6 +20,7 @@ use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::Format;
 use reelcase_transform::reel::{ReelReadLimits, ReelReader};
 use reelcase_transform::stream::ReadEvents;
+use reelcase_transform::tables::{SnapshotError, SnapshotReader};
 
 mod posthog;
 
@@ -277,6 +278,9 @@ async fn examine(
     args: &ImportArgs,
 ) -> anyhow::Result<Found> {
     let kind = Kind::of_file(path)?;
+    if kind == Kind::Table {
+        return examine_table(store, path, workshop, args).await;
+    }
     let of_page = (kind == Kind::Page).then(|| file::reel_of_page(path, workshop)).transpose()?;
     let path = of_page.as_deref().unwrap_or(path);
     if kind == Kind::Other {
@@ -309,6 +313,39 @@ async fn examine(
         ));
     }
     examine_reel(store, path, &index, workshop, args).await
+}
+
+/// The recordings of a table of snapshots. Other tables hold none.
+async fn examine_table(store: &Store, path: &Path, workshop: &Path, args: &ImportArgs) -> anyhow::Result<Found> {
+    let mut table = match SnapshotReader::open(file::open(path)?) {
+        Ok(table) => table,
+        Err(SnapshotError::OtherTable(_)) => return Ok(Found::Nothing),
+        Err(error) => return Ok(Found::Damaged(error.to_string())),
+    };
+    let (mut reels, mut recordings, mut event_count, mut partial, mut is_empty) = (vec![], vec![], 0, None, true);
+    loop {
+        let name = match table.next_recording() {
+            Ok(Some(name)) => name,
+            Ok(None) => break,
+            Err(error) => return Ok(Found::Damaged(error.to_string())),
+        };
+        is_empty = false;
+        match examine_as(store, &mut table, Some(&name), workshop, args).await? {
+            Found::New { reels: made, recordings: new, event_count: more, damage } => {
+                reels.extend(made);
+                recordings.extend(new);
+                event_count += more;
+                partial = partial.or(damage);
+            }
+            Found::There | Found::Nothing => {}
+            found => return Ok(found),
+        }
+    }
+    Ok(match (recordings.is_empty(), is_empty) {
+        (true, true) => Found::Nothing,
+        (true, false) => Found::There,
+        _ => Found::New { reels, recordings, event_count, damage: partial },
+    })
 }
 
 /// Whether a file of which nothing could be read is some text that never was a recording: notes, sums, a licence.

@@ -71,7 +71,7 @@ enum Command {
     },
     /// Write a recording to a file or pipe, or many to a directory. Exits with 3 where damaged parts are left out.
     #[command(
-        long_about = "Write a recording to a file or pipe, or many to a directory.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported. What a form has no place for is counted on stderr; docs/formats.md says what that is.\n\nWith --to, all recordings are exported, or those that --where, --since and --until choose, each to DIR/PROJECT/DAY/ID.ENDING. The next run exports what is new or has changed since, and one that was killed is taken up where it ended. DIR/manifest.jsonl lists the files with lengths and hashes; `sha256sum -c SHA256SUMS` checks them.",
+        long_about = "Write a recording to a file or pipe, or many to a directory.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported. What a form has no place for is counted on stderr; docs/formats.md says what that is.\n\nWith --to, all recordings are exported, or those that --where, --since and --until choose, each to DIR/PROJECT/DAY/ID.ENDING. The next run exports what is new or has changed since, and one that was killed is taken up where it ended. DIR/manifest.jsonl lists the files with lengths and hashes; `sha256sum -c SHA256SUMS` checks them.\n\nWith --format parquet the directory gets tables of all of them, DIR/TABLE/date=DAY/part-….parquet: recordings, events and snapshots. docs/formats.md has their columns.",
         after_help = "Examples:\n  reelcase export ID --data ./data --format reel --output ID.reel\n  reelcase export ID --data ./data --format jsonl --output - | jq ."
     )]
     Export {
@@ -81,8 +81,8 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// The file's form. By default what the name of the output says, or else reel.
-        #[arg(long, value_parser = format_parser())]
-        format: Option<Format>,
+        #[arg(long, value_parser = export_parser())]
+        format: Option<bulk::ExportForm>,
         /// Where to write; - is stdout.
         #[arg(long, short, default_value = "-", conflicts_with = "to")]
         output: PathBuf,
@@ -173,6 +173,16 @@ fn format_parser() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<Format>())
 }
 
+/// The same, and the form of many recordings at once.
+fn export_parser() -> impl TypedValueParser<Value = bulk::ExportForm> {
+    let tables = PossibleValue::new(bulk::TABLES_NAME).help("with --to: tables for DuckDB, Spark, BigQuery, …");
+    let names = FORMATS.iter().map(|info| PossibleValue::new(info.name).help(info.about)).chain([tables]);
+    PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
+        bulk::TABLES_NAME => Ok(bulk::ExportForm::Tables),
+        name => name.parse::<Format>().map(bulk::ExportForm::Files),
+    })
+}
+
 /// The form that was asked for, or that the file's name says.
 fn format_of(asked: Option<Format>, output: &Path) -> Format {
     let of_name = || Format::of_file_name(output.file_name()?.to_str()?);
@@ -204,11 +214,17 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             None => remote::Remote::new(source.place.server, source.token)?.show(&id).await?,
         },
         Command::Export { id, source, format, output, bulk } => {
-            let format = format_of(format, &output);
             if let Some(dir) = bulk.target() {
                 let origin = bulk::Origin::of(source.place.data, source.place.server, source.token).await?;
-                return bulk::export(origin, dir, bulk, format).await;
+                let form = format.unwrap_or(bulk::ExportForm::Files(Format::Reel));
+                return bulk::export(origin, dir, bulk, form).await;
             }
+            let format = match format {
+                Some(bulk::ExportForm::Tables) => anyhow::bail!("tables are of many recordings\nhint: --to DIR"),
+                Some(bulk::ExportForm::Files(format)) => Some(format),
+                None => None,
+            };
+            let format = format_of(format, &output);
             let id = id.unwrap_or_default();
             match source.place.data {
                 Some(data) => return local::export(&data, &id, format, &output).await,

@@ -85,20 +85,39 @@ impl Remote {
         Ok(serde_json::from_slice(&self.get(path).await?.bytes().await?)?)
     }
 
+    /// The same; nothing where there is no such thing.
+    pub(crate) async fn json_if_any(&self, path: &str) -> anyhow::Result<Option<Value>> {
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
+        if response.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_slice(&checked(response).await?.bytes().await?)?))
+    }
+
+    /// What an address holds.
+    pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        Ok(self.get(path).await?.bytes().await?.to_vec())
+    }
+
     async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
         self.answer(self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token)).await
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
         let response = request.send().await;
-        let response = response.with_context(|| format!("cannot reach {}", self.base))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
-        bail!("the server answered {status}: {}", body["error"]["message"].as_str().unwrap_or("no reason given"))
+        checked(response.with_context(|| format!("cannot reach {}", self.base))?).await
     }
+}
+
+/// A reply that is what was asked for, or why it is not.
+async fn checked(response: reqwest::Response) -> anyhow::Result<reqwest::Response> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let status = response.status();
+    let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
+    bail!("the server answered {status}: {}", body["error"]["message"].as_str().unwrap_or("no reason given"))
 }
 
 /// A text as part of an address.

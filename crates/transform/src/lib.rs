@@ -16,5 +16,6 @@ pub mod seeds;
 pub mod har;
 pub mod console;
 pub mod packed;
+pub mod tables;
 pub mod format;
 mod time;

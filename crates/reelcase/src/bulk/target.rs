@@ -76,25 +76,17 @@ pub(super) struct Unfinished {
 impl Target {
     /// Opens a directory, which is made if need be. Fails where another run is at work in it.
     pub(super) fn open(dir: PathBuf, format: Format) -> anyhow::Result<Self> {
-        let name = dir.display().to_string();
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {name}"))?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK));
-        let lock = lock.with_context(|| format!("cannot write in {name}"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another export is writing to {name}"),
-            Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {name}")),
-        }
-        let unfinished = dir.join(UNFINISHED);
-        match fs::remove_dir_all(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => fs::create_dir(&unfinished)?,
-        }
+        let lock = hold(&dir)?;
         let entries = read_manifest(&dir)?;
         // Written anew, so that a torn line at its end does not spoil the next.
         write_manifest(&dir, &entries)?;
         let manifest = OpenOptions::new().append(true).open(dir.join(MANIFEST))?;
         Ok(Self { dir, format, entries, manifest, _lock: lock })
+    }
+
+    /// The form of its files.
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     /// Whether this state of a recording is there.
@@ -108,21 +100,14 @@ impl Target {
 
     /// Begins a file that has no name yet.
     pub(super) fn begin(&self) -> anyhow::Result<Unfinished> {
-        let file = tempfile::Builder::new().tempfile_in(self.dir.join(UNFINISHED));
-        let file = file.with_context(|| format!("cannot write in {}", self.dir.display()))?;
-        Ok(Unfinished { file, hash: Sha256::new(), bytes: 0 })
+        Unfinished::new(&self.dir)
     }
 
     /// Gives a whole file its name, and then its line. Returns its length.
     pub(super) fn finish(&mut self, unfinished: Unfinished, of: Exported) -> anyhow::Result<u64> {
-        let Unfinished { file, hash, bytes } = unfinished;
-        file.as_file().sync_data()?;
         let name = self.name(&of);
-        let path = self.dir.join(&name);
-        fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
-        file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let (bytes, sha256) = unfinished.persist(&self.dir, &name)?;
         let Exported { project, recording, start_ms, updated_at_ms, event_count, gap_count } = of;
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let format = self.format.info().name.to_owned();
         let key = self.key(&project, &recording);
         let entry = Entry {
@@ -169,6 +154,43 @@ impl Target {
         let moment = iso(of.start_ms);
         let day = moment.split('T').next().filter(|day| !day.is_empty()).unwrap_or("undated");
         format!("{}/{day}/{}.{}", folder(&of.project), of.recording, self.format.info().ending)
+    }
+}
+
+/// Makes a directory if need be, keeps other runs out of it, and empties what an earlier one left unfinished.
+pub(super) fn hold(dir: &Path) -> anyhow::Result<File> {
+    let name = dir.display().to_string();
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {name}"))?;
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK));
+    let lock = lock.with_context(|| format!("cannot write in {name}"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => bail!("another export is writing to {name}"),
+        Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {name}")),
+    }
+    let unfinished = dir.join(UNFINISHED);
+    match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => fs::create_dir(&unfinished)?,
+    }
+    Ok(lock)
+}
+
+impl Unfinished {
+    /// A file without a name in a directory that is held.
+    pub(super) fn new(dir: &Path) -> anyhow::Result<Self> {
+        let file = tempfile::Builder::new().tempfile_in(dir.join(UNFINISHED));
+        let file = file.with_context(|| format!("cannot write in {}", dir.display()))?;
+        Ok(Self { file, hash: Sha256::new(), bytes: 0 })
+    }
+
+    /// Gives it its name, durably. Returns its length and hash.
+    pub(super) fn persist(self, dir: &Path, name: &str) -> anyhow::Result<(u64, String)> {
+        self.file.as_file().sync_data()?;
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(dir))?;
+        self.file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok((self.bytes, self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 }
 
@@ -225,7 +247,7 @@ fn write_manifest(dir: &Path, entries: &BTreeMap<(String, String, String), Entry
     write_whole(dir, MANIFEST, &lines.concat())
 }
 
-fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+pub(super) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let mut file = tempfile::Builder::new().tempfile_in(dir.join(UNFINISHED))?;
     file.write_all(bytes)?;
     file.as_file().sync_data()?;

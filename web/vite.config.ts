@@ -36,7 +36,11 @@ export default defineConfig({
     // Inlined files would need `data:` in the content security policy.
     assetsInlineLimit: 0,
     rolldownOptions: {
-      input: { index: here('./index.html'), playground: here('./app/playground.html') },
+      input: {
+        index: here('./index.html'),
+        share: here('./share.html'),
+        playground: here('./app/playground.html'),
+      },
     },
   },
   server: {

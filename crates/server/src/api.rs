@@ -10,6 +10,7 @@ mod parameters;
 mod posthog;
 mod projects;
 mod recordings;
+mod shares;
 mod trial;
 mod upstream;
 
@@ -37,7 +38,9 @@ use crate::state::App;
 
 use projects::ProjectInfo;
 
+pub(crate) use blocks::{in_path, packed, version_of};
 pub use export::{GAPS_HEADER, Gaps};
+pub(crate) use projects::json_of;
 pub use recordings::{Recording, iso, list_query};
 pub(crate) use trial::TRIAL_KEY;
 
@@ -54,6 +57,9 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         blocks::list,
         blocks::one,
         export::export,
+        shares::list,
+        shares::create,
+        shares::revoke,
         projects::list,
         projects::create,
         projects::one,
@@ -134,6 +140,9 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/recordings/{id}/blocks", get(blocks::list))
         .route("/api/recordings/{id}/blocks/{object}/{block}", get(blocks::one))
         .route("/api/recordings/{id}/export", get(export::export))
+        .route("/api/recordings/{id}/shares", post(shares::create))
+        .route("/api/shares", get(shares::list))
+        .route("/api/shares/{share}", delete(shares::revoke))
         .route("/api/projects", get(projects::list).post(projects::create))
         .route("/api/projects/{key}", get(projects::one).patch(projects::rename))
         .route("/api/projects/{key}/settings", get(projects::settings).patch(projects::merge).put(projects::replace))

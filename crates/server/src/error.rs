@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use crate::keys::KeyError;
 use crate::settings::document::DocumentError;
 use crate::settings::{Flaw, SettingsError};
+use crate::share::{Refusal, ShareError};
 
 /// Why a request was not done. The message goes to the client; what it must not see is only logged.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,10 @@ pub(crate) enum Failure {
     Settings(SettingsError),
     #[error(transparent)]
     Key(KeyError),
+    #[error(transparent)]
+    Links(#[from] ShareError),
+    #[error("{}", refusal_message(*.0))]
+    Link(Refusal),
     #[error("there are {limit} projects, and no more can be made")]
     TooManyProjects { limit: usize },
     #[error("the body must be JSON, with `content-type: application/json`")]
@@ -162,6 +167,8 @@ impl Failure {
             Self::Catalog(error) => catalog_answer(error),
             Self::Settings(error) => settings_answer(error),
             Self::Key(error) => key_answer(error),
+            Self::Links(error) => share_answer(error),
+            Self::Link(refusal) => refusal_answer(*refusal),
             Self::TooManyProjects { .. } => (S::CONFLICT, "too_many_projects", None),
             Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", None),
             Self::NoAccess => (S::UNAUTHORIZED, "no_access", None),
@@ -179,6 +186,33 @@ impl Failure {
             Self::LostMode => (S::SERVICE_UNAVAILABLE, "mode_lost", Some(60)),
             Self::NoUpstream => (S::CONFLICT, "no_upstream", None),
         }
+    }
+}
+
+fn share_answer(error: &ShareError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        ShareError::TooMany => (StatusCode::CONFLICT, "too_many_links", None),
+        ShareError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "links_unreadable", None),
+        ShareError::NoRandomness => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(5)),
+        ShareError::Store(error) => store_answer(error),
+    }
+}
+
+fn refusal_answer(refusal: Refusal) -> (StatusCode, &'static str, Option<u32>) {
+    match refusal {
+        Refusal::NoLink => (StatusCode::NOT_FOUND, "no_link", None),
+        Refusal::Password { was_given: false } => (StatusCode::UNAUTHORIZED, "password_needed", None),
+        Refusal::Password { was_given: true } => (StatusCode::UNAUTHORIZED, "password_wrong", None),
+        Refusal::TooManyTries => (StatusCode::TOO_MANY_REQUESTS, "too_many_tries", Some(60)),
+    }
+}
+
+fn refusal_message(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::NoLink => "this link does not work, or no longer",
+        Refusal::Password { was_given: false } => "this link needs a password",
+        Refusal::Password { was_given: true } => "this password is not the link's",
+        Refusal::TooManyTries => "too many passwords were wrong: try again in a minute",
     }
 }
 
@@ -284,7 +318,7 @@ impl IntoResponse for Failure {
             // What the store says names files of this machine: it is for the log.
             // The inbox has logged once why it refuses.
             Self::Accept(AcceptError::Failing { .. }) => "the server could not do this; its log says why".to_owned(),
-            Self::Store(_) | Self::Catalog(_) if status.is_server_error() => {
+            Self::Store(_) | Self::Catalog(_) | Self::Links(ShareError::Store(_)) if status.is_server_error() => {
                 tracing::error!(code, error = &self as &dyn std::error::Error, "request failed");
                 "the server could not do this; its log says why".to_owned()
             }

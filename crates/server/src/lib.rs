@@ -21,6 +21,7 @@ mod patience;
 mod remote_config;
 mod router;
 mod scripts;
+mod share;
 pub mod settings;
 mod state;
 pub mod upstream;

@@ -30,6 +30,13 @@ const PACKED: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 const APP_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-src 'self' data:; \
      object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
+/// That of pages that links lead to, where `{ancestors}` says who may have them in a frame.
+pub(crate) const SHARE_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-src 'self' data:; \
+     object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors {ancestors}";
+
+/// Where the head of a page that links lead to gets its title.
+const HEAD_PLACE: &str = "<title>Reelcase</title>";
+
 const PLAYGROUND_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; \
      object-src 'none'; base-uri 'none'; frame-ancestors 'self'";
 
@@ -121,19 +128,52 @@ async fn replay_link(
     redirect(&format!("{}/recordings/{id}{second}", app.options.path_prefix))
 }
 
+/// The page that a link leads to. `head` is markup, and stands where the title is.
+pub(crate) fn shared(app: &App, head: &str, policy: &str, status: StatusCode) -> Response {
+    let page = page_at("share.html", &app.options.path_prefix);
+    let page = page.map(|page| Bytes::from(String::from_utf8_lossy(&page).replacen(HEAD_PLACE, head, 1)));
+    let is_built = page.is_some();
+    let mut reply = html_of(page, policy);
+    if is_built {
+        *reply.status_mut() = status;
+    }
+    reply
+}
+
+/// A text as it may stand in markup, within quotes or not.
+pub(crate) fn escaped(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
+        match character {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            other => out.push(other),
+        }
+        out
+    })
+}
+
 /// The shell of the player. Pictures, styles, fonts and media of the recorded site load only where the viewer asks.
-async fn player_frame(RawQuery(query): RawQuery, request: HeaderMap) -> Response {
+async fn player_frame(query: RawQuery, request: HeaderMap) -> Response {
+    player_frame_in(query, &request, "'self'")
+}
+
+/// The same for pages that stand in frames of others: `ancestors` names them.
+pub(crate) fn player_frame_in(RawQuery(query): RawQuery, request: &HeaderMap, ancestors: &str) -> Response {
     let is_remote = query.as_deref().and_then(|query| query_value(query, "assets")).as_deref() == Some("remote");
     let file = if is_remote { "player/csp-remote.txt" } else { "player/csp.txt" };
     let policy = Web::get(file).and_then(|file| String::from_utf8(file.data.into_owned()).ok());
     let policy = policy.as_deref().map_or(PLAYER_POLICY, str::trim);
-    match find("player/frame.html", &request) {
+    let policy = policy.replace("frame-ancestors 'self'", &format!("frame-ancestors {ancestors}"));
+    match find("player/frame.html", request) {
         Some(found) => {
-            let mut reply = found.reply(&request);
-            page_headers(reply.headers_mut(), policy);
+            let mut reply = found.reply(request);
+            page_headers(reply.headers_mut(), &policy);
             reply
         }
-        None => html_of(None, policy),
+        None => html_of(None, &policy),
     }
 }
 
@@ -207,12 +247,15 @@ impl Found {
 
 /// A page of the app, told where the server is mounted: the addresses in its tags are all that begin there.
 fn mounted(path: &str, path_prefix: &str, policy: &str) -> Response {
-    let page = Web::get(path).map(|file| bytes_of(file.data));
+    html_of(page_at(path, path_prefix), policy)
+}
+
+fn page_at(path: &str, path_prefix: &str) -> Option<Bytes> {
+    let page = Web::get(path).map(|file| bytes_of(file.data))?;
     if path_prefix.is_empty() {
-        return html_of(page, policy);
+        return Some(page);
     }
-    let page = page.map(|page| String::from_utf8_lossy(&page).replace("=\"/", &format!("=\"{path_prefix}/")));
-    html_of(page.map(Bytes::from), policy)
+    Some(String::from_utf8_lossy(&page).replace("=\"/", &format!("=\"{path_prefix}/")).into())
 }
 
 fn html_of(page: Option<Bytes>, policy: &str) -> Response {

@@ -18,7 +18,7 @@ use tower::util::MapRequest;
 
 use crate::error::Failure;
 use crate::state::App;
-use crate::{access, api, capture, cors, pages, remote_config, scripts, upstream};
+use crate::{access, api, capture, cors, pages, remote_config, scripts, share, upstream};
 
 /// What a client of PostHog asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
     let routes = api::routes()
         .route_layer(axum::middleware::from_fn_with_state(app.clone(), access::require))
         .merge(pages::routes())
+        .merge(share::routes())
         .route("/health", get(health))
         .route("/openapi.json", get(api::openapi_document))
         .method_not_allowed_fallback(other_method)

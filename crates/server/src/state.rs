@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::scripts::PackedScripts;
+use crate::share::{Passes, Shares};
 use crate::upstream::Upstream;
 
 /// The running server, shared by all requests.
@@ -39,6 +40,9 @@ pub struct App {
     pub(crate) keys: Keys,
     /// Scripts that were compressed before.
     pub(crate) packed_scripts: PackedScripts,
+    /// Links to recordings.
+    pub(crate) shares: Shares,
+    pub(crate) passes: Passes,
     /// The PostHog behind this server.
     pub(crate) upstream: Option<Upstream>,
     stopping: watch::Sender<bool>,
@@ -58,6 +62,8 @@ impl App {
             known_projects: RwLock::default(),
             keys: Keys::default(),
             packed_scripts: PackedScripts::default(),
+            shares: Shares::default(),
+            passes: Passes::new(&secret),
             metrics: Metrics::default(),
             drops: Drops::default(),
             upstream,

@@ -131,6 +131,27 @@ test('in a file on the disk all of them run nothing and ask nobody', async () =>
   }
 });
 
+test('behind a link and in a frame for others all of them run nothing and ask nobody', async () => {
+  const plays = [...PLAYS, { id: 'styles', of: [], at: 0 }, { id: 'texts', of: [], at: 0 }];
+  for (const [i, { id, of, at }] of plays.entries()) {
+    const { url, embed_url } = await stage.link(id);
+    const link = i % 2 === 0 ? url : embed_url;
+    const result = await stage.play(id, { link, at, name: `link-${id}-${at}` });
+    assert.deepEqual([...result.ran], []);
+    assert.deepEqual(vectorsOf(result.hits), []);
+    assert.deepEqual(result.seen.requests, []);
+    const { wrong, vectors } = await inspect(result.page);
+    assert.deepEqual(wrong, []);
+    const expected = NODES.flatMap(({ slug }) => of.map((way) => `${slug}-${way}`));
+    assert.deepEqual(
+      expected.filter((vector) => !vectors.includes(vector)),
+      [],
+    );
+    await assertAlive(result);
+    await result.page.close();
+  }
+});
+
 test('remote assets are pictures, styles, fonts and films, asked for without a name', async () => {
   const own = new URL(stage.server.url).host;
   const asked = [];

@@ -50,6 +50,22 @@ export async function startStage() {
       assert.equal(reply.status, 200, `${id}: ${await reply.clone().text()}`);
       return id;
     },
+    /** Makes a link that shows all of a recording, to a page and to a frame. */
+    async link(id) {
+      const reply = await fetch(`${server.url}/api/recordings/${id}/shares`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${server.token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({
+          title: `<img src=x onerror="__ran('title')">`,
+          has_inspector: true,
+          has_console: true,
+          has_network: true,
+          embed_origins: ['http://help.test'],
+        }),
+      });
+      assert.equal(reply.status, 201, id);
+      return reply.json();
+    },
     /** Saves a recording as one HTML file. */
     async save(id) {
       const reply = await fetch(`${server.url}/api/recordings/${id}/export?format=html`, {
@@ -78,7 +94,7 @@ export async function startStage() {
 
 /** Opens a recording in the player and lets it play. Returns what was seen. */
 async function play({ canary, context, server, ran }, id, options = {}) {
-  const { assets = 'none', at = 0, wall = null, file = null, forMs = 1200, name = id } = options;
+  const { assets = 'none', at = 0, wall = null, link = null, file = null, forMs = 1200, name = id } = options;
   const seen = {
     requests: [],
     kinds: new Set(),
@@ -130,10 +146,11 @@ async function play({ canary, context, server, ran }, id, options = {}) {
   });
   canary.take();
   ran.clear();
+  const from = at > 0 ? `t=${at}` : '';
   const url =
     file === null
-      ? `${server.url}/recordings/${id}${at > 0 ? `?t=${at}` : ''}`
-      : pathToFileURL(file).href + (at > 0 ? `#t=${at}` : '');
+      ? `${link ?? `${server.url}/recordings/${id}`}?${from}`
+      : `${pathToFileURL(file).href}#${from}`;
   await page.goto(url);
   await page.waitForSelector('[aria-busy=false]', { timeout: ANSWER_MS });
   if (assets === 'remote') {
@@ -154,7 +171,7 @@ export function replayDocument(page) {
 /** Asserts that the viewer still has a player: the tab lives, its controls answer, its page is as it was. */
 export async function assertAlive({ page, url, seen }) {
   assert.equal(seen.crashed, false, 'the tab crashed');
-  assert.equal(page.url().split('?')[0], url.split('?')[0], 'the viewer was led away');
+  assert.equal(page.url().split(/[?#]/)[0], url.split(/[?#]/)[0], 'the viewer was led away');
   const button = page.locator('button.play');
   const label = () => button.getAttribute('aria-label', { timeout: ANSWER_MS });
   // A recording may end between the look and the click, and then the click starts it again.

@@ -165,25 +165,28 @@ pub(super) async fn one(
 
 /// The stored bytes to whoever takes zstd; otherwise gzip, or plain lines.
 async fn lines(app: &App, row: &BlockRow, request: &HeaderMap) -> Result<Response, Failure> {
-    let (bytes, coding) = if accepts(request, "zstd") {
-        (app.store.read_frame(row).await?, Some("zstd"))
+    let mut reply = if accepts(request, "zstd") {
+        let mut reply = app.store.read_frame(row).await?.into_response();
+        reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+        reply
     } else {
-        let plain = app.store.read_lines(row).await?;
-        if accepts(request, "gzip") {
-            (app.heavy_work(move || gzip(&plain)).await??, Some("gzip"))
-        } else {
-            (Bytes::from(plain), None)
-        }
+        packed(app, app.store.read_lines(row).await?, request).await?
     };
-    let mut reply = bytes.into_response();
     let headers = reply.headers_mut();
-    if let Some(coding) = coding {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
-    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
     headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(reply)
+}
+
+/// Lines in gzip to whoever takes that, or as they are.
+pub(crate) async fn packed(app: &App, plain: Vec<u8>, request: &HeaderMap) -> Result<Response, Failure> {
+    if !accepts(request, "gzip") {
+        return Ok(Bytes::from(plain).into_response());
+    }
+    let mut reply = app.heavy_work(move || gzip(&plain)).await??.into_response();
+    reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     Ok(reply)
 }
 
@@ -218,12 +221,17 @@ fn keyframe(keyframe: &reelcase_format::block::Keyframe) -> Keyframe {
 }
 
 fn url_of(app: &App, block: &BlockRow) -> String {
-    let object = utf8_percent_encode(&block.object, PATH_PART);
+    let object = in_path(&block.object);
     let BlockRow { recording, block, .. } = block;
     format!("{}/api/recordings/{recording}/blocks/{object}/{block}", app.options.path_prefix)
 }
 
-fn version_of(blocks: &[BlockRow]) -> String {
+/// An object's name as part of a path.
+pub(crate) fn in_path(object: &str) -> String {
+    utf8_percent_encode(object, PATH_PART).to_string()
+}
+
+pub(crate) fn version_of(blocks: &[BlockRow]) -> String {
     let mut hasher = blake3::Hasher::new();
     for block in blocks {
         hasher.update(block.object.as_bytes()).update(&[0]).update(&block.block.to_le_bytes());

@@ -284,7 +284,7 @@ fn revision_in(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Reads a body of JSON.
-pub(super) async fn json_of<T: for<'de> Deserialize<'de>>(app: &Arc<App>, request: Request) -> Result<T, Failure> {
+pub(crate) async fn json_of<T: for<'de> Deserialize<'de>>(app: &Arc<App>, request: Request) -> Result<T, Failure> {
     let (parts, sent) = request.into_parts();
     let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();

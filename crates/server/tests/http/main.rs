@@ -24,6 +24,7 @@ mod overrides;
 mod posthog_api;
 mod reading;
 mod settings;
+mod shares;
 mod smuggling;
 mod tee;
 mod trial;

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 20] = [
+const PRIVATE: [&str; 21] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -22,6 +22,7 @@ const PRIVATE: [&str; 20] = [
     "/api/projects/phc_some/settings",
     "/api/projects/phc_some/upstream",
     "/api/settings",
+    "/api/shares",
     "/api/doctor",
     "/api/trial/some-id",
     "/api/upstream",
@@ -29,11 +30,13 @@ const PRIVATE: [&str; 20] = [
 ];
 
 /// Every route that changes something, or is asked as if it did.
-const CHANGING: [(&str, &str); 4] = [
+const CHANGING: [(&str, &str); 6] = [
     ("PUT", "/api/projects/some-key/mode"),
     ("DELETE", "/api/projects/some-key/keys/another"),
     ("POST", "/api/projects/some-key/query"),
     ("POST", "/api/trial"),
+    ("POST", "/api/recordings/some-id/shares"),
+    ("DELETE", "/api/shares/some-id"),
 ];
 
 /// The cookie that a browser has after the link was opened.

@@ -172,11 +172,11 @@ function keysUrl(project: string): string {
   return at(`/api/projects/${encodeURIComponent(project)}/keys`);
 }
 
-function ask<T>(url: string, decode: (json: unknown) => T, signal?: AbortSignal): Promise<Outcome<T>> {
+export function ask<T>(url: string, decode: (json: unknown) => T, signal?: AbortSignal): Promise<Outcome<T>> {
   return send(url, { headers: { accept: 'application/json' } }, decode, signal);
 }
 
-function tell<T>(
+export function tell<T>(
   method: string,
   url: string,
   body: unknown,
@@ -200,7 +200,8 @@ async function send<T>(
       credentials: 'same-origin',
       signal: signal ? AbortSignal.any([signal, late]) : late,
     });
-    if (response.ok) return { kind: 'ok', value: decode(await response.json()) };
+    if (response.ok)
+      return { kind: 'ok', value: decode(response.status === 204 ? null : await response.json()) };
     if (response.status === 401) return { kind: 'unauthorized' };
     if (response.status === 404) return { kind: 'missing' };
     return { kind: 'refused', status: response.status, ...(await refusalOf(response)) };

@@ -24,6 +24,9 @@ export type BlockList = {
   readonly blocks: readonly BlockInfo[];
   readonly is_live: boolean;
   readonly version: string;
+  /** First and last moment of a clip: what comes before only makes the page what it was then. */
+  readonly from_ms?: number;
+  readonly to_ms?: number;
 };
 
 /** Which blocks there are, arranged for the questions that playback asks many times a second. Never changes. */
@@ -37,26 +40,29 @@ export class BlockIndex {
   readonly urls: ReadonlySet<string>;
   readonly from: number;
   readonly to: number;
+  /** Whether there is more in the blocks than is to be shown. */
+  readonly isClip: boolean;
   /** For each block, the latest end among it and those before it: blocks that arrived late overlap others. */
   readonly #endMax: number[] = [];
   /** By window, times of full snapshots in order. */
   readonly #keyframes = new Map<string, number[]>();
 
-  constructor(blocks: readonly BlockInfo[]) {
+  constructor({ blocks, from_ms, to_ms }: Pick<BlockList, 'blocks' | 'from_ms' | 'to_ms'>) {
     const filled = blocks.filter((block) => block.event_count > 0);
     const inOrder = (a: BlockInfo, b: BlockInfo) => a.start_ms - b.start_ms || a.index - b.index;
     this.lines = filled.filter((block) => block.kind === 'lines').sort(inOrder);
     this.analytics = filled.filter((block) => block.kind === 'events').sort(inOrder);
     this.urls = new Set(filled.map((block) => block.url));
-    this.from = this.lines[0]?.start_ms ?? 0;
-    let end = this.from;
+    this.isClip = from_ms !== undefined;
+    this.from = from_ms ?? this.lines[0]?.start_ms ?? 0;
+    let end = this.lines[0]?.start_ms ?? 0;
     const frames: Keyframe[] = [];
     for (const block of this.lines) {
       end = Math.max(end, block.end_ms);
       this.#endMax.push(end);
       for (const frame of block.keyframes) frames.push(frame);
     }
-    this.to = end;
+    this.to = to_ms ?? end;
     frames.sort((a, b) => a.timestamp_ms - b.timestamp_ms);
     for (const { window, timestamp_ms } of frames) {
       const times = this.#keyframes.get(window);

@@ -28,7 +28,7 @@ export type LoaderOptions = {
 export class Loader {
   readonly #options: LoaderOptions;
   readonly #entries = new Map<string, Entry>();
-  #index = new BlockIndex([]);
+  #index = new BlockIndex({ blocks: [] });
   #version = '';
   #uses = 0;
   #wanted: readonly BlockInfo[] = [];
@@ -76,7 +76,7 @@ export class Loader {
     this.isLive = list.is_live;
     if (version === this.#version) return changed;
     this.#version = version;
-    this.#index = new BlockIndex(list.blocks);
+    this.#index = new BlockIndex(list);
     for (const url of this.#entries.keys()) if (!this.#index.urls.has(url)) this.#entries.delete(url);
     return changed;
   }

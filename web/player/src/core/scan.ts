@@ -95,7 +95,7 @@ export class Scan {
       if (!(reason instanceof LoadError) || reason.kind !== 'broken') pieces = [];
       throw reason;
     } finally {
-      for (const { marks, rows, ...rest } of pieces) {
+      for (const { marks, rows, ...rest } of pieces.map((piece) => within(index(), piece))) {
         timeline.add({ ...rest, marks: marks.map((mark) => ({ ...mark, block: block.url })) });
         this.#options.log.add(rows.map((row) => ({ ...row, block: block.url })));
       }
@@ -124,6 +124,15 @@ export class Scan {
     this.#options.timeline().clear();
     this.#options.log.clear();
   }
+}
+
+/** Without what happened outside of a clip. */
+function within({ isClip, from, to }: BlockIndex, piece: Piece): Piece {
+  if (!isClip) return piece;
+  const isWithin = ({ at }: { readonly at: number }) => from <= at && at <= to;
+  const [marks, rows] = [piece.marks.filter(isWithin), piece.rows.filter(isWithin)];
+  const moments = piece.moments.filter(({ first, last }) => from <= first && last <= to);
+  return { ...piece, marks, rows, moments };
 }
 
 function following(index: BlockIndex, block: BlockInfo): BlockInfo | null {

@@ -1,0 +1,239 @@
+//! What whoever has a link may ask for. None of it needs access, sets a cookie or reads one.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use reelcase_store::catalog::{BlockRow, RecordingRow};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Clip, Refusal, Share, opens};
+use crate::api::json_of;
+use crate::error::Failure;
+use crate::pages;
+use crate::state::App;
+
+/// What the recording is called in addresses below a link, which do not name the session.
+const SHOWN_ID: &str = "shown";
+
+/// What a page sends to open its link.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Opening {
+    password: Option<String>,
+}
+
+/// What a page learns of what it is to show.
+#[derive(Debug, Serialize)]
+struct Opened {
+    /// To be sent with each request for the recording, as a bearer token.
+    pass: String,
+    title: String,
+    recording: &'static str,
+    /// Where playback begins, from the first moment.
+    start_ms: i64,
+    has_inspector: bool,
+    has_console: bool,
+    has_network: bool,
+}
+
+/// Pages and answers below the tokens of links.
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/share/{token}", get(page))
+        .route("/share/{token}/open", post(open))
+        .route("/share/{token}/api/recordings/shown", get(summary))
+        .route("/share/{token}/api/recordings/shown/blocks", get(blocks))
+        .route("/share/{token}/api/recordings/shown/blocks/{object}/{block}", get(block))
+        .route("/embed/{token}", get(embedded))
+        .route("/embed/{token}/frame", get(frame))
+        .route_layer(middleware::from_fn(unkept))
+}
+
+/// A link may end at any moment, and then nothing of it is to be left in a cache.
+async fn unkept(request: Request, next: Next) -> Response {
+    let mut reply = next.run(request).await;
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+async fn page(State(app): State<Arc<App>>, Path(token): Path<String>) -> Result<Response, Failure> {
+    let share = find(&app, &token).await?.filter(Share::has_views_left);
+    let policy = pages::SHARE_POLICY.replace("{ancestors}", "'none'");
+    Ok(pages::shared(&app, &head_of(share.as_ref()), &policy, status_of(share.is_some())))
+}
+
+/// The same page for frames of the sites that were named.
+async fn embedded(State(app): State<Arc<App>>, Path(token): Path<String>) -> Result<Response, Failure> {
+    let share = embeddable(&app, &token).await?.filter(Share::has_views_left);
+    let policy = pages::SHARE_POLICY.replace("{ancestors}", &ancestors_of(share.as_ref()));
+    Ok(pages::shared(&app, &head_of(share.as_ref()), &policy, status_of(share.is_some())))
+}
+
+/// The player's shell, which names the same sites: a policy looks at all documents around it.
+async fn frame(
+    State(app): State<Arc<App>>,
+    Path(token): Path<String>,
+    query: RawQuery,
+    request: HeaderMap,
+) -> Result<Response, Failure> {
+    let share = embeddable(&app, &token).await?.ok_or(Failure::Link(Refusal::NoLink))?;
+    Ok(pages::player_frame_in(query, &request, &format!("'self' {}", ancestors_of(Some(&share)))))
+}
+
+/// Opens a link: counts a view and hands out a pass.
+async fn open(
+    State(app): State<Arc<App>>,
+    Path(token): Path<String>,
+    request: Request,
+) -> Result<Json<Opened>, Failure> {
+    let Opening { password } = json_of(&app, request).await?;
+    let now_ms = app.clock.now_ms();
+    let share = find(&app, &token).await?.ok_or(Failure::Link(Refusal::NoLink))?;
+    if share.has_password() {
+        check_password(&app, &share, password, now_ms).await?;
+    }
+    if !app.shares.count_view(&app.store, &share.id, now_ms).await? {
+        return Err(Failure::Link(Refusal::NoLink));
+    }
+    let (_, clip) = clip_of(&app, &share).await?;
+    let (has_inspector, has_console, has_network) =
+        (share.terms.has_inspector, share.terms.has_console, share.terms.has_network);
+    Ok(Json(Opened {
+        pass: app.passes.make(&share, now_ms),
+        title: share.terms.title.clone(),
+        recording: SHOWN_ID,
+        start_ms: share.terms.start_ms.map_or(0, |start_ms| start_ms.saturating_sub(clip.from_ms).max(0)),
+        has_inspector,
+        has_console: has_inspector && has_console,
+        has_network: has_inspector && has_network,
+    }))
+}
+
+async fn check_password(app: &Arc<App>, share: &Share, given: Option<String>, now_ms: i64) -> Result<(), Failure> {
+    let Some(password) = given else { return Err(Failure::Link(Refusal::Password { was_given: false })) };
+    if !app.shares.may_try(share, now_ms) {
+        return Err(Failure::Link(Refusal::TooManyTries));
+    }
+    let asked = share.clone();
+    if !app.heavy_work(move || opens(&asked, &password)).await? {
+        app.shares.note_wrong(share, now_ms);
+        return Err(Failure::Link(Refusal::Password { was_given: true }));
+    }
+    Ok(())
+}
+
+/// What the player asks of any recording; only when it was and how long.
+async fn summary(
+    State(app): State<Arc<App>>,
+    Path(token): Path<String>,
+    request: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let share = passed(&app, &token, &request).await?;
+    let (_, clip) = clip_of(&app, &share).await?;
+    Ok(Json(json!({
+        "id": SHOWN_ID, "start_ms": clip.from_ms, "end_ms": clip.to_ms,
+        "duration_ms": clip.to_ms.saturating_sub(clip.from_ms).max(0), "is_live": false,
+    })))
+}
+
+async fn blocks(
+    State(app): State<Arc<App>>,
+    Path(token): Path<String>,
+    request: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let share = passed(&app, &token, &request).await?;
+    app.shares.note_use(&app.store, &share, app.clock.now_ms()).await?;
+    let (blocks, clip) = clip_of(&app, &share).await?;
+    let shown = blocks.iter().filter(|block| clip.has(block)).enumerate();
+    let shown: Vec<_> = shown.map(|(index, block)| described(&app, &token, &clip, index, block)).collect();
+    let version = crate::api::version_of(&blocks);
+    Ok(Json(json!({
+        "blocks": shown, "is_live": false, "version": version, "from_ms": clip.from_ms, "to_ms": clip.to_ms,
+    })))
+}
+
+fn described(app: &App, token: &str, clip: &Clip, index: usize, block: &BlockRow) -> Value {
+    let keyframes: Vec<_> = block.keyframes.iter().filter(|keyframe| clip.has_keyframe(keyframe)).collect();
+    let keyframes: Vec<_> = keyframes
+        .iter()
+        .map(|of| json!({ "window": of.window, "timestamp_ms": of.timestamp_ms, "plain_offset": 0 }))
+        .collect();
+    let object = crate::api::in_path(&block.object);
+    json!({
+        "index": index, "kind": block.kind.as_str(), "start_ms": block.start_ms, "end_ms": block.end_ms.min(clip.to_ms),
+        "event_count": block.event_count, "plain_bytes": block.plain_bytes, "stored_bytes": block.stored_bytes,
+        "windows": block.windows, "keyframes": keyframes,
+        "url": format!(
+            "{}/share/{token}/api/recordings/{SHOWN_ID}/blocks/{object}/{}", app.options.path_prefix, block.block,
+        ),
+    })
+}
+
+async fn block(
+    State(app): State<Arc<App>>,
+    Path((token, object, block)): Path<(String, String, u32)>,
+    request: HeaderMap,
+) -> Result<Response, Failure> {
+    let share = passed(&app, &token, &request).await?;
+    let (blocks, clip) = clip_of(&app, &share).await?;
+    let row = blocks.into_iter().find(|row| row.object == object && row.block == block && clip.has(row));
+    let row = row.ok_or(Failure::NotFound("block"))?;
+    let plain = app.store.read_lines(&row).await?;
+    let kept = app.heavy_work(move || clip.cut(row.kind, &plain)).await?;
+    let mut reply = crate::api::packed(&app, kept, &request).await?;
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    Ok(reply)
+}
+
+/// The link of a token, as long as it works.
+async fn find(app: &App, token: &str) -> Result<Option<Share>, Failure> {
+    Ok(app.shares.find(&app.store, token, app.clock.now_ms()).await?)
+}
+
+async fn embeddable(app: &App, token: &str) -> Result<Option<Share>, Failure> {
+    Ok(find(app, token).await?.filter(|share| !share.terms.embed_origins.is_empty()))
+}
+
+/// The link of a request that shows a pass for it.
+async fn passed(app: &App, token: &str, request: &HeaderMap) -> Result<Share, Failure> {
+    let share = find(app, token).await?.ok_or(Failure::Link(Refusal::NoLink))?;
+    let pass = request.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let holds = pass.is_some_and(|pass| app.passes.holds(&share, pass, app.clock.now_ms()));
+    if holds { Ok(share) } else { Err(Failure::Link(Refusal::NoLink)) }
+}
+
+async fn clip_of(app: &Arc<App>, share: &Share) -> Result<(Vec<BlockRow>, Clip), Failure> {
+    let row: Option<RecordingRow> = app.store.catalog().get(&share.project, &share.recording).await?;
+    // A link to what is gone is a link that does not work.
+    row.ok_or(Failure::Link(Refusal::NoLink))?;
+    let blocks = app.store.blocks(&share.project, &share.recording).await?;
+    let clip = Clip::new(&share.terms, &blocks);
+    Ok((blocks, clip))
+}
+
+fn status_of(is_there: bool) -> StatusCode {
+    if is_there { StatusCode::OK } else { StatusCode::NOT_FOUND }
+}
+
+fn ancestors_of(share: Option<&Share>) -> String {
+    share.map_or_else(|| "'none'".to_owned(), |share| share.terms.embed_origins.join(" "))
+}
+
+/// What programs that show links are told. Of what a password protects, nothing.
+fn head_of(share: Option<&Share>) -> String {
+    let title = share.filter(|share| !share.has_password()).map(|share| share.terms.title.as_str());
+    let title = pages::escaped(title.filter(|title| !title.is_empty()).unwrap_or("Session replay"));
+    format!(
+        "<title>{title} – Reelcase</title>\n<meta property=\"og:type\" content=\"website\">\n\
+         <meta property=\"og:site_name\" content=\"Reelcase\">\n<meta property=\"og:title\" content=\"{title}\">\n\
+         <meta property=\"og:description\" content=\"A recording of a visit, to be played.\">\n\
+         <meta name=\"robots\" content=\"noindex\">\n"
+    )
+}

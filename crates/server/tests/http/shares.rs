@@ -1,0 +1,369 @@
+//! Links to recordings: what whoever has one gets, and what not.
+
+use axum::http::{Request, StatusCode};
+use reelcase_store::{Clock, SystemClock};
+use serde_json::{Value, json};
+
+use crate::site::{PATIENCE, Reply, SECRET, SESSION, Site, site, site_in, snapshot_of, uuid};
+
+/// When the recording begins.
+const T0: i64 = 1_795_226_820_000;
+
+/// A visit of ten seconds in which something of each kind happens. Every event holds a word that names it.
+async fn visit(site: &Site) {
+    let plugin = |name: &str, payload: Value| json!({ "plugin": name, "payload": payload });
+    let full = |text: &str| {
+        json!({ "node": { "type": 0, "id": 1, "childNodes": [{ "type": 3, "id": 2, "textContent": text }] },
+            "initialOffset": { "top": 0, "left": 0 } })
+    };
+    let events = [
+        (4, json!({ "href": "https://shop.example/first", "width": 8, "height": 6 })),
+        (2, full("first-page")),
+        (
+            3,
+            json!({ "source": 0, "texts": [{ "id": 2, "value": "early-text" }], "attributes": [], "removes": [], "adds": [] }),
+        ),
+        (3, json!({ "source": 1, "positions": [], "word": "early-move" })),
+        (6, plugin("rrweb/console@1", json!({ "level": "error", "payload": ["early-console"], "trace": [] }))),
+        (5, json!({ "tag": "early-custom", "payload": {} })),
+        (3, json!({ "source": 5, "id": 2, "text": "middle-input" })),
+        (6, plugin("rrweb/console@1", json!({ "level": "error", "payload": ["middle-console"], "trace": [] }))),
+        (6, plugin("rrweb/network@1", json!({ "requests": [{ "name": "https://shop.example/middle-network" }] }))),
+        (6, plugin("acme/secrets@1", json!({ "word": "middle-plugin" }))),
+        (5, json!({ "tag": "middle-custom", "payload": {} })),
+        (5, json!({ "tag": "$remote_config", "payload": { "word": "middle-config" } })),
+        (77, json!({ "word": "middle-unknown" })),
+        (3, json!({ "source": 2, "type": 2, "id": 2, "word": "middle-click" })),
+        (
+            3,
+            json!({ "source": 0, "texts": [{ "id": 2, "value": "late-text" }], "attributes": [], "removes": [], "adds": [] }),
+        ),
+        (2, full("late-page")),
+    ];
+    let second = |index: usize| [0, 0, 1, 1, 1, 2, 4, 4, 4, 4, 5, 5, 5, 5, 8, 9][index];
+    let events = events
+        .iter()
+        .enumerate()
+        .map(|(index, (kind, data))| json!({ "type": kind, "data": data, "timestamp": T0 + second(index) * 1_000 }));
+    let snapshot = snapshot_of(SESSION, "w1", &uuid(1), events.collect());
+    let event = json!({
+        "uuid": uuid(2), "event": "$exception", "timestamp": "2026-11-21T02:07:04.500Z",
+        "properties": { "token": "phc_test", "distinct_id": "visitor-of-note", "$session_id": SESSION, "$window_id": "w1",
+            "$exception_message": "middle-exception", "plan": "secret-plan", "email": "ada@example.org" },
+    });
+    let bought = json!({
+        "uuid": uuid(3), "event": "bought-event", "timestamp": "2026-11-21T02:07:05.000Z",
+        "properties": { "token": "phc_test", "distinct_id": "visitor-of-note", "$session_id": SESSION, "$window_id": "w1",
+            "$set": { "email": "ada@example.org" }, "$current_url": "https://shop.example/bought" },
+    });
+    site.keep(json!([snapshot]).to_string()).await;
+    for event in [event, bought] {
+        let sent = site.post("/e/", "text/plain", event.to_string()).await;
+        assert_eq!(sent.status, StatusCode::OK, "{}", sent.text());
+    }
+    site.store.seal_all().await.unwrap();
+}
+
+async fn ask(site: &Site, method: &str, path: &str, bearer: Option<&str>, body: Value) -> Reply {
+    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    if let Some(bearer) = bearer {
+        request = request.header("authorization", format!("Bearer {bearer}"));
+    }
+    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    site.send(request.body(body).unwrap()).await
+}
+
+/// Makes a link; its id and token.
+async fn share(site: &Site, terms: Value) -> (String, String) {
+    let reply = ask(site, "POST", &format!("/api/recordings/{SESSION}/shares"), Some(SECRET), terms).await;
+    assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
+    let made = reply.json();
+    let token = made["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    assert!(token.len() >= 32, "128 bits are 32 digits: {token}");
+    (made["share"]["id"].as_str().unwrap().to_owned(), token)
+}
+
+async fn open(site: &Site, token: &str, body: Value) -> Reply {
+    ask(site, "POST", &format!("/share/{token}/open"), None, body).await
+}
+
+async fn pass(site: &Site, token: &str) -> String {
+    let reply = open(site, token, json!({})).await;
+    assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+    reply.json()["pass"].as_str().unwrap().to_owned()
+}
+
+/// All that a link gives out: page, summary, list and blocks, as one text.
+async fn all_of(site: &Site, token: &str) -> String {
+    let pass = pass(site, token).await;
+    let below = format!("/share/{token}/api/recordings/shown");
+    let mut text = site.get(&format!("/share/{token}")).await.text();
+    text += &ask(site, "GET", &below, Some(&pass), Value::Null).await.text();
+    let list = ask(site, "GET", &format!("{below}/blocks"), Some(&pass), Value::Null).await;
+    text += &list.text();
+    for block in list.json()["blocks"].as_array().unwrap() {
+        let reply = ask(site, "GET", block["url"].as_str().unwrap(), Some(&pass), Value::Null).await;
+        assert_eq!((reply.status, reply.header("cache-control")), (StatusCode::OK, "no-store"));
+        text += &reply.text();
+    }
+    text
+}
+
+/// Which of the words are in a text, and that none of the others is.
+fn assert_words(text: &str, expected: &[&str]) {
+    const WORDS: [&str; 17] = [
+        "first-page",
+        "early-text",
+        "early-move",
+        "early-console",
+        "early-custom",
+        "middle-input",
+        "middle-console",
+        "middle-network",
+        "middle-plugin",
+        "middle-custom",
+        "middle-config",
+        "middle-unknown",
+        "middle-click",
+        "late-text",
+        "late-page",
+        "middle-exception",
+        "bought-event",
+    ];
+    let found: Vec<_> = WORDS.into_iter().filter(|word| text.contains(word)).collect();
+    assert_eq!(found, expected);
+    for secret in [SESSION, "visitor-of-note", "ada@example.org", "secret-plan", "phc_test"] {
+        assert!(!text.contains(secret), "{secret} is nobody's who has the link");
+    }
+}
+
+const PICTURE: [&str; 7] =
+    ["first-page", "early-text", "early-move", "middle-input", "middle-click", "late-text", "late-page"];
+
+#[tokio::test]
+async fn a_link_shows_the_picture_and_nothing_that_was_not_ticked() {
+    let site = site().await;
+    visit(&site).await;
+    let (_, token) = share(&site, json!({})).await;
+    assert_words(&all_of(&site, &token).await, &PICTURE);
+
+    let with = |more: &'static [&'static str]| {
+        let mut words = [&PICTURE[..], &["early-custom", "middle-custom", "bought-event"], more].concat();
+        words.sort_unstable();
+        words
+    };
+    for (terms, more) in [
+        (json!({ "has_inspector": true }), &[][..]),
+        (
+            json!({ "has_inspector": true, "has_console": true }),
+            &["early-console", "middle-console", "middle-exception"][..],
+        ),
+        (json!({ "has_inspector": true, "has_network": true }), &["middle-network"][..]),
+    ] {
+        let (_, token) = share(&site, terms).await;
+        let text = all_of(&site, &token).await;
+        let mut expected = with(more);
+        expected.sort_by_key(|word| {
+            [
+                "first-page",
+                "early-text",
+                "early-move",
+                "early-console",
+                "early-custom",
+                "middle-input",
+                "middle-console",
+                "middle-network",
+                "middle-custom",
+                "middle-click",
+                "late-text",
+                "late-page",
+                "middle-exception",
+                "bought-event",
+            ]
+            .iter()
+            .position(|known| known == word)
+        });
+        assert_words(&text, &expected);
+    }
+}
+
+#[tokio::test]
+async fn a_clip_gives_the_page_as_it_was_and_nothing_of_what_was_done_outside() {
+    let site = site().await;
+    visit(&site).await;
+    let terms = json!({ "from_ms": T0 + 3_000, "to_ms": T0 + 6_000, "has_inspector": true, "has_console": true,
+        "has_network": true });
+    let (_, token) = share(&site, terms).await;
+    assert_words(
+        &all_of(&site, &token).await,
+        &[
+            "first-page",
+            "early-text",
+            "middle-input",
+            "middle-console",
+            "middle-network",
+            "middle-custom",
+            "middle-click",
+            "middle-exception",
+            "bought-event",
+        ],
+    );
+    let pass = pass(&site, &token).await;
+    let list =
+        ask(&site, "GET", &format!("/share/{token}/api/recordings/shown/blocks"), Some(&pass), Value::Null).await;
+    let list = list.json();
+    assert_eq!((&list["from_ms"], &list["to_ms"]), (&json!(T0 + 3_000), &json!(T0 + 6_000)));
+}
+
+#[tokio::test]
+async fn wrong_expired_used_up_and_revoked_links_are_answered_alike() {
+    let site = site().await;
+    visit(&site).await;
+    let now_ms = SystemClock.now_ms();
+    let (_, expired) = share(&site, json!({ "expires_at_ms": now_ms + 1_000 })).await;
+    let (_, used_up) = share(&site, json!({ "views_max": 2 })).await;
+    let (id, revoked) = share(&site, json!({})).await;
+    let kept_pass = pass(&site, &revoked).await;
+    for _ in 0..2 {
+        pass(&site, &used_up).await;
+    }
+    let gone = ask(&site, "DELETE", &format!("/api/shares/{id}"), Some(SECRET), Value::Null).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+    let is_over = async {
+        while open(&site, &expired, json!({})).await.status == StatusCode::OK {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, is_over).await.unwrap();
+
+    let wrong = "0".repeat(48);
+    let answers = |token: String| {
+        let (site, kept_pass) = (&site, &kept_pass);
+        async move {
+            let (page, opened) = (site.get(&format!("/share/{token}")).await, open(site, &token, json!({})).await);
+            let passed = format!("/share/{token}/api/recordings/shown/blocks");
+            let list = ask(site, "GET", &passed, Some(kept_pass), Value::Null).await;
+            let all = [page, opened, list];
+            all.map(|reply| {
+                let mut headers = reply.headers.clone();
+                headers.remove("date");
+                (reply.status, format!("{headers:?}"), reply.text())
+            })
+        }
+    };
+    let expected = answers(wrong).await;
+    assert!(expected.iter().all(|(status, ..)| *status == StatusCode::NOT_FOUND), "{expected:?}");
+    for token in [expired, used_up, revoked] {
+        assert_eq!(answers(token).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_kept_as_a_hash_and_not_guessed_at_leisure() {
+    let site = site().await;
+    visit(&site).await;
+    let (_, token) = share(&site, json!({ "password": "open sesame", "title": "the-title" })).await;
+    let page = site.get(&format!("/share/{token}")).await;
+    assert!(page.status == StatusCode::OK && !page.text().contains("the-title"), "the title is behind the password");
+    assert_eq!(open(&site, &token, json!({})).await.code(), "password_needed");
+    assert_eq!(open(&site, &token, json!({ "password": "open" })).await.code(), "password_wrong");
+    assert_eq!(open(&site, &token, json!({ "password": "open sesame" })).await.status, StatusCode::OK);
+    for _ in 0..9 {
+        assert_eq!(open(&site, &token, json!({ "password": "guess" })).await.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(open(&site, &token, json!({ "password": "open sesame" })).await.code(), "too_many_tries");
+    let dir = site.stop().await;
+    let kept = all_files(dir.path());
+    assert!(kept.contains("argon2id"), "the links are kept");
+    assert!(!kept.contains(&token) && !kept.contains("open sesame"), "neither token nor password is");
+}
+
+/// The text of every file below a directory.
+fn all_files(dir: &std::path::Path) -> String {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.map(|path| match path.is_dir() {
+        true => all_files(&path),
+        false => String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned(),
+    });
+    texts.collect()
+}
+
+#[tokio::test]
+async fn links_and_their_counts_outlive_the_server_and_the_catalog() {
+    let site = site().await;
+    visit(&site).await;
+    let (_, token) = share(&site, json!({ "views_max": 2, "title": "kept" })).await;
+    let first = pass(&site, &token).await;
+    let dir = site.stop().await;
+    for entry in std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.file_name().unwrap().to_str().unwrap().starts_with("catalog") {
+            std::fs::remove_file(entry).unwrap();
+        }
+    }
+    let site = site_in(dir, |_| (), |_| ()).await;
+    let list = ask(&site, "GET", &format!("/share/{token}/api/recordings/shown"), Some(&first), Value::Null).await;
+    assert_eq!(list.status, StatusCode::OK, "a page that is open goes on: {}", list.text());
+    pass(&site, &token).await;
+    assert_eq!(open(&site, &token, json!({})).await.status, StatusCode::NOT_FOUND, "two views are two");
+    let shares = site.read(&format!("/api/shares?recording={SESSION}")).await.json();
+    assert_eq!((&shares["shares"][0]["view_count"], &shares["shares"][0]["title"]), (&json!(2), &json!("kept")));
+    assert!(shares["shares"][0]["last_used_at_ms"].is_i64());
+}
+
+#[tokio::test]
+async fn a_pass_opens_its_own_link_and_nothing_else() {
+    let site = site().await;
+    visit(&site).await;
+    let ((_, one), (_, other)) = (share(&site, json!({})).await, share(&site, json!({})).await);
+    let pass = pass(&site, &one).await;
+    for (path, bearer) in [
+        (format!("/share/{other}/api/recordings/shown/blocks"), Some(pass.as_str())),
+        (format!("/share/{one}/api/recordings/shown/blocks"), None),
+        (format!("/share/{one}/api/recordings/shown/blocks"), Some("9999999999999.00")),
+        (format!("/share/{one}/api/recordings/{SESSION}/blocks"), Some(pass.as_str())),
+    ] {
+        assert_eq!(ask(&site, "GET", &path, bearer, Value::Null).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    for path in ["/api/recordings", "/api/shares", &format!("/api/recordings/{SESSION}")] {
+        assert_eq!(ask(&site, "GET", path, Some(&pass), Value::Null).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_sites_that_were_named_may_embed_it() {
+    let site = site().await;
+    visit(&site).await;
+    let (_, alone) = share(&site, json!({})).await;
+    assert_eq!(site.get(&format!("/embed/{alone}")).await.status, StatusCode::NOT_FOUND);
+    assert!(
+        site.get(&format!("/share/{alone}"))
+            .await
+            .header("content-security-policy")
+            .ends_with("frame-ancestors 'none'")
+    );
+    let origins = json!({ "embed_origins": ["https://help.example", "https://*.shop.example:8443"] });
+    let (_, token) = share(&site, origins).await;
+    for path in [format!("/embed/{token}"), format!("/embed/{token}/frame")] {
+        let page = site.get(&path).await;
+        let policy = page.header("content-security-policy");
+        assert!(policy.ends_with("https://help.example https://*.shop.example:8443"), "{path}: {policy}");
+        assert_eq!((page.status, page.header("set-cookie")), (StatusCode::OK, ""));
+    }
+    for origin in ["*", "https://a.example; script-src *", "https://a.example/path", "https://a b"] {
+        let terms = json!({ "embed_origins": [origin] });
+        let reply = ask(&site, "POST", &format!("/api/recordings/{SESSION}/shares"), Some(SECRET), terms).await;
+        assert_eq!(reply.code(), "bad_parameter", "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_title_is_text_wherever_it_stands() {
+    let site = site().await;
+    visit(&site).await;
+    let (_, token) = share(&site, json!({ "title": "</title><script>alert(1)</script>\" onload='x" })).await;
+    let page = site.get(&format!("/share/{token}")).await;
+    let text = page.text();
+    assert!(!text.contains("<script>alert") && !text.contains("\" onload='x"), "{text}");
+    assert!(text.contains("og:title\" content=\"&lt;/title&gt;&lt;script&gt;"), "{text}");
+    assert!(text.contains("noindex") && page.header("referrer-policy") == "no-referrer");
+}

@@ -1,0 +1,112 @@
+import type { Api } from '../../player/src/core/source.ts';
+import type { ViewId } from '../../player/src/view/views.ts';
+import { at, BASE } from '../src/lib/base';
+
+/** A link that somebody was given. */
+export type Link = {
+  readonly token: string;
+  /** Whether the page stands in a frame of another site. */
+  readonly isEmbedded: boolean;
+};
+
+/** What a link shows, once it is open. */
+export type Opened = {
+  readonly pass: string;
+  readonly title: string;
+  readonly recording: string;
+  readonly start_ms: number;
+  readonly has_inspector: boolean;
+  readonly has_console: boolean;
+  readonly has_network: boolean;
+};
+
+/** What came of opening a link. */
+export type Outcome =
+  | { readonly kind: 'open'; readonly opened: Opened }
+  | { readonly kind: 'password'; readonly flaw: string | null }
+  /** Wrong, expired, used up or revoked: nobody is told which. */
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'offline' };
+
+/** The link that an address of a page names. */
+export function linkOf(path: string): Link | null {
+  const [how, token, ...more] = path.slice(BASE.length).split('/').filter(Boolean);
+  if (token === undefined || more.length > 0 || !/^[A-Za-z0-9]{1,200}$/.test(token)) return null;
+  return { token, isEmbedded: how === 'embed' };
+}
+
+/** Below which path the recording of a link is. */
+export const baseOf = ({ token }: Link) => at(`/share/${token}`);
+
+/** Goes on with what this tab opened before, if that is still good: a reload is no second view. */
+export async function goOn(link: Link): Promise<Opened | null> {
+  const known = stored(link);
+  if (known === null) return null;
+  const path = `${baseOf(link)}/api/recordings/${known.recording}`;
+  const reply = await apiOf(known)(path).catch(() => null);
+  return reply?.ok ? known : null;
+}
+
+/** Opens a link, which counts as a view. */
+export async function open(link: Link, password: string | null): Promise<Outcome> {
+  try {
+    const reply = await fetch(`${baseOf(link)}/open`, {
+      method: 'POST',
+      credentials: 'omit',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(password === null ? {} : { password }),
+    });
+    if (reply.ok) {
+      const opened = (await reply.json()) as Opened;
+      store(link, opened);
+      return { kind: 'open', opened };
+    }
+    if (reply.status === 401) {
+      return { kind: 'password', flaw: password === null ? null : 'This is not the password.' };
+    }
+    if (reply.status === 429) {
+      return { kind: 'password', flaw: 'Too many passwords were wrong. Try again in a minute.' };
+    }
+    return reply.status === 404 ? { kind: 'gone' } : { kind: 'offline' };
+  } catch {
+    return { kind: 'offline' };
+  }
+}
+
+/** How the player asks for the recording: with the pass, and without a cookie. */
+export function apiOf({ pass }: Opened): Api {
+  return (path, signal) =>
+    fetch(path, {
+      credentials: 'omit',
+      headers: { authorization: `Bearer ${pass}` },
+      ...(signal ? { signal } : {}),
+    });
+}
+
+/** What may be listed beside the picture. */
+export function viewsOf({ has_inspector, has_console, has_network }: Opened): ViewId[] {
+  if (!has_inspector) return [];
+  const views: ViewId[] = ['events'];
+  if (has_console) views.push('console');
+  if (has_network) views.push('network');
+  if (has_console) views.push('errors');
+  return views;
+}
+
+const keyOf = ({ token }: Link) => `reelcase.share.${token}`;
+
+function stored(link: Link): Opened | null {
+  try {
+    return JSON.parse(sessionStorage.getItem(keyOf(link)) ?? 'null') as Opened | null;
+  } catch {
+    return null;
+  }
+}
+
+function store(link: Link, opened: Opened): void {
+  try {
+    sessionStorage.setItem(keyOf(link), JSON.stringify(opened));
+  } catch {
+    // Where nothing may be stored, each load of the page is a view.
+  }
+}

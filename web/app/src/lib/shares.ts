@@ -1,0 +1,97 @@
+/** Links to recordings, as the server knows them. */
+import { ask, type Outcome, tell } from './api';
+import { at } from './base';
+
+/** A link that was made. */
+export type Share = {
+  readonly id: string;
+  readonly title: string;
+  readonly isClip: boolean;
+  readonly hasPassword: boolean;
+  readonly hasInspector: boolean;
+  readonly expiresAtMs: number | null;
+  readonly viewsMax: number | null;
+  readonly viewCount: number;
+  readonly lastUsedAtMs: number | null;
+  readonly embedOrigins: readonly string[];
+};
+
+/** A link that was just made, with the addresses that nobody can know later. */
+export type MadeShare = { readonly url: string; readonly embedUrl: string | null };
+
+/** What a new link is to be. Times are milliseconds since 1970. */
+export type NewShare = {
+  readonly title?: string;
+  readonly from_ms?: number;
+  readonly to_ms?: number;
+  readonly has_inspector: boolean;
+  readonly has_console: boolean;
+  readonly has_network: boolean;
+  readonly expires_at_ms?: number;
+  readonly views_max?: number;
+  readonly password?: string;
+  readonly embed_origins?: readonly string[];
+};
+
+/** Asks for the links to a recording. */
+export function fetchShares(recording: string): Promise<Outcome<readonly Share[]>> {
+  return ask(at(`/api/shares?recording=${encodeURIComponent(recording)}`), (json) =>
+    listOf(objectOf(json)['shares']).map(shareFrom),
+  );
+}
+
+/** Makes a link. */
+export function createShare(
+  recording: string,
+  project: string,
+  share: NewShare,
+): Promise<Outcome<MadeShare>> {
+  const query = new URLSearchParams({ project });
+  const url = at(`/api/recordings/${encodeURIComponent(recording)}/shares?${query}`);
+  return tell('POST', url, share, (json) => {
+    const { url: made, embed_url } = objectOf(json);
+    return { url: String(made), embedUrl: typeof embed_url === 'string' ? embed_url : null };
+  });
+}
+
+/** Takes a link back. */
+export function revokeShare(id: string): Promise<Outcome<null>> {
+  return tell('DELETE', at(`/api/shares/${encodeURIComponent(id)}`), null, () => null);
+}
+
+/** The markup that puts a recording into a page. */
+export function embedCode(url: string): string {
+  return `<iframe src="${url}" title="Session replay" width="960" height="600" style="border:0" loading="lazy" allow="fullscreen"></iframe>`;
+}
+
+/** Reads a position as people write it: `90`, `1:30`, `1:02:03`. Null where it is none. */
+export function momentFrom(text: string): number | null {
+  const parts = text.trim().split(':');
+  if (parts.length > 3 || !parts.every((part) => /^\d+(\.\d+)?$/.test(part))) return null;
+  return parts.reduce((sum, part) => sum * 60 + Number(part), 0) * 1000;
+}
+
+function shareFrom(json: unknown): Share {
+  const share = objectOf(json);
+  const number = (name: string) => (typeof share[name] === 'number' ? (share[name] as number) : null);
+  return {
+    id: String(share['id']),
+    title: String(share['title'] ?? ''),
+    isClip: number('from_ms') !== null || number('to_ms') !== null,
+    hasPassword: share['has_password'] === true,
+    hasInspector: share['has_inspector'] === true,
+    expiresAtMs: number('expires_at_ms'),
+    viewsMax: number('views_max'),
+    viewCount: number('view_count') ?? 0,
+    lastUsedAtMs: number('last_used_at_ms'),
+    embedOrigins: listOf(share['embed_origins']).map(String),
+  };
+}
+
+function objectOf(json: unknown): Readonly<Record<string, unknown>> {
+  return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {};
+}
+
+function listOf(json: unknown): readonly unknown[] {
+  return Array.isArray(json) ? json : [];
+}

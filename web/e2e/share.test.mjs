@@ -152,6 +152,17 @@ test('a page of a site that was named has the player in it, and one of another s
     assert.equal(await embedded.getByRole('heading').count(), 0, 'it has no head of its own');
     assert.deepEqual(await guest.context.cookies(), []);
     assert.deepEqual(guest.seen.errors, []);
+    const element = `<script src="${server.url}/player/reelcase-player.js"></script><reelcase-player src="${url}" start="5"></reelcase-player><reelcase-player src="javascript:document.title='ran'"></reelcase-player>`;
+    await guest.page.goto(`http://help.test:${port}/?${encodeURIComponent(element)}`);
+    const inElement = await eventually(
+      () => guest.page.frames().find((frame) => frame.url().startsWith(url)),
+      'the element to open its frame',
+    );
+    await inElement.locator('.stage[aria-busy=false] iframe:not(.hidden)').waitFor({ timeout: PATIENCE_MS });
+    assert.ok(Number(await inElement.getByRole('slider').getAttribute('aria-valuenow')) >= 5);
+    assert.notEqual(await guest.page.title(), 'ran', 'an address that is no address runs nothing');
+    await shoot(guest.page, 'embed-element-light');
+    assert.deepEqual(guest.seen.errors, []);
     const other = await stranger();
     await other.page.goto(`http://evil.test:${port}/?${encodeURIComponent(markup)}`);
     await other.page.waitForTimeout(500);

@@ -2,12 +2,15 @@ import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 import { precompress } from '../precompress.ts';
-import { fileTemplate } from './build/file.ts';
+import { codeOf, fileTemplate } from './build/file.ts';
 import { hashOf, inline, literal, policy, replayOf, withoutPostcss } from './build/replay.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
-/** Packs the two scripts into one HTML file and writes the headers that fit it, and the file that recordings become. */
+/**
+ * Packs the two scripts into one HTML file and writes the headers that fit it, what recordings saved as one file are
+ * made of, and the element for other people's pages.
+ */
 function frameDocument(): Plugin {
   return {
     name: 'frame-document',
@@ -33,6 +36,7 @@ function frameDocument(): Plugin {
       emit('csp.txt', `${policy('none', scripts, 'data:')}; frame-ancestors 'self'`);
       emit('csp-remote.txt', `${policy('remote', scripts, 'data:')}; frame-ancestors 'self'`);
       emit('file.txt', await fileTemplate(replay, hash));
+      emit('reelcase-player.js', await codeOf('src/element/reelcase-player.ts'));
     },
   };
 }

@@ -34,7 +34,7 @@ export async function fileTemplate(replay: { document: string }, replayHash: str
 }
 
 /** One entry with all it needs, as one script. */
-async function codeOf(entry: string): Promise<string> {
+export async function codeOf(entry: string): Promise<string> {
   const built = await build({
     configFile: false,
     root: here('.'),

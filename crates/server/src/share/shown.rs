@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{Path, Query, RawQuery, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reelcase_store::catalog::{BlockRow, RecordingRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -21,6 +22,13 @@ use crate::state::App;
 
 /// What the recording is called in addresses below a link, which do not name the session.
 const SHOWN_ID: &str = "shown";
+
+/// What a page is called whose link has no title, or none that may be told.
+const NO_TITLE: &str = "Session replay";
+
+/// Size of a frame that nobody wants smaller, in pixels.
+const FRAME_WIDTH: u32 = 960;
+const FRAME_HEIGHT: u32 = 600;
 
 /// What a page sends to open its link.
 #[derive(Debug, Deserialize)]
@@ -53,6 +61,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/share/{token}/api/recordings/shown/blocks/{object}/{block}", get(block))
         .route("/embed/{token}", get(embedded))
         .route("/embed/{token}/frame", get(frame))
+        .route("/oembed", get(oembed))
         .route_layer(middleware::from_fn(unkept))
 }
 
@@ -66,14 +75,45 @@ async fn unkept(request: Request, next: Next) -> Response {
 async fn page(State(app): State<Arc<App>>, Path(token): Path<String>) -> Result<Response, Failure> {
     let share = find(&app, &token).await?.filter(Share::has_views_left);
     let policy = pages::SHARE_POLICY.replace("{ancestors}", "'none'");
-    Ok(pages::shared(&app, &head_of(share.as_ref()), &policy, status_of(share.is_some())))
+    Ok(pages::shared(&app, &head_of(&app, &token, share.as_ref()), &policy, status_of(share.is_some())))
 }
 
 /// The same page for frames of the sites that were named.
 async fn embedded(State(app): State<Arc<App>>, Path(token): Path<String>) -> Result<Response, Failure> {
     let share = embeddable(&app, &token).await?.filter(Share::has_views_left);
     let policy = pages::SHARE_POLICY.replace("{ancestors}", &ancestors_of(share.as_ref()));
-    Ok(pages::shared(&app, &head_of(share.as_ref()), &policy, status_of(share.is_some())))
+    Ok(pages::shared(&app, &head_of(&app, &token, share.as_ref()), &policy, status_of(share.is_some())))
+}
+
+/// What programs ask that put links into their pages (oEmbed 1.0).
+#[derive(Debug, Deserialize)]
+struct OembedQuery {
+    url: String,
+    maxwidth: Option<u32>,
+    maxheight: Option<u32>,
+}
+
+/// The markup that puts a link's recording into a page, for those of the sites that were named.
+async fn oembed(State(app): State<Arc<App>>, Query(query): Query<OembedQuery>) -> Result<Json<Value>, Failure> {
+    let base = app.public_url();
+    let of_path = |how: &str| query.url.strip_prefix(&format!("{base}/{how}/")).map(str::to_owned);
+    let rest = of_path("share").or_else(|| of_path("embed")).ok_or(Failure::Link(Refusal::NoLink))?;
+    let token = rest.split(['?', '#', '/']).next().unwrap_or_default();
+    let share = embeddable(&app, token).await?.filter(Share::has_views_left);
+    let title = title_of(&share.ok_or(Failure::Link(Refusal::NoLink))?).to_owned();
+    let width = query.maxwidth.unwrap_or(FRAME_WIDTH).min(FRAME_WIDTH);
+    let height = query.maxheight.unwrap_or(FRAME_HEIGHT).min(FRAME_HEIGHT);
+    // The token was found, so it is hexadecimal digits.
+    let html = format!(
+        "<iframe src=\"{}/embed/{token}\" title=\"{}\" width=\"{width}\" height=\"{height}\" style=\"border:0\" \
+         allow=\"fullscreen\"></iframe>",
+        pages::escaped(&base),
+        pages::escaped(&title),
+    );
+    Ok(Json(json!({
+        "version": "1.0", "type": "rich", "provider_name": "Reelcase", "provider_url": base, "title": title,
+        "width": width, "height": height, "html": html,
+    })))
 }
 
 /// The player's shell, which names the same sites: a policy looks at all documents around it.
@@ -226,14 +266,25 @@ fn ancestors_of(share: Option<&Share>) -> String {
     share.map_or_else(|| "'none'".to_owned(), |share| share.terms.embed_origins.join(" "))
 }
 
-/// What programs that show links are told. Of what a password protects, nothing.
-fn head_of(share: Option<&Share>) -> String {
-    let title = share.filter(|share| !share.has_password()).map(|share| share.terms.title.as_str());
-    let title = pages::escaped(title.filter(|title| !title.is_empty()).unwrap_or("Session replay"));
+/// What a link is called by whoever has not opened it. Of what a password protects, nothing is told.
+fn title_of(share: &Share) -> &str {
+    if share.has_password() || share.terms.title.is_empty() { NO_TITLE } else { &share.terms.title }
+}
+
+/// What programs that show links are told.
+fn head_of(app: &App, token: &str, share: Option<&Share>) -> String {
+    let title = pages::escaped(share.map_or(NO_TITLE, title_of));
+    let embedded = share.filter(|share| !share.terms.embed_origins.is_empty()).map(|_| {
+        let base = app.public_url();
+        let asked = utf8_percent_encode(&format!("{base}/share/{token}"), NON_ALPHANUMERIC).to_string();
+        let address = pages::escaped(&format!("{base}/oembed?url={asked}"));
+        format!("<link rel=\"alternate\" type=\"application/json+oembed\" href=\"{address}\" title=\"{title}\">\n")
+    });
+    let embedded = embedded.unwrap_or_default();
     format!(
         "<title>{title} – Reelcase</title>\n<meta property=\"og:type\" content=\"website\">\n\
          <meta property=\"og:site_name\" content=\"Reelcase\">\n<meta property=\"og:title\" content=\"{title}\">\n\
          <meta property=\"og:description\" content=\"A recording of a visit, to be played.\">\n\
-         <meta name=\"robots\" content=\"noindex\">\n"
+         <meta name=\"robots\" content=\"noindex\">\n{embedded}"
     )
 }

@@ -357,6 +357,52 @@ async fn only_the_sites_that_were_named_may_embed_it() {
 }
 
 #[tokio::test]
+async fn programs_that_unfurl_links_are_told_how_to_embed_what_may_be_embedded() {
+    let site = site().await;
+    visit(&site).await;
+    let oembed = |url: String| {
+        let site = &site;
+        async move { site.get(&format!("/oembed?maxwidth=500&url={}", url.replace(':', "%3A").replace('/', "%2F"))).await }
+    };
+    let base = format!("http://{}", site.address);
+    let hostile = "\"><script>alert(1)</script>";
+    let named = |title: &str, more: Value| {
+        let mut terms = json!({ "title": title, "embed_origins": ["https://help.example"] });
+        terms.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        terms
+    };
+    let (_, token) = share(&site, named(hostile, json!({}))).await;
+    let page = site.get(&format!("/share/{token}")).await.text();
+    assert!(
+        page.contains("type=\"application/json+oembed\" href=\"http://") && !page.contains("<script>alert"),
+        "{page}"
+    );
+    for path in [format!("{base}/share/{token}"), format!("{base}/embed/{token}?t=3")] {
+        let reply = oembed(path).await;
+        let answer = reply.json();
+        assert_eq!(
+            (&answer["type"], &answer["width"], &answer["title"]),
+            (&json!("rich"), &json!(500), &json!(hostile))
+        );
+        let html = answer["html"].as_str().unwrap();
+        assert!(html.starts_with(&format!("<iframe src=\"{base}/embed/{token}\" ")), "{html}");
+        assert!(!html.contains("<script>"), "{html}");
+    }
+    let (_, alone) = share(&site, json!({})).await;
+    let (_, locked) = share(&site, named("behind the password", json!({ "password": "x" }))).await;
+    assert_eq!(oembed(format!("{base}/share/{locked}")).await.json()["title"], "Session replay");
+    for url in
+        [format!("{base}/share/{alone}"), format!("{base}/share/00"), format!("http://evil.example/share/{token}")]
+    {
+        assert_eq!(oembed(url.clone()).await.status, StatusCode::NOT_FOUND, "{url}");
+    }
+    assert_eq!(open(&site, &token, json!({})).await.status, StatusCode::OK);
+    let shares = site.read("/api/shares").await.json();
+    let counts: Vec<_> = shares["shares"].as_array().unwrap().iter().map(|share| share["view_count"].clone()).collect();
+    assert_eq!(counts, [json!(0), json!(0), json!(1)], "telling of a link is no view");
+}
+
+#[tokio::test]
 async fn a_title_is_text_wherever_it_stands() {
     let site = site().await;
     visit(&site).await;

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
+mod chunk;
 mod nest;
 mod text;
 
@@ -187,32 +188,22 @@ fn is_escaped(bytes: &[u8], start: usize, at: usize) -> bool {
 
 /// Returns the offset of the first quote at or after `at`, or backslash where these are looked at, or the end.
 ///
-/// Names and short values end within a few words, and what clients compress has an escape every dozen bytes; for these
-/// a word at a time beats the set-up of a vector search, which the long rest is left to.
+/// Names and short values end within a chunk or two, and what clients compress has an escape every dozen bytes; for these
+/// a few comparisons beat the set-up of a search, which the long rest is left to.
 #[inline]
 fn special_from<const MODE: Mode>(bytes: &[u8], mut at: usize) -> usize {
-    const NEAR_WORDS: usize = 4;
-    for _ in 0..NEAR_WORDS {
-        let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { break };
-        let escapes = if MODE == CHECKING { bytes_equal(*word, b'\\') } else { 0 };
-        let found = bytes_equal(*word, b'"') | escapes;
+    const NEAR_CHUNKS: usize = 2;
+    for _ in 0..NEAR_CHUNKS {
+        let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { break };
+        let found = if MODE == CHECKING { chunk::ends_of_runs(*chunk) } else { chunk::quotes(*chunk) };
         if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+            return at + found.trailing_zeros() as usize;
         }
-        at += word.len();
+        at += chunk.len();
     }
     let rest = bytes.get(at..).unwrap_or_default();
     let found = if MODE == CHECKING { memchr2(b'"', b'\\', rest) } else { memchr(b'"', rest) };
     found.map_or(bytes.len(), |found| at + found)
-}
-
-/// Sets the highest bit of each byte of `word` that equals `byte`. Bytes behind the first such may be set wrongly.
-#[inline]
-fn bytes_equal(word: [u8; 8], byte: u8) -> u64 {
-    const LOW: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = LOW << 7;
-    let differing = u64::from_le_bytes(word) ^ (LOW * u64::from(byte));
-    differing.wrapping_sub(LOW) & !differing & HIGH
 }
 
 /// Returns the offset behind the escape whose backslash is at `at`.

@@ -19,7 +19,7 @@ mod lz;
 mod scan;
 mod time;
 
-use gzip::{GunzipError, gunzip, inflates_past, is_gzip};
+use gzip::{GunzipError, gunzip_at, inflates_past, is_gzip};
 use lz::LzError;
 pub use scan::{rescan, scan};
 pub use time::parse_time_ms;
@@ -233,8 +233,7 @@ impl Peeler {
             }
             self.gzip_layers += 1;
             let mut inflated = std::mem::take(&mut self.memory);
-            inflated.clear();
-            gunzip(&bytes, self.inflated_bytes_max, &mut inflated).map_err(|error| match error {
+            gunzip_at(&bytes, self.inflated_bytes_max, 0, &mut inflated).map_err(|error| match error {
                 GunzipError::TooLarge => self.too_large(),
                 GunzipError::Corrupt => DecodeError::Malformed { what: "intact gzip", at: 0 },
             })?;

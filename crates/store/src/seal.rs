@@ -34,8 +34,8 @@ pub(crate) const CREATOR: &str = concat!("reelcase ", env!("CARGO_PKG_VERSION"))
 /// sealing takes.
 const ARENA_BYTES_MAX: usize = 12 << 20;
 
-/// Bytes of each kind of memory that are kept from one object to the next.
-const MEMORY_KEPT_BYTES_MAX: usize = 2 << 20;
+/// Bytes of each kind of memory that are kept from one object to the next: what the lines of a group take.
+const MEMORY_KEPT_BYTES_MAX: usize = ARENA_BYTES_MAX + (4 << 20);
 
 /// What is to become one object.
 #[derive(Default)]
@@ -61,16 +61,26 @@ pub(crate) struct Memory {
     arena: Vec<u8>,
     /// For the same in another order.
     sorted: Vec<u8>,
+    /// An object was made since somebody asked.
+    is_used: bool,
 }
 
 impl Memory {
-    /// What is kept until the next object: most uploads and groups take less.
+    /// What is kept until the next object. What is in it is written over, which is faster than to clear it first.
     fn kept(mut self) -> Self {
         for memory in [&mut self.record, &mut self.json, &mut self.arena, &mut self.sorted] {
-            memory.clear();
+            memory.truncate(MEMORY_KEPT_BYTES_MAX);
             memory.shrink_to(MEMORY_KEPT_BYTES_MAX);
         }
+        self.is_used = true;
         self
+    }
+
+    /// Gives everything back, unless it was used since this was called last.
+    pub(crate) fn rest(&mut self) {
+        if !std::mem::take(&mut self.is_used) {
+            *self = Self::default();
+        }
     }
 }
 
@@ -251,7 +261,8 @@ struct Window {
 
 impl<'a> GroupSealer<'a> {
     fn new(key: GroupKey, limits: &'a Limits, memory: Memory) -> Self {
-        let Memory { arena: text, sorted, .. } = memory;
+        let Memory { arena: mut text, sorted, .. } = memory;
+        text.clear();
         let (recorded, events) = (Pile { text, lines: Vec::new() }, Pile::default());
         let (windows, blocks, persons) = (Vec::new(), Vec::new(), Vec::new());
         let summarizer = Summarizer::new();

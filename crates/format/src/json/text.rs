@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+use super::chunk::{self, CHUNK_BYTES, Latin1};
+
 /// Bytes that are decoded before they are appended: appending one by one would cost more than decoding.
 const DECODED_BYTES: usize = 256;
 
@@ -23,14 +25,15 @@ pub fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
 /// appends them to `out`. Returns the offset behind the string. `None`, with `out` as it was, when there is no string or
 /// a character is beyond U+00FF. Invalid UTF-8 gives any bytes.
 pub fn latin1(json: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+    if json.first() != Some(&b'"') {
+        return None;
+    }
     let start = out.len();
-    let text = json.strip_prefix(b"\"")?;
-    let end = append_latin1(text, out).filter(|end| *end < text.len());
+    let end = append_latin1(json, out);
     if end.is_none() {
         out.truncate(start);
     }
-    // Both quotes are counted.
-    Some(end? + 2)
+    Some(end? + 1)
 }
 
 /// Appends a checked value on one line. Without control characters it is copied as it is. Otherwise blanks between
@@ -135,38 +138,63 @@ fn unit(text: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | (*digit as char).to_digit(16)?))
 }
 
-/// Decodes up to the closing quote, or up to the end where there is none, and returns the offset of either.
+/// Decodes the string that `json` begins with and returns the offset of its closing quote.
 ///
-/// U+0080 to U+00BF are the byte they stand for behind 0xc2, and U+00C0 to U+00FF that byte less 0x40 behind 0xc3. Which
-/// characters are among them is as good as random, so only escapes are branched on. Text that is no UTF-8 gives some
-/// bytes, and what is carried in such text has a sum that tells.
-fn append_latin1(text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
-    const LEAD_OF_UPPER: u8 = 0xc3;
+/// Which characters take two bytes is as good as random, so nothing but the ends of runs without escapes is branched on:
+/// whole chunks are decoded, and what is beyond the run is written over. Text that is no UTF-8 gives some bytes, and what
+/// is carried in such text has a sum that tells.
+fn append_latin1(json: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let mut decoded = [0; DECODED_BYTES];
-    let (mut count, mut missing, mut highest, mut at) = (0, 0, 0, 0);
-    while let Some(&byte) = text.get(at) {
-        at += 1;
-        highest = byte.max(highest);
-        let mut character = byte.wrapping_add(missing);
-        missing = u8::from(byte == LEAD_OF_UPPER) << 6;
-        if byte == b'\\' {
-            let (escaped, bytes) = escaped_byte(&text[at..])?;
-            character = escaped;
-            at += bytes;
-        } else if byte == b'"' {
-            at -= 1;
-            break;
+    let (mut count, mut at) = (0, 1);
+    loop {
+        let (window, left) = window_at(json, at - 1)?;
+        let chunk = Latin1::of(&window);
+        let [_, bytes @ ..] = window;
+        let run = (chunk::ends_of_runs(bytes) | 1 << CHUNK_BYTES).trailing_zeros();
+        let of_run = (1 << run) - 1;
+        if chunk.beyond & of_run != 0 {
+            return None;
         }
-        decoded[count % DECODED_BYTES] = character;
-        count += usize::from(byte < 0xc0);
-        if count == DECODED_BYTES {
-            out.extend_from_slice(&decoded);
+        let room: &mut [u8; CHUNK_BYTES] = decoded.get_mut(count..)?.first_chunk_mut()?;
+        let mut place = 0;
+        for (byte, step) in chunk.decoded.into_iter().zip(chunk.steps) {
+            room[usize::from(place) % CHUNK_BYTES] = byte;
+            place += step;
+        }
+        let run = run as usize;
+        count += run - (chunk.leads & of_run).count_ones() as usize;
+        at += run;
+        if run >= left {
+            return None;
+        }
+        if run < CHUNK_BYTES {
+            if json[at] == b'"' {
+                out.extend_from_slice(&decoded[..count]);
+                return Some(at);
+            }
+            let (escaped, escape_bytes) = escaped_byte(&json[at + 1..])?;
+            decoded[count] = escaped;
+            count += 1;
+            at += 1 + escape_bytes;
+        }
+        if count >= DECODED_BYTES - CHUNK_BYTES {
+            out.extend_from_slice(&decoded[..count]);
             count = 0;
         }
     }
-    out.extend_from_slice(&decoded[..count]);
-    // Characters beyond U+00FF begin with a higher byte.
-    if highest > LEAD_OF_UPPER { None } else { Some(at) }
+}
+
+/// A chunk of `json` and the byte before it, which is at `at`; and how many bytes of the chunk there are. Those beyond
+/// the end are zeroes.
+#[inline]
+fn window_at(json: &[u8], at: usize) -> Option<([u8; CHUNK_BYTES + 1], usize)> {
+    let rest = json.get(at..)?;
+    if let Some(window) = rest.first_chunk() {
+        return Some((*window, CHUNK_BYTES + 1));
+    }
+    let mut window = [0; CHUNK_BYTES + 1];
+    window[..rest.len()].copy_from_slice(rest);
+    Some((window, rest.len().checked_sub(1)?))
 }
 
 /// Reads an escape behind its backslash: the byte it stands for, and how many bytes it takes.
@@ -222,6 +250,23 @@ mod tests {
         let mut out = vec![7];
         latin1(serde_json::to_string(&characters).unwrap().as_bytes(), &mut out).unwrap();
         assert_eq!(out[1..], all);
+    }
+
+    #[test]
+    fn latin1_ends_with_the_string_wherever_chunks_do() {
+        let bytes: Vec<u8> = (0..600_u32).map(|at| (at * 89 % 256) as u8).collect();
+        for length in 0..bytes.len() {
+            let characters: String = bytes[..length].iter().map(|byte| char::from(*byte)).collect();
+            let string = serde_json::to_string(&characters).unwrap();
+            for text in [string.clone(), format!("{string},\"more\":\"é\"}}")] {
+                let mut out = Vec::new();
+                assert_eq!(latin1(text.as_bytes(), &mut out), Some(string.len()));
+                assert_eq!(out, bytes[..length]);
+            }
+            let mut out = Vec::new();
+            assert_eq!(latin1(&string.as_bytes()[..string.len() - 1], &mut out), None, "{string}");
+            assert!(out.is_empty());
+        }
     }
 
     #[test]

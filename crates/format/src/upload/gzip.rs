@@ -47,8 +47,18 @@ pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
 /// Inflates gzip and appends the result to `out`, which is left as it was on an error. Several members in a row are
 /// one text; what follows the last and is no gzip is ignored, as gzip(1) does.
 pub(crate) fn gunzip(bytes: &[u8], inflated_bytes_max: usize, out: &mut Vec<u8>) -> Result<(), GunzipError> {
-    let start = out.len();
-    if inflate_at_once(bytes, inflated_bytes_max, out) {
+    gunzip_at(bytes, inflated_bytes_max, out.len(), out)
+}
+
+/// Does as [`gunzip`], and puts the result in the place of what `out` holds from `start` on: memory that was used before
+/// need not be cleared first. On an error that is gone.
+pub(crate) fn gunzip_at(
+    bytes: &[u8],
+    inflated_bytes_max: usize,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), GunzipError> {
+    if inflate_at_once(bytes, inflated_bytes_max, start, out) {
         return Ok(());
     }
     out.truncate(start);
@@ -70,8 +80,8 @@ thread_local! {
 }
 
 /// The fast way, for a single member with a plain header, whose trailer tells the truth. Anything else is `false`, with
-/// rubbish appended.
-fn inflate_at_once(bytes: &[u8], inflated_bytes_max: usize, out: &mut Vec<u8>) -> bool {
+/// rubbish at `start` and behind.
+fn inflate_at_once(bytes: &[u8], inflated_bytes_max: usize, start: usize, out: &mut Vec<u8>) -> bool {
     let Some((crc, inflated_bytes)) = trailer(bytes) else { return false };
     if !bytes.starts_with(PLAIN_HEADER) {
         return false;
@@ -79,7 +89,6 @@ fn inflate_at_once(bytes: &[u8], inflated_bytes_max: usize, out: &mut Vec<u8>) -
     if inflated_bytes > inflated_bytes_max || inflated_bytes / PLAUSIBLE_RATIO > bytes.len() {
         return false;
     }
-    let start = out.len();
     out.resize(start + inflated_bytes, 0);
     let deflated = &bytes[HEADER_BYTES..bytes.len() - TRAILER_BYTES];
     let inflated = DECOMPRESSOR.with_borrow_mut(|inflater| inflater.deflate_decompress(deflated, &mut out[start..]));

@@ -60,7 +60,7 @@ pub(super) fn sort(
     let sorted = scan(&json, &limits).map_err(Failure::from).and_then(|upload| sort_items(&upload, options));
     let sorted = sorted.map(|sorted| Sorted { inflated_bytes: json.len(), ..sorted });
     if let Cow::Owned(mut memory) = json {
-        memory.clear();
+        memory.truncate(KEPT_BYTES_MAX);
         memory.shrink_to(KEPT_BYTES_MAX);
         MEMORY.set(memory);
     }

@@ -187,6 +187,7 @@ pub(super) async fn run(store: Arc<Store>, mut stopping: watch::Receiver<bool>) 
             () = tokio::time::sleep(pause) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
+        locked(&store.seal_memory).rest();
         pause = match store.seal_due().await {
             Ok(()) => SEAL_TICK,
             Err(error) => {

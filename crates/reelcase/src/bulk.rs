@@ -125,7 +125,7 @@ pub(crate) async fn export(origin: Origin, dir: PathBuf, args: BulkArgs, form: E
     let origin = Arc::new(origin);
     loop {
         // Times like `7d` count from now, each time anew.
-        let query = query(&args, SystemClock.now_ms())?;
+        let query = query(&args.conditions, &args.since, &args.until, SystemClock.now_ms())?;
         let outcome = match &mut target {
             Destination::Files(target) => run(&origin, target, &query, args.jobs).await?,
             Destination::Tables(target) => tables::run(&origin, target, &query, args.jobs).await?,
@@ -334,14 +334,19 @@ impl Listed {
 }
 
 /// The list's parameters as the query of an address, each behind a `&`.
-fn query(args: &BulkArgs, now_ms: i64) -> anyhow::Result<String> {
+pub(crate) fn query(
+    conditions: &[String],
+    since: &Option<String>,
+    until: &Option<String>,
+    now_ms: i64,
+) -> anyhow::Result<String> {
     let mut query = String::new();
-    for condition in &args.conditions {
+    for condition in conditions {
         let (name, value) =
             condition.split_once('=').with_context(|| format!("--where {condition} is no NAME=VALUE"))?;
         query.push_str(&format!("&{}={}", encoded(name), encoded(value)));
     }
-    for (name, text) in [("from_ms", &args.since), ("to_ms", &args.until)] {
+    for (name, text) in [("from_ms", since), ("to_ms", until)] {
         if let Some(text) = text {
             query.push_str(&format!("&{name}={}", moment_ms(text, now_ms)?));
         }

@@ -42,7 +42,7 @@ const LEVEL: i32 = 3;
 const DEPTH_MAX: usize = 32;
 
 /// Where files take shape, below the data directory.
-const WORKSHOP: &str = "importing";
+pub(crate) const WORKSHOP: &str = "importing";
 
 /// What the index of an object of a store says, and that of a file for others does not.
 const OBJECT_KEYS: [&str; 2] = ["kind", "sealed_at_ms"];
@@ -80,6 +80,14 @@ enum From {
     Posthog(Box<posthog::PosthogArgs>),
 }
 
+impl ImportArgs {
+    /// One file, as it is.
+    pub(crate) fn of_file(file: PathBuf, data: PathBuf, keep_partial: bool) -> anyhow::Result<Self> {
+        let (inputs, data, project) = (vec![file], Some(data), "imported".parse()?);
+        Ok(Self { from: None, inputs, data, project, dry_run: false, keep_partial })
+    }
+}
+
 /// A recording of a project.
 type Name = (ProjectKey, RecordingId);
 
@@ -114,8 +122,8 @@ struct Outcome {
 
 /// What is ready to be entered.
 #[derive(Debug, Default)]
-struct Batch {
-    reels: Vec<PathBuf>,
+pub(crate) struct Batch {
+    pub(crate) reels: Vec<PathBuf>,
     recordings: BTreeSet<Name>,
     bytes: u64,
 }
@@ -175,7 +183,7 @@ pub(crate) async fn import(mut args: ImportArgs) -> anyhow::Result<ExitCode> {
 
 impl Batch {
     /// Has the store enter what is ready, which it does when it is opened.
-    async fn enter(&mut self, store: Arc<Store>, data: &Path) -> anyhow::Result<Arc<Store>> {
+    pub(crate) async fn enter(&mut self, store: Arc<Store>, data: &Path) -> anyhow::Result<Arc<Store>> {
         let Self { reels, .. } = std::mem::take(self);
         if reels.is_empty() {
             return Ok(store);

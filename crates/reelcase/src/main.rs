@@ -10,6 +10,7 @@ mod file;
 mod import;
 mod keys;
 mod local;
+mod pack;
 mod remote;
 mod serve;
 mod settings;
@@ -103,6 +104,24 @@ enum Command {
         after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run\n  reelcase import posthog --host eu --project 12345 --key phx_… --data ./data"
     )]
     Import(import::ImportArgs),
+    /// Write many recordings into one file, for a stick or an archive. Exits with 3 where damaged parts are left out.
+    #[command(
+        long_about = "Write many recordings into one file, for a stick or an archive.\n\nThe file is a .reel file of all recordings of a store, or of those that --where, --since and --until choose, with analytics events and persons. `unpack` brings it into another store; `open` plays it, `verify` checks every byte of it, `convert --recording ID` takes one out.",
+        after_help = "Examples:\n  reelcase pack /media/stick/all.reel --data ./data\n  reelcase pack errors.reel --data ./data --where errors_min=1 --since 7d"
+    )]
+    Pack(pack::PackArgs),
+    /// Bring the recordings of a packed file into a store. Exits with 1 where some are left alone.
+    #[command(
+        long_about = "Bring the recordings of a packed file into a store.\n\nWhat the store has already is recognised, so that it may be cut short and be repeated.",
+        after_help = "Example:\n  reelcase unpack /media/stick/all.reel --data ./data"
+    )]
+    Unpack(pack::UnpackArgs),
+    /// Bring all recordings of another store into this one. Exits with 1 where some are left alone.
+    #[command(
+        long_about = "Bring all recordings of another store into this one.\n\nThe other store is only read. What is there already is recognised, by uploads or by figures, so that doing it twice changes nothing. A recording of which each store has a part, as when two servers took turns, becomes whole; where it cannot be told what both have, because the uploads are forgotten after some days, it is left alone and named. Damaged recordings are left alone.",
+        after_help = "Example:\n  reelcase merge ./other-data --data ./data"
+    )]
+    Merge(pack::MergeArgs),
     /// Show or change what is recorded of a project. Pages learn of it when they next ask for their config.
     #[command(
         long_about = "Show or change what is recorded of a project.\n\nPrints what was decided, as JSON; what is not there is as by default. docs/settings.md lists every setting. Pages learn of a change when they next ask for their config, no restart is needed.",
@@ -239,6 +258,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Upstream(args) => upstream::upstream(args).await?,
         Command::Convert(args) => return convert::convert(args),
         Command::Import(args) => return import::import(args).await,
+        Command::Pack(args) => return pack::pack(args).await,
+        Command::Unpack(args) => return pack::unpack(args).await,
+        Command::Merge(args) => return pack::merge(args).await,
         Command::Verify { files } => return file::verify(&files),
         Command::Rebuild { data } => return local::rebuild(&data).await,
         Command::Doctor(args) => return doctor::doctor(args).await,

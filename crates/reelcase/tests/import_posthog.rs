@@ -236,6 +236,9 @@ async fn what_this_program_hands_out_it_takes_in_again() {
     for capture in manifest["captures"].as_array().unwrap().iter().step_by(4) {
         server.send_capture(capture).await;
     }
+    // What waits is not in the figures of the list yet, and stopping seals it.
+    server.stop();
+    let server = Server::start(&from);
     let projects = server.api("/api/projects").await;
     for project in projects.as_array().unwrap().iter().map(|project| project["key"].as_str().unwrap()) {
         let mut import = reelcase();

@@ -148,7 +148,7 @@ impl ReelExport<'_> {
             State::Blocks { mut writer, mut ordinals } => {
                 let block = match self.parts.next() {
                     Some(Part::Block(row)) => self.read(&row).await?,
-                    Some(Part::Gap(row)) => self.stand_in(&row)?,
+                    Some(Part::Gap(row)) => stand_in(&self.row, &row)?,
                     None => {
                         writer.push_recording(self.entry(ordinals));
                         return Ok(Some(writer.finish()?.bytes));
@@ -168,16 +168,6 @@ impl ReelExport<'_> {
         EncodedBlock::from_parts(head_of(row), &frame).map_err(|source| unusable(row, source))
     }
 
-    /// The block that takes the place of one which cannot be read: the line that says so.
-    fn stand_in(&self, block: &BlockRow) -> Result<EncodedBlock, StoreError> {
-        let window = window_of(&self.row, block);
-        let mut builder = BlockBuilder::new(block.project.clone(), Some(block.recording.clone()), BlockKind::Lines);
-        let (kind, timestamp_ms) = (kind::CUSTOM, block.start_ms);
-        let counted = Counted { window, kind, timestamp_ms, source: None, interaction: None, event: &[] };
-        builder.push(&counted, &line_of_gap(window, block));
-        builder.encode(SEAL_LEVEL).map_err(|source| unusable(block, source))
-    }
-
     fn entry(&self, blocks: Vec<u32>) -> RecordingEntry {
         let person = self.row.person.as_ref().and_then(|person| serde_json::to_value(person).ok());
         RecordingEntry {
@@ -191,6 +181,16 @@ impl ReelExport<'_> {
             other: Map::new(),
         }
     }
+}
+
+/// The block that takes the place of one which cannot be read: the line that says so.
+pub(crate) fn stand_in(recording: &RecordingRow, block: &BlockRow) -> Result<EncodedBlock, StoreError> {
+    let window = window_of(recording, block);
+    let mut builder = BlockBuilder::new(block.project.clone(), Some(block.recording.clone()), BlockKind::Lines);
+    let (kind, timestamp_ms) = (kind::CUSTOM, block.start_ms);
+    let counted = Counted { window, kind, timestamp_ms, source: None, interaction: None, event: &[] };
+    builder.push(&counted, &line_of_gap(window, block));
+    builder.encode(SEAL_LEVEL).map_err(|source| unusable(block, source))
 }
 
 /// The lines of the blocks, those that stand for missing ones among them.

@@ -7,6 +7,7 @@
 
 pub mod abort;
 mod adopt;
+pub mod bundle;
 pub mod catalog;
 pub mod clock;
 pub mod compact;

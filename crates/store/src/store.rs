@@ -457,12 +457,20 @@ impl Store {
     pub async fn place_object(dir: &Path, file: &Path, number: u64) -> Result<(), StoreError> {
         let unusable = |source| StoreError::Directory { path: file.display().to_string(), source };
         let store_id = adopt::store_id(dir).map_err(unusable)?;
-        let bytes = tokio::fs::read(file).await.map_err(unusable)?;
         let objects = Objects::local(&dir.join("objects"))?;
         let id = object_id(&store_id, number);
-        let stored_bytes = bytes.len() as u64;
         Settings::begin(&objects, &store_id).await?;
-        objects.put(&id, bytes).await?;
+        // However large it is, it is never in memory.
+        let (from, unfinished) = (file.to_owned(), objects.unfinished(dir));
+        let to = unfinished.clone();
+        let copied = tokio::task::spawn_blocking(move || {
+            let mut copy = std::fs::File::create(&to)?;
+            let stored_bytes = std::io::copy(&mut std::fs::File::open(&from)?, &mut copy)?;
+            copy.sync_all()?;
+            std::io::Result::Ok(stored_bytes)
+        });
+        let stored_bytes = copied.await.map_err(std::io::Error::other).flatten().map_err(unusable)?;
+        objects.place(&unfinished, &id).await?;
         objects.index(&id, stored_bytes).await?;
         Ok(())
     }

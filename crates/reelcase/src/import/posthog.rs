@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_server::api::iso;
+use reelcase_server::keys;
 use reelcase_store::{Clock, Store, SystemClock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,6 +142,7 @@ pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
     }
     let into = project_of(&args, &api).await?;
     let store = local::open(&args.data, "reelcase import").await?;
+    let into = keys::project_of(&store, &into).await?;
     fs::create_dir_all(&dir)?;
     let (batch, fetched, outcome) = (Batch::default(), Vec::new(), Outcome::default());
     eprintln!("importing into project {into} what began from {} to {}", state.from, state.to);

@@ -1,0 +1,253 @@
+//! Stores on a stick, and stores that become one: many recordings in one `.reel` file, blocks as they are stored.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reelcase_format::summary::Summary;
+use reelcase_server::api::list_query;
+use reelcase_store::bundle::Bundle;
+use reelcase_store::catalog::{ListQuery, Part, RecordingRow};
+use reelcase_store::{Clock, Store, SystemClock};
+
+use crate::file::Output;
+use crate::import::{self, Batch, ImportArgs, WORKSHOP};
+use crate::{EXPORTED_WITH_GAPS, bulk, local, terminal};
+
+/// Recordings of a packed file. Its index, which readers hold in memory, takes about a kilobyte for each.
+const PACK_RECORDINGS_MAX: u64 = 100_000;
+
+/// Bytes, and recordings, of a file that a merge makes.
+const MERGE_BYTES: u64 = 256 << 20;
+const MERGE_RECORDINGS: usize = 1_000;
+
+/// `reelcase pack`.
+#[derive(Debug, Args)]
+pub(crate) struct PackArgs {
+    /// The file to write; - is stdout.
+    output: PathBuf,
+    /// The data directory; no server may hold it.
+    #[arg(long)]
+    data: PathBuf,
+    /// Only those with this, such as url=/checkout; the names are the parameters of the API's list. May be repeated.
+    #[arg(long = "where", value_name = "NAME=VALUE")]
+    conditions: Vec<String>,
+    /// Only those that started at or after this: 2026-11-01, 2026-11-01T12:00:00Z, or so long ago: 7d, 12h.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only those that started before this.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+/// `reelcase unpack`.
+#[derive(Debug, Args)]
+pub(crate) struct UnpackArgs {
+    /// The file that `pack` wrote.
+    file: PathBuf,
+    /// The data directory; no server may hold it.
+    #[arg(long)]
+    data: PathBuf,
+    /// Take what can be read of a damaged file.
+    #[arg(long)]
+    keep_partial: bool,
+}
+
+/// `reelcase merge`.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The data directory of the other store; no server may hold it.
+    other: PathBuf,
+    /// The data directory that it comes into; no server may hold it.
+    #[arg(long)]
+    data: PathBuf,
+}
+
+/// What there is of a recording in both stores.
+enum Common {
+    /// The other store has nothing more.
+    There,
+    /// What only the other store has.
+    New(Vec<Part>),
+    /// It cannot be told.
+    Unclear,
+}
+
+/// Packs recordings. The code tells whether all of each could be read.
+pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
+    let store = local::open(&args.data, "reelcase pack").await?;
+    let now_ms = SystemClock.now_ms();
+    let query = bulk::query(&args.conditions, &args.since, &args.until, now_ms)?;
+    let query = list_query(query.trim_start_matches('&'), now_ms).map_err(anyhow::Error::msg)?;
+    let mut output = Output::open(&args.output)?;
+    let (mut bundle, bytes) = Bundle::new(&store, &format!("pack-{now_ms}"))?;
+    output.write_all(&bytes)?;
+    let (mut recordings, mut with_gaps, mut cursor) = (0, 0, None);
+    loop {
+        let page = store.catalog().list(ListQuery { cursor, ..query.clone() }).await?;
+        for row in page.recordings {
+            recordings += 1;
+            if recordings > PACK_RECORDINGS_MAX {
+                bail!("more than {PACK_RECORDINGS_MAX} recordings\nhint: pack some of them, with --since and --until");
+            }
+            let (id, parts) = (row.id.clone(), store.catalog().parts(&row.project, &row.id).await?);
+            let gaps = add(&mut bundle, row, parts, &mut output).await?;
+            if gaps > 0 {
+                with_gaps += 1;
+                eprintln!("recording {id}: {gaps} damaged blocks are left out; a line stands for each");
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let (bytes, _) = bundle.finish()?;
+    output.write_all(&bytes)?;
+    output.finish()?;
+    store.close().await?;
+    eprintln!("packed {recordings} recordings, {with_gaps} of them with gaps");
+    Ok(if with_gaps == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXPORTED_WITH_GAPS) })
+}
+
+/// Brings a packed file in. The code tells whether all of it is in the store now.
+pub(crate) async fn unpack(args: UnpackArgs) -> anyhow::Result<ExitCode> {
+    import::import(ImportArgs::of_file(args.file, args.data, args.keep_partial)?).await
+}
+
+/// Brings another store in. The code tells whether all of it is in the store now.
+pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
+    let other = local::open(&args.other, "reelcase merge").await?;
+    let mut store = local::open(&args.data, "reelcase merge").await?;
+    let workshop = args.data.join(WORKSHOP);
+    if workshop.exists() {
+        fs::remove_dir_all(&workshop)?;
+    }
+    fs::create_dir(&workshop)?;
+    let (mut merged, mut there, mut left_alone, mut cursor) = (0_u64, 0_u64, 0_u64, None);
+    let mut waiting = Vec::new();
+    loop {
+        let page = other.catalog().list(ListQuery { cursor, ..ListQuery::default() }).await?;
+        for row in page.recordings {
+            match in_common(&store, &other, &row).await? {
+                Common::There => there += 1,
+                Common::New(parts) => waiting.push((row, parts)),
+                Common::Unclear => {
+                    left_alone += 1;
+                    eprintln!("left alone: recording {}: the store has it with other events", row.id);
+                }
+            }
+            let bytes: u64 = waiting.iter().map(|(row, _)| row.stored_bytes).sum();
+            if bytes >= MERGE_BYTES || waiting.len() >= MERGE_RECORDINGS {
+                let recordings = std::mem::take(&mut waiting);
+                store = enter(store, &other, recordings, &args.data, &mut merged, &mut left_alone).await?;
+            }
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    store = enter(store, &other, waiting, &args.data, &mut merged, &mut left_alone).await?;
+    store.close().await?;
+    other.close().await?;
+    fs::remove_dir_all(&workshop)?;
+    eprintln!("merged {merged} recordings; {there} are there already, {left_alone} left alone");
+    Ok(if left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Adds a recording to a bundle. Returns how many of its blocks could not be read.
+async fn add(
+    bundle: &mut Bundle<'_>,
+    row: RecordingRow,
+    parts: Vec<Part>,
+    output: &mut impl Write,
+) -> anyhow::Result<u64> {
+    let mut recording = Bundle::begin(row, parts);
+    while let Some(bytes) = bundle.next_block(&mut recording).await? {
+        output.write_all(&bytes)?;
+    }
+    Ok(bundle.end(recording))
+}
+
+/// What only the other store has of a recording.
+async fn in_common(store: &Store, other: &Store, row: &RecordingRow) -> anyhow::Result<Common> {
+    let parts = other.catalog().parts(&row.project, &row.id).await?;
+    let Some(there) = store.catalog().get(&row.project, &row.id).await? else { return Ok(Common::New(parts)) };
+    let figures =
+        |summary: &Summary| (summary.event_count, summary.analytics_event_count, summary.start_ms, summary.end_ms);
+    if figures(&there.summary) == figures(&row.summary) {
+        return Ok(Common::There);
+    }
+    let ours = store.catalog().parts(&row.project, &row.id).await?;
+    let remembered = |parts: &[Part]| parts.iter().map(|part| part.uploads.len() as u64).sum::<u64>();
+    // Stores forget uploads after some days, and then cannot tell what they have.
+    let sent = |summary: &Summary| summary.message_count + summary.analytics_event_count;
+    let is_known = remembered(&ours) >= sent(&there.summary) && remembered(&parts) >= sent(&row.summary);
+    let mut new = Vec::new();
+    for part in parts {
+        let known = store.catalog().sealed_uploads(&row.project, &part.uploads).await?;
+        match (known.iter().all(|known| *known), known.iter().any(|known| *known)) {
+            (true, _) if !part.uploads.is_empty() => {}
+            (_, false) if is_known => new.push(part),
+            _ => return Ok(Common::Unclear),
+        }
+    }
+    Ok(if new.is_empty() { Common::There } else { Common::New(new) })
+}
+
+/// Makes a file of recordings of the other store, and has ours enter it.
+async fn enter(
+    store: Arc<Store>,
+    other: &Store,
+    recordings: Vec<(RecordingRow, Vec<Part>)>,
+    data: &Path,
+    merged: &mut u64,
+    left_alone: &mut u64,
+) -> anyhow::Result<Arc<Store>> {
+    let mut whole = Vec::new();
+    for (row, parts) in recordings {
+        // A gap would be taken for all there is of it ever after.
+        match damage(other, &parts).await {
+            None => whole.push((row, parts)),
+            Some(what) => {
+                *left_alone += 1;
+                eprintln!("left alone: recording {}: {}", row.id, terminal::line(&what));
+            }
+        }
+    }
+    if whole.is_empty() {
+        return Ok(store);
+    }
+    *merged += whole.len() as u64;
+    let path = data.join(WORKSHOP).join("merged.reel");
+    let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
+    let now_ms = SystemClock.now_ms();
+    let (mut bundle, bytes) = Bundle::new(other, &format!("merge-{now_ms}"))?;
+    bundle.set_sealed_at(now_ms);
+    file.write_all(&bytes)?;
+    for (row, parts) in whole {
+        let id = row.id.clone();
+        let gaps = add(&mut bundle, row, parts, &mut file).await?;
+        anyhow::ensure!(gaps == 0, "recording {id} of the other store was damaged meanwhile");
+    }
+    file.write_all(&bundle.finish()?.0)?;
+    file.into_inner().map_err(|error| error.into_error()).context("cannot write on")?.sync_all()?;
+    let mut batch = Batch::default();
+    batch.reels.push(path);
+    batch.enter(store, data).await
+}
+
+/// What cannot be read of some parts.
+async fn damage(store: &Store, parts: &[Part]) -> Option<String> {
+    for block in parts.iter().flat_map(|part| &part.blocks) {
+        if let Err(error) = store.read_lines(block).await {
+            return Some(error.to_string());
+        }
+    }
+    None
+}

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { launch, serve } from '../browser.mjs';
 import { captures, send } from '../corpus.mjs';
+import { shoot } from '../watch.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const capture = captures().find(({ id }) => id === 'shop-three-windows');
@@ -102,7 +103,14 @@ for (const [colorScheme, kind, viewport] of [
       }
       if (path.includes('t=20')) await page.waitForSelector('.row');
       await look(name);
-      if (path.includes('t=20')) await eachView(page, look);
+      if (path.includes('t=20')) {
+        await eachView(page, look);
+        await page.getByRole('button', { name: 'Share' }).click();
+        await page.waitForSelector('dialog[open]');
+        await look('the links to a recording');
+        await shoot(page, `share-dialog-${colorScheme}-${viewport.width}`);
+        await page.getByRole('button', { name: 'Close' }).click();
+      }
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       if (width > viewport.width) found.push({ name, id: 'wider than the screen', where: `${width} px` });
     }

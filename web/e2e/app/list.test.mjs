@@ -102,3 +102,22 @@ test('a server that is gone is said so, and the list comes back by itself', asyn
   await page.unroute('**/api/recordings?*');
   await page.getByText('No answer from the server').waitFor({ state: 'detached' });
 });
+
+test('from a recording one goes on to the one below in the list, and back up', async () => {
+  await page.goto(`${server.url}/recordings`);
+  await page.waitForSelector('[data-row]');
+  await page.locator('[data-row]').nth(1).click();
+  const person = page.getByRole('heading', { level: 1 });
+  await person.getByText('person-1@example.test').waitFor();
+  await shoot(page, 'recording-beside');
+  await page.getByRole('link', { name: 'Recording below' }).click();
+  await person.getByText('person-2@example.test').waitFor();
+  await page.getByRole('link', { name: 'Recording above' }).click();
+  await person.getByText('person-1@example.test').waitFor();
+  await page.getByRole('link', { name: 'Recording above' }).click();
+  await person.getByText('person-0@example.test').waitFor();
+  assert.equal(await page.getByRole('link', { name: 'Recording above' }).count(), 0, 'it is the first');
+  await page.goto(page.url());
+  await person.waitFor();
+  assert.equal(await page.getByRole('link', { name: 'Recording below' }).count(), 0, 'there was no list');
+});

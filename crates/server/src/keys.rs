@@ -1,9 +1,9 @@
 //! The capture keys of a project: what pages and applications send to say whose recordings they are.
 //!
-//! A project is named by the key that it was made with: in objects, in the catalog and in addresses, for good. Which keys
-//! record into it is decided beside that, so that a key can be changed without moving a byte: one setting of the store
-//! for each key that was added or deleted. A key that nobody decided anything about is that of the project with its
-//! name.
+//! A project is named by the key that it was made with: in objects, in the catalog and in addresses, for good. Which
+//! keys record into it is decided beside that, so that a key can be changed without moving a byte: one setting of the
+//! store for each key that was added or deleted. A key that nobody decided anything about is that of the project with
+//! its name.
 //!
 //! A deleted key stays known. What comes with it is refused with the reason, it never begins a project of its own, and
 //! only its own project can have it back.
@@ -202,7 +202,8 @@ pub async fn of_all(
     Ok(all)
 }
 
-/// Adds a key to a project, one that is made up where none is given. One that the project has, or had, is its own again.
+/// Adds a key to a project, one that is made up where none is given. One that the project has, or had, is its own
+/// again.
 pub async fn add(store: &Store, project: &ProjectKey, key: Option<ProjectKey>) -> Result<CaptureKey, KeyError> {
     let keys = list(store, project).await?;
     let key = match key {

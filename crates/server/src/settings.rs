@@ -70,8 +70,8 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 400)]
     pub linked_flag: Option<String>,
-    /// Groups of conditions; one that holds is enough. Clients that know them read them in place of the part, the shortest
-    /// session, addresses, events and flag of the whole project.
+    /// Groups of conditions; one that holds is enough. Clients that know them read them in place of the part, the
+    /// shortest session, addresses, events and flag of the whole project.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 20)]
     pub trigger_groups: Option<Vec<TriggerGroup>>,

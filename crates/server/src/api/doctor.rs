@@ -15,7 +15,8 @@ use crate::error::Failure;
 use crate::keys;
 use crate::settings::{self, Settings};
 use crate::state::App;
-use crate::upstream::QuotaLimited;
+use crate::upstream::modes::{self, Decided};
+use crate::upstream::{Mode, QuotaLimited};
 use crate::{pages, scripts};
 
 /// An upload that waits for PostHog longer than this is worth a word, s.
@@ -104,6 +105,10 @@ async fn settings_check(app: &App) -> Check {
     for project in &projects {
         if keys.get(&project.key).is_some_and(|keys| keys::current(keys).is_none()) {
             surprises.push(format!("{}: all its keys were deleted, so nothing is recorded", project.name));
+        }
+        let mode = modes::decided(&app.store, &project.key).await;
+        if app.upstream.is_none() && mode.is_ok_and(|mode| mode == Decided::Own(Mode::Pass)) {
+            surprises.push(format!("{}: its mode is pass, but without --upstream it is recorded here", project.name));
         }
         match settings::read(&app.store, &project.key).await {
             Ok(kept) => {

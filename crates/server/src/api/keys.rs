@@ -19,7 +19,8 @@ use crate::state::App;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewKey {
-    /// The key, in letters, digits, `_` and `-`; made up where there is none. One that this project had is its own again.
+    /// The key, in letters, digits, `_` and `-`; made up where there is none. One that this project had is its own
+    /// again.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-]+$")]
     key: Option<String>,
 }
@@ -29,8 +30,8 @@ pub(super) struct NewKey {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeleteParameters {
-    /// Whether to delete it although it is the last one, after which nothing is recorded any more. Without it the answer
-    /// is 409 then.
+    /// Whether to delete it although it is the last one, after which nothing is recorded any more. Without it the
+    /// answer is 409 then.
     #[serde(default)]
     even_last: bool,
 }

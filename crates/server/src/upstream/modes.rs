@@ -1,8 +1,9 @@
 //! What becomes of a project's requests. Kept in the settings of the store, and changed while the server runs.
 //!
-//! Where it was lost, with the settings or because it is a word of a newer release, no mode is right: `tee` and `mirror`
-//! might send on what PostHog was never to see, `pass` and `tee` might do as if nothing were to be kept, or something. So
-//! such a project's requests are answered 503, which clients come back after, until somebody decides anew.
+//! Where it was lost, with the settings or because it is a word of a newer release, no mode is right: `tee` and
+//! `mirror` might send on what PostHog was never to see, `pass` and `tee` might do as if nothing were to be kept, or
+//! something. So such a project's requests are answered 503, which clients come back after, until somebody decides
+//! anew.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -125,8 +126,8 @@ impl Modes {
         (!known.is_lost && known.decided.values().all(is_default)).then_some(self.default)
     }
 
-    /// The mode of a project, or of a request that names none. `None` where it was lost: then a recording may neither go
-    /// on, as if the mode had not been `store`, nor be kept, as if it had not been `pass`.
+    /// The mode of a project, or of a request that names none. `None` where it was lost: then a recording may neither
+    /// go on, as if the mode had not been `store`, nor be kept, as if it had not been `pass`.
     pub(crate) fn of(&self, key: Option<&ProjectKey>) -> Option<Mode> {
         let Some(key) = key else { return (!self.read().is_lost).then_some(self.default) };
         match self.decided(key) {

@@ -1,8 +1,8 @@
 //! A connection that is handed over to WebSocket: from then on bytes pass both ways, and nobody looks into them.
 //!
-//! The request goes to PostHog as any other does, without our secret and cookie. Where PostHog changes the protocol, the
-//! client's connection leaves HTTP, and whoever serves it carries the bytes. Other protocols are refused: one that speaks
-//! HTTP within, as `h2c` does, would lead past the modes.
+//! The request goes to PostHog as any other does, without our secret and cookie. Where PostHog changes the protocol,
+//! the client's connection leaves HTTP, and whoever serves it carries the bytes. Other protocols are refused: one that
+//! speaks HTTP within, as `h2c` does, would lead past the modes.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -90,8 +90,8 @@ fn ask_for_websocket(headers: &mut HeaderMap) {
 }
 
 impl Tunnel {
-    /// Carries bytes both ways until both sides have ended, or nothing came from either for a while: at least `idle_wait`.
-    /// `early` is what the client has sent already.
+    /// Carries bytes both ways until both sides have ended, or nothing came from either for a while: at least
+    /// `idle_wait`. `early` is what the client has sent already.
     pub(crate) async fn carry(self, client: TcpStream, early: Bytes, idle_wait: Duration) -> io::Result<()> {
         let Some(far) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         let is_busy = AtomicBool::new(false);

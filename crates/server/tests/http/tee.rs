@@ -281,6 +281,19 @@ async fn without_a_posthog_there_is_no_mode_to_choose() {
 }
 
 #[tokio::test]
+async fn without_a_posthog_a_project_that_was_to_pass_is_recorded_and_the_doctor_says_so() {
+    let posthog = Standin::start().await;
+    let site = posthog.site().await;
+    site.keep(one_snapshot()).await;
+    kept(&site, SESSION).await;
+    let pass = json!({ "mode": "pass" });
+    crate::settings::change(&site, "PUT", "/api/projects/phc_test/mode", pass, &[]).await;
+    let site = crate::site::site_in(site.stop().await, |_| (), |_| ()).await;
+    let check = site.check("settings").await;
+    assert!(check["state"] == "warn" && check["message"].as_str().unwrap().contains("its mode is pass"), "{check}");
+}
+
+#[tokio::test]
 async fn a_posthog_that_is_the_server_itself_is_refused_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(StoreOptions::new(dir.path()), Arc::new(SystemClock)).await.unwrap();

@@ -16,6 +16,7 @@ pub mod seeds;
 pub mod har;
 pub mod console;
 pub mod packed;
+#[cfg(feature = "tables")]
 pub mod tables;
 pub mod format;
 mod time;

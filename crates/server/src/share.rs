@@ -129,7 +129,7 @@ pub(crate) enum Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     known: tokio::sync::Mutex<Option<Vec<Share>>>,
-    /// Wrong passwords lately, by link.
+    /// Since when, and how many passwords were tried and not found right, by link.
     tries: Mutex<HashMap<String, (i64, u32)>>,
 }
 
@@ -239,17 +239,23 @@ impl Shares {
         write(&mut known, store, shares).await
     }
 
-    /// Whether a try is allowed now: of wrong passwords a link takes so many in a while.
-    pub(crate) fn may_try(&self, share: &Share, now_ms: i64) -> bool {
-        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        tries.get(&share.id).is_none_or(|(since_ms, count)| now_ms - since_ms >= TRIES_MS || *count < TRIES_MAX)
-    }
-
-    /// Takes note of a wrong password.
-    pub(crate) fn note_wrong(&self, share: &Share, now_ms: i64) {
+    /// Takes one of the tries that a link has in a while. It counts as wrong until it is found right, so that many at once
+    /// are no more than many in a row.
+    pub(crate) fn take_try(&self, share: &Share, now_ms: i64) -> bool {
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         tries.retain(|_, (since_ms, _)| now_ms - *since_ms < TRIES_MS);
-        tries.entry(share.id.clone()).or_insert((now_ms, 0)).1 += 1;
+        let (_, count) = tries.entry(share.id.clone()).or_insert((now_ms, 0));
+        let may_try = *count < TRIES_MAX;
+        *count += u32::from(may_try);
+        may_try
+    }
+
+    /// Gives a try back that was right.
+    pub(crate) fn note_right(&self, share: &Share) {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, count)) = tries.get_mut(&share.id) {
+            *count = count.saturating_sub(1);
+        }
     }
 }
 

@@ -158,14 +158,14 @@ async fn open(
 
 async fn check_password(app: &Arc<App>, share: &Share, given: Option<String>, now_ms: i64) -> Result<(), Failure> {
     let Some(password) = given else { return Err(Failure::Link(Refusal::Password { was_given: false })) };
-    if !app.shares.may_try(share, now_ms) {
+    if !app.shares.take_try(share, now_ms) {
         return Err(Failure::Link(Refusal::TooManyTries));
     }
     let asked = share.clone();
     if !app.heavy_work(move || opens(&asked, &password)).await? {
-        app.shares.note_wrong(share, now_ms);
         return Err(Failure::Link(Refusal::Password { was_given: true }));
     }
+    app.shares.note_right(share);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use common::{Server, corpus, files_below, reelcase};
+use common::{Server, corpus, files_below, reelcase, text};
 use serde_json::Value;
 
 const FORMATS: [&str; 13] = [
@@ -31,10 +31,6 @@ fn run(arguments: &[&str]) -> Output {
     let done = reelcase().args(arguments).output().unwrap();
     assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     done
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// Sends `count` recordings, or the further events that this `round` has of them.

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{Server, corpus, reelcase};
+use common::{Server, corpus, reelcase, text};
 use serde_json::Value;
 
 const EVENTS: &str = r#"[{"type":4,"data":{"href":"http://site.test/","width":8,"height":6},"timestamp":1795226820022},
@@ -17,10 +17,6 @@ fn run(arguments: &[&str]) -> (bool, String, String) {
     let done = reelcase().args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (done.status.success(), text(done.stdout), text(done.stderr))
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// Makes a store that holds nothing.

@@ -6,17 +6,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{Server, corpus, reelcase};
+use common::{Server, corpus, run, text};
 use serde_json::{Value, json};
-
-fn run(arguments: &[&str]) -> (bool, String) {
-    let done = reelcase().args(arguments).output().unwrap();
-    (done.status.success(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// What a store lists, by id, without what depends on when it was written.
 fn list(data: &Path) -> Vec<Value> {

@@ -9,17 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use common::{Server, corpus, files_below, reelcase};
+use common::{Server, corpus, files_below, run, text};
 use serde_json::{Value, json};
-
-fn run(arguments: &[&str]) -> (bool, String) {
-    let done = reelcase().args(arguments).output().unwrap();
-    (done.status.success(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 /// An upload of one recording that began on a day of November 2026.
 async fn send(server: &Server, id: &str, day: i64, marker: u64) {

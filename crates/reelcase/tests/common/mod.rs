@@ -17,6 +17,17 @@ pub(crate) fn reelcase() -> Command {
     Command::new(env!("CARGO_BIN_EXE_reelcase"))
 }
 
+/// Runs the binary: whether it went well, and all that it said.
+pub(crate) fn run(arguments: &[&str]) -> (bool, String) {
+    let done = reelcase().args(arguments).output().unwrap();
+    (done.status.success(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
 /// Where the corpus is; fails clearly where it is not.
 pub(crate) fn corpus(part: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus").join(part);

@@ -8,7 +8,8 @@ import { build } from 'vite';
 
 const web = join(dirname(fileURLToPath(import.meta.url)), '..');
 const gzipKb = (path) => gzipSync(readFileSync(path), { level: 9 }).length / 1000;
-const isCode = (name) => /\.(js|css)$/.test(name);
+/** Recordings of web pages need nothing of what draws the screens of apps. */
+const isCode = (name) => /\.(js|css)$/.test(name) && !name.startsWith('screen-');
 
 /** What the build makes of the player, for as long as `use` takes. */
 async function withPlayer(use) {

@@ -38,6 +38,25 @@ const command = (property, args, setter) => ({ property, args, ...(setter ? { se
 
 export const BOMBS = [
   {
+    name: 'a hundred thousand views of a mobile screen',
+    tells: /views past 20,000/,
+    make() {
+      const recording = new Recording();
+      return recording.push(2, {
+        wireframes: many(100_000, (i) => ({ id: i + 1, type: 'text', text: 'x', x: 0, y: 0 })),
+      });
+    },
+  },
+  {
+    name: 'views of a mobile screen that are deep in each other',
+    tells: /views past 20,000 or more than 100 levels deep/,
+    make() {
+      let view = { id: 1 };
+      for (let id = 2; id < 300; id++) view = { id, childWireframes: [view] };
+      return new Recording().push(2, { wireframes: [view] });
+    },
+  },
+  {
     name: 'four hundred thousand nodes',
     tells: /nodes past 200,000/,
     make() {

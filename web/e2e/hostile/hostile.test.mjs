@@ -10,6 +10,7 @@ import { assertAlive, inspect, replayDocument, startStage } from './stage.mjs';
 import { hostileTexts } from './texts.mjs';
 import { BREAKS, REQUESTS, SCRIPTS, STYLES } from './vectors.mjs';
 import { walls as buildWalls } from './walls.mjs';
+import { wireframes } from './wireframes.mjs';
 
 const NODES = [...SCRIPTS, ...REQUESTS];
 
@@ -132,6 +133,26 @@ test('behind a link and in a frame for others all of them run nothing and ask no
     const link = i % 2 === 0 ? url : embed_url;
     const result = await stage.play(id, { link, at, name: `link-${id}-${at}` });
     await assertHarmless(result, of);
+  }
+});
+
+test('screens of an app run nothing and ask nobody, in the player, behind a link and in a file', async () => {
+  await stage.upload('screens', wireframes());
+  const { url } = await stage.link('screens');
+  const file = await stage.save('screens');
+  for (const options of [{ at: 0 }, { at: 1 }, { link: url }, { file }, { assets: 'remote' }]) {
+    const result = await stage.play('screens', { ...options, name: `screens-${Object.keys(options)}` });
+    assert.deepEqual([...result.ran], []);
+    assert.deepEqual(vectorsOf(result.hits), []);
+    assert.deepEqual((await inspect(result.page)).wrong, []);
+    const seen = await replayDocument(result.page)?.evaluate(() => {
+      const shown = document.querySelector('#stage iframe')?.contentDocument;
+      const views = [...(shown?.querySelectorAll('[data-wireframe]') ?? [])];
+      return { text: views[0]?.textContent, count: views.length, isPolluted: 'polluted' in {} };
+    });
+    assert.ok(seen?.text === 'kept' && seen.count > 300 && !seen.isPolluted, JSON.stringify(seen));
+    await assertAlive(result);
+    await result.page.close();
   }
 });
 

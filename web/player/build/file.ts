@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { build } from 'vite';
+import { packed } from '../src/file/ascii85.ts';
 import { hashOf, inline, literal, policy } from './replay.ts';
 
 const here = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));
@@ -18,7 +19,7 @@ export async function fileTemplate(replay: { document: string }, replayHash: str
   const boot = inline(await codeOf('src/file/boot.ts'));
   const scripts = [boot, player].map(hashOf).join(' ');
   const rules = `${policy('none', `${scripts} ${replayHash}`, 'data:')}; worker-src blob:`;
-  const packed = deflateRawSync(player, { level: 9, memLevel: 9 }).toString('base64');
+  const bytes = deflateRawSync(player, { level: 9, memLevel: 9 });
   return [
     '<!doctype html><!-- reelcase recording 1 -->',
     '<html lang="en"><meta charset="utf-8">',
@@ -27,7 +28,7 @@ export async function fileTemplate(replay: { document: string }, replayHash: str
     '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">',
     '<title>Recording – Reelcase</title>',
     '<body><div id="app"><noscript>A recording plays in this file, which needs JavaScript for it.</noscript></div>',
-    `<script type="text/plain" id="player">${packed}</script>`,
+    `<script type="text/plain" id="player" data-bytes="${bytes.length}">${packed(bytes)}</script>`,
     RECORDING,
     `<script>${boot}</script></body></html>\n`,
   ].join('\n');

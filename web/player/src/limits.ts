@@ -39,6 +39,16 @@ export const LIMITS = {
   canvasTextChars: 10_000,
   /** Pixels of one picture, in so far as its head tells. */
   picturePixels: 32 << 20,
+  /** Views of a mobile screen, each of which becomes a few nodes. */
+  wireframes: 20_000,
+  /** Views inside each other. */
+  wireframeDepth: 100,
+  /** Characters of one picture of a mobile screen. */
+  wireframePictureChars: 16 << 20,
+  /** Choices of one list of a mobile screen. */
+  wireframeOptions: 500,
+  /** Stars of one rating. */
+  wireframeStars: 100,
 } as const;
 
 /** What of a page was left out. The viewer has words for each. */
@@ -55,6 +65,7 @@ export const LEFT_OUT = [
   'canvases',
   'pictures',
   'animations',
+  'wireframes',
 ] as const;
 
 export type LeftOut = (typeof LEFT_OUT)[number];

@@ -30,6 +30,10 @@ test('a line of the console is a row with its level and what a console would pri
   expect(rowsOf('rrweb/console@1', { level: 'log', payload: ['{', 3, null] })[0]).toMatchObject({
     text: '{ 3 null',
   });
+  // PostHog's iOS library writes the text alone.
+  expect(rowsOf('rrweb/console@1', { level: 'warn', payload: 'low memory' })[0]).toMatchObject({
+    text: 'low memory',
+  });
   expect(rowsOf('rrweb/console@1', { level: 'log' })).toHaveLength(1);
   expect(rowsOf('rrweb/sequential-id@1', {})).toEqual([]);
 });

@@ -156,3 +156,51 @@ test('pointer positions get their own times', () => {
   const moves = record === null ? [] : splitMoves(record);
   expect(moves.map(({ at }) => at - T)).toEqual([600, 1000]);
 });
+
+test('on the screen of an app a touch is a tap on what is written there, or a swipe', () => {
+  const text = (id: number, words: string, y: number) => ({
+    id,
+    type: 'text',
+    text: words,
+    x: 10,
+    y,
+    width: 80,
+    height: 20,
+  });
+  const row = { id: 2, x: 0, y: 100, width: 390, height: 64, childWireframes: [text(3, 'Lens', 120)] };
+  const screen = { id: 1, x: 0, y: 0, width: 390, height: 844, text: 'too large', childWireframes: [row] };
+  const touch = (ms: number, type: number, x: number, y: number) =>
+    line(ms, 3, { source: 2, type, id: 0, x, y });
+  const tap = (ms: number, x: number, y: number) => [touch(ms, 7, x, y), touch(ms + 50, 9, x, y)];
+  const views = (ms: number, ...wireframes: object[]) => line(ms, 2, { wireframes });
+  const change = (ms: number, data: object) => line(ms, 3, { source: 0, ...data });
+  const piece = read([
+    line(0, 4, { href: 'List', width: 390, height: 844 }),
+    views(1, screen),
+    ...tap(10, 300, 110),
+    change(100, { adds: [{ parentId: 1, wireframe: text(4, 'Sold out', 300) }] }),
+    ...tap(200, 20, 310),
+    change(300, { removes: [{ parentId: 1, id: 2 }], updates: [{ wireframe: text(4, 'Back', 300) }] }),
+    ...tap(400, 20, 310),
+    ...tap(500, 20, 125),
+    touch(600, 7, 200, 700),
+    touch(900, 9, 190, 300),
+    line(1000, 4, { href: 'List', width: 390, height: 844 }),
+    views(1001, { ...screen, childWireframes: [] }),
+    touch(1100, 9, 1, 1),
+    line(1200, 5, { tag: 'keyboard', payload: { open: true, height: 300 } }),
+    line(1300, 4, { href: 'Cart', width: 390, height: 844 }),
+  ]);
+  expect(labels(piece)).toEqual([
+    'List',
+    'Tap on “Lens”',
+    'Tap on “Sold out”',
+    'Tap on “Back”',
+    'Tap at 20, 125',
+    'Swipe up',
+    'Keyboard shown',
+    'Cart',
+  ]);
+  expect(piece.marks[5]).toMatchObject({ kind: 'click', at: T + 600 });
+  expect(piece.marks[6]).toMatchObject({ kind: 'system' });
+});

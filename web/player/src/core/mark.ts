@@ -1,6 +1,7 @@
 import { NodeNames } from './names.ts';
 import { asObject, type Json, type LineHead, readEventOf, readHead } from './record.ts';
-import { formatted, type LooseRow, readArgument, readRows } from './rows.ts';
+import { argumentsOf, formatted, type LooseRow, readArgument, readRows } from './rows.ts';
+import { Touches } from './touches.ts';
 
 /** What stands on the timeline. Labels are text from a recording: show them as text, never as HTML. */
 export type Mark = {
@@ -32,10 +33,16 @@ const LABEL_MAX = 160;
 /** Reads the marks of one recording's blocks. Names of nodes are carried from line to line, so order matters. */
 export class MarkReader {
   readonly #names = new Map<string, NodeNames>();
+  /** Of the windows that are screens of an app. */
+  readonly #screens = new Map<string, Touches>();
+  /** What each window showed last. */
+  readonly #pages = new Map<string, string>();
 
   /** To be called where the next line does not follow the last one: nodes may have other numbers there. */
   forget(): void {
     this.#names.clear();
+    this.#screens.clear();
+    this.#pages.clear();
   }
 
   /** What a line holds, which is the `number`th of its block. `damaged` where it is no line. */
@@ -54,18 +61,37 @@ export class MarkReader {
   }
 
   #learn({ type, source, window }: LineHead, data: Json): void {
-    if (type === 2) {
+    const views = type === 2 ? data['wireframes'] : null;
+    if (Array.isArray(views)) {
+      const screen = this.#screens.get(window) ?? new Touches();
+      this.#screens.set(window, screen);
+      screen.boxes.reset(views);
+    } else if (type === 2) {
+      this.#screens.delete(window);
       const names = this.#names.get(window) ?? new NodeNames();
       this.#names.set(window, names);
       names.reset(data['node']);
-    } else if (type === 3 && source === 0) this.#names.get(window)?.add(data['adds']);
+    } else if (type === 3 && source === 0) {
+      this.#screens.get(window)?.boxes.change(data);
+      this.#names.get(window)?.add(data['adds']);
+    }
   }
 
   #markOf({ type, source, at, window }: LineHead, data: Json): Mark | null {
     switch (type) {
-      case 4:
-        return { kind: 'page', at, window, label: short(String(data['href'] ?? 'page')) };
+      case 4: {
+        const label = short(String(data['href'] ?? 'page'));
+        // An app tells the name of its screen again with each snapshot of it.
+        const isAgain = this.#screens.has(window) && this.#pages.get(window) === label;
+        this.#pages.set(window, label);
+        return isAgain ? null : { kind: 'page', at, window, label };
+      }
       case 3: {
+        const screen = this.#screens.get(window);
+        if (screen !== undefined && source === 2) {
+          const touch = screen.read(at, data);
+          return touch === null ? null : { kind: 'click', window, ...touch, label: short(touch.label) };
+        }
         const id = data['id'];
         const name = typeof id === 'number' ? (this.#names.get(window)?.nameOf(id) ?? null) : null;
         if (source === 2) return clickMark(at, window, data, name);
@@ -82,9 +108,11 @@ export class MarkReader {
   }
 }
 
+const SAYS_SOMETHING = ['"tagName":', '"textContent":', '"wireframe":'];
+
 /** Most bytes of a recording are mutations, and most of those say nothing that a mark would need. */
 function isWorthParsing({ type, source }: LineHead, line: string): boolean {
-  if (type === 3 && source === 0) return line.includes('"tagName":') || line.includes('"textContent":');
+  if (type === 3 && source === 0) return SAYS_SOMETHING.some((part) => line.includes(part));
   if (type === 3) return source === 2 || source === 5;
   if (type === 6) return /"(?:rrweb\/console|rrweb\/network|posthog\/network)@/.test(line);
   return type === 2 || type === 4 || type === 5;
@@ -100,6 +128,10 @@ export function short(text: string): string {
 
 function customMark(at: number, window: string, data: Json): Mark | null {
   const tag = data['tag'];
+  const isOpen = asObject(data['payload'])?.['open'];
+  if (tag === 'keyboard' && typeof isOpen === 'boolean') {
+    return { kind: 'system', at, window, label: isOpen ? 'Keyboard shown' : 'Keyboard hidden' };
+  }
   // An SDK's own housekeeping starts with `$`; only what the page's author sent is worth a mark.
   if (typeof tag !== 'string' || (tag.startsWith('$') && tag !== '$pageview')) return null;
   const href = asObject(data['payload'])?.['href'];
@@ -129,7 +161,6 @@ function consoleMark(at: number, window: string, data: Json): Mark | null {
   if (payload === null || !String(data['plugin']).startsWith('rrweb/console@')) return null;
   const level = payload['level'];
   if (level !== 'error' && level !== 'assert' && level !== 'warn') return null;
-  const items = Array.isArray(payload['payload']) ? payload['payload'] : [];
-  const label = formatted(items.map(readArgument));
+  const label = formatted(argumentsOf(payload).map(readArgument));
   return { kind: level === 'warn' ? 'warning' : 'error', at, window, label: short(label || String(level)) };
 }

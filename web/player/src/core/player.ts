@@ -1,9 +1,11 @@
+import type { Screen } from '../mobile/screen.ts';
 import type { BlockInfo } from './blocks.ts';
 import { Clock, type Speed, skipPlan } from './clock.ts';
 import { FrameLink } from './frame-link.ts';
 import { Loader } from './loader.ts';
 import { Log } from './log.ts';
 import type { Mark } from './mark.ts';
+import { isScreen, newScreen } from './mobile.ts';
 import { lateParser, newParser } from './parser.ts';
 import type { Picture, Status } from './picture.ts';
 import { type Move, splitMoves } from './pointer.ts';
@@ -63,6 +65,8 @@ export class Player {
   #skipsIdle = true;
   #skipping: Span | null = null;
   #window: string | null = null;
+  /** Draws a mobile screen; null while pages are shown. */
+  #screen: Screen | null = null;
   #pinned: string | null = null;
   #fedUntil = 0;
   #moves: Move[] = [];
@@ -241,11 +245,11 @@ export class Player {
       }
       if (seek !== this.#seeks || this.#link === null) return;
       if (shown.events.length === 0) return this.#showNothing(window, at);
-      const result = await this.#link.show(
-        shown.events.map((event) => event.json),
-        this.#wantsPlay,
-      );
+      const screen = shown.events.some(isScreen) ? await newScreen() : null;
       if (seek !== this.#seeks) return;
+      const result = await this.#link.show(drawable(screen, shown.events), this.#wantsPlay);
+      if (seek !== this.#seeks) return;
+      this.#screen = screen;
       if (!result.ok) return this.#set({ kind: 'empty', reason: 'broken-snapshot' });
       this.#window = window;
       this.#fedUntil = shown.until;
@@ -388,7 +392,7 @@ export class Player {
     if (!this.#loader.has(this.#fedUntil, at)) return void this.#fetch(at);
     this.#loadAhead(at);
     if (this.#followWindow(at)) return;
-    this.#feed(this.#window, at);
+    if (!this.#feed(this.#window, at)) return;
     if (at >= end) {
       this.#clock.seek(end);
       if (!this.#loader.isLive) {
@@ -404,22 +408,28 @@ export class Player {
     this.#emit();
   }
 
-  #feed(window: string, at: number): void {
+  /** Shows what has happened by now. False where that needs a page to be built anew. */
+  #feed(window: string, at: number): boolean {
     for (const record of this.#loader.events(window, this.#movesUntil, at + LOOK_AHEAD_MS)) {
       if (record.moves) this.#moves.push(...splitMoves(record));
     }
     this.#movesUntil = at + LOOK_AHEAD_MS;
-    const due = this.#loader
-      .events(window, this.#fedUntil, at)
-      .filter((record) => !record.moves)
-      .map(({ at: time, json }) => ({ at: time, json }));
+    const records = this.#loader.events(window, this.#fedUntil, at);
+    // What draws screens has to be fetched first.
+    if (this.#screen === null && records.some(isScreen)) {
+      void this.seek(at - this.#timeline.from);
+      return false;
+    }
+    const due = records.filter((record) => !record.moves).map(({ at: time, json }) => ({ at: time, json }));
     const moved = this.#moves.filter((move) => move.at <= at);
     this.#moves = this.#moves.filter((move) => move.at > at);
     this.#fedUntil = at;
     // Of the positions within one frame of the screen only the last can be seen.
     const last = moved.at(-1);
     const all = last === undefined ? due : [...due, last].sort((a, b) => a.at - b.at);
-    if (all.length > 0) this.#link?.feed(all.map(({ json }) => json));
+    const texts = drawable(this.#screen, all);
+    if (texts.length > 0) this.#link?.feed(texts);
+    return true;
   }
 
   #followWindow(at: number): boolean {
@@ -573,10 +583,15 @@ export class Player {
       windows: this.#loader.index.windows,
       window: this.#window,
       isPinned: this.#pinned !== null,
-      leftOut: this.#link?.leftOut ?? [],
+      leftOut: [...(this.#link?.leftOut ?? []), ...(this.#screen?.leftOut ?? [])],
       timelineVersion: this.#timelineVersion,
     });
   }
+}
+
+/** The events as the frame draws them. */
+function drawable(screen: Screen | null, events: readonly { readonly json: string }[]): string[] {
+  return events.flatMap(({ json }) => (screen === null ? json : screen.translate(json)));
 }
 
 /** The events from the last full snapshot on, with the Meta event that belongs to it. */

@@ -77,9 +77,15 @@ export function readRows({ at, window }: LineHead, line: number, data: Json): Lo
 export function readConsole(data: Json): { level: Level; text: string } | null {
   const payload = asObject(data['payload']);
   if (payload === null) return null;
-  const items = Array.isArray(payload['payload']) ? payload['payload'] : [];
   const level = levelOf(payload['level']);
-  return { level, text: flat(formatted(items.map(readArgument)), TEXT_MAX) || String(payload['level']) };
+  const text = formatted(argumentsOf(payload).map(readArgument));
+  return { level, text: flat(text, TEXT_MAX) || String(payload['level']) };
+}
+
+/** What was given to the console: a list, for which PostHog's iOS library writes the text alone. */
+export function argumentsOf({ payload }: Json): readonly unknown[] {
+  if (typeof payload === 'string') return [payload];
+  return Array.isArray(payload) ? payload : [];
 }
 
 /** One argument as it was given to the console, which the recorder writes as JSON. */

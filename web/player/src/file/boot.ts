@@ -1,11 +1,14 @@
+import { unpacked } from './ascii85.ts';
+
 /**
  * Unpacks the player and starts it. Everything that runs in the file stands in its policy by its hash: this script, the
  * player, and the document that replays.
  */
 async function boot(): Promise<void> {
-  const packed = document.getElementById('player')?.textContent ?? '';
-  const bytes = Uint8Array.from(atob(packed.trim()), (character) => character.charCodeAt(0));
-  const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
+  const packed = document.getElementById('player');
+  const plain = new Blob([unpacked((packed?.textContent ?? '').trim(), Number(packed?.dataset['bytes']))])
+    .stream()
+    .pipeThrough(new DecompressionStream('deflate-raw'));
   const script = document.createElement('script');
   script.textContent = await new Response(plain).text();
   document.head.append(script);

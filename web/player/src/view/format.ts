@@ -61,6 +61,7 @@ export const LEFT_OUT_NAMES: Readonly<Record<LeftOut, string>> = {
   shapes: `drawings of drawings past ${count(LIMITS.nestedUses)}`,
   fonts: `fonts past ${count(LIMITS.fonts)} or ${LIMITS.fontBytes >> 20} MB each`,
   viewport: `what lies outside a window of ${count(LIMITS.viewportPx)} pixels`,
+  wireframes: `views past ${count(LIMITS.wireframes)} or more than ${count(LIMITS.wireframeDepth)} levels deep`,
   canvases: `canvases past ${count(LIMITS.canvases)} or ${LIMITS.canvasPixels >> 20} million pixels`,
 };
 

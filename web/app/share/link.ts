@@ -90,6 +90,7 @@ export function viewsOf({ has_inspector, has_console, has_network }: Opened): Vi
   if (has_console) views.push('console');
   if (has_network) views.push('network');
   if (has_console) views.push('errors');
+  if (has_network) views.push('performance');
   return views;
 }
 

@@ -250,7 +250,7 @@ test('what a page says is shown as text, and leads nowhere but to the web', asyn
     const { protocol, origin } = new URL(request.url());
     if (protocol.startsWith('http') && origin !== server.url) outside.push(request.url());
   });
-  for (const name of ['Console', 'Network', 'Errors', 'Events']) {
+  for (const name of ['Console', 'Network', 'Errors', 'Performance', 'Events']) {
     await tab(page, name);
     await page.waitForSelector('.count:not(:has-text("…"))');
     for (const row of await page.locator('.row').all()) {
@@ -279,6 +279,32 @@ test('what a page says is shown as text, and leads nowhere but to the web', asyn
   }
   assert.equal(await page.title(), 'ada@example.test – Reelcase');
   assert.deepEqual({ errors, outside }, { errors: [], outside: [] });
+  await page.close();
+});
+
+test('how long things took: loads with their steps, web vitals with their grades, and each leads to its second', async () => {
+  const { page, errors } = await open(shopId, 20);
+  await tab(page, 'Performance');
+  await page.waitForSelector('.count:not(:has-text("…"))');
+  await shoot(page, 'inspect-performance');
+  const load = page.locator('.row.Load').first();
+  assert.match(await load.getAttribute('title'), /loaded after/);
+  await load.click();
+  await detail(page).getByText('First byte').or(detail(page).getByText('Waiting')).first().waitFor();
+  await page.getByRole('button', { name: /Web vitals/ }).click();
+  const paint = rows(page, 'LCP').first();
+  const [minutes, seconds] = (await paint.locator('time').textContent()).split(':').map(Number);
+  await paint.click();
+  await eventually(
+    async () => Math.abs((await second(page)) - minutes * 60 - seconds) <= 1,
+    'the second of the row',
+  );
+  await detail(page).getByText('$web_vitals_LCP_value').waitFor();
+  await paint.press('ArrowDown');
+  assert.match(await page.evaluate(() => document.activeElement?.className ?? ''), /^row /);
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await shoot(page, 'inspect-performance-dark');
+  assert.deepEqual(errors, []);
   await page.close();
 });
 

@@ -33,6 +33,18 @@ export function hostileTexts() {
       requests: [{ name: 'http://t-net.text.canary.test/x', method: TAG, status: TAG, responseBody: TAG }],
     },
   });
+  recording.push(6, {
+    plugin: 'rrweb/network@1',
+    payload: {
+      requests: ['navigation', 'longtask', 'paint', TAG].map((entryType) => ({
+        name: TAG,
+        entryType,
+        duration: 1e300,
+        responseStart: TAG,
+        loadEventEnd: 1e300,
+      })),
+    },
+  });
   recording.push(6, { plugin: { a: 1 }, payload: [] });
   recording.increment(5, { id: 5, text: `${TAG}${ODD}`, isChecked: false });
   recording.increment(2, { type: 2, id: 5, x: 'NaN', y: {} });

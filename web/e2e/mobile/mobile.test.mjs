@@ -60,6 +60,8 @@ async function inScreen(page, look) {
     .catch(() => undefined);
 }
 
+// What is hidden is not on the screen: the words of the text nodes would not do.
+// biome-ignore lint/performance/useDomNodeTextContent: the style sheet's text is none of the screen's.
 const wordsIn = (page) => inScreen(page, (screen) => screen.body.innerText.replace(/\s+/g, ' ').trim());
 
 /** The words on the screen as soon as they are the wanted ones. */

@@ -14,8 +14,9 @@ function rowsOf(plugin: string, payload: object, at = T): readonly LooseRow[] {
 
 const said = (level: string, ...args: unknown[]) =>
   rowsOf('rrweb/console@1', { level, payload: args.map((arg) => JSON.stringify(arg)), trace: [] });
+const entries = (list: object[], at = T) => rowsOf('rrweb/network@1', { requests: list }, at);
 const requests = (list: object[], at = T) =>
-  rowsOf('rrweb/network@1', { requests: list }, at) as readonly Omit<RequestRow, 'block'>[];
+  entries(list, at).filter(({ kind }) => kind === 'request') as readonly Omit<RequestRow, 'block'>[];
 const placed = (rows: readonly LooseRow[]) => rows.map((row) => ({ ...row, block: '/b' })) as Row[];
 
 test('a line of the console is a row with its level and what a console would print', () => {
@@ -148,7 +149,7 @@ test('rows are in order of time in whatever order blocks are read, and errors ar
     ['console', 9, 0],
   ]);
   log.clear();
-  expect(log.sorted).toEqual({ console: [], requests: [], errors: [] });
+  expect(log.sorted).toEqual({ console: [], requests: [], timings: [], errors: [] });
 });
 
 test('a page that logs without end fills its list and no more', () => {
@@ -157,4 +158,114 @@ test('a page that logs without end fills its list and no more', () => {
   if (row !== undefined) for (let i = 0; i < ROWS_MAX + 3; i += 1) log.add([row]);
   expect(log.sorted.console.length).toBe(ROWS_MAX);
   expect(log.leftOut).toBe(3);
+});
+
+const timings = (list: object[]) => entries(list).filter(({ kind }) => kind === 'timing');
+
+test('the load of a page is a row with its steps, besides the request that it is', () => {
+  const entry = {
+    name: 'https://a.test/',
+    entryType: 'navigation',
+    timestamp: T - 4000,
+    startTime: 0,
+    responseStart: 120.4,
+    domContentLoadedEventEnd: 870,
+    loadEventEnd: 0,
+    domComplete: 1700,
+    duration: 328,
+  };
+  expect(entries([entry]).map(({ kind }) => kind)).toEqual(['timing', 'request']);
+  expect(timings([entry])[0]).toMatchObject({
+    name: 'Load',
+    at: T - 4000,
+    value: 1700,
+    text: 'https://a.test/',
+    grade: null,
+    steps: { answered: 120.4, ready: 870, loaded: 1700 },
+  });
+  // A page that is left before it has loaded has a row with what was known.
+  expect(timings([{ name: 'https://a.test/', entryType: 'navigation', responseStart: 50 }])[0]).toMatchObject(
+    {
+      value: 50,
+      steps: { answered: 50, ready: null, loaded: null },
+    },
+  );
+});
+
+test('tasks that held the page up and first paints are rows where they were recorded', () => {
+  const told = [
+    { name: 'self', entryType: 'longtask', startTime: 5, duration: 340, timestamp: T },
+    { name: 'first-contentful-paint', entryType: 'paint', startTime: 1900, timestamp: T },
+    { name: 'first-paint', entryType: 'paint', startTime: 5, timestamp: T },
+  ];
+  expect(timings(told)).toMatchObject([
+    { name: 'Task', value: 340, grade: null },
+    { name: 'FCP', value: 1900, grade: 'fair' },
+  ]);
+});
+
+test('web vitals are rows, each when it was known, with their grade and element', () => {
+  const reading = new Reading();
+  reading.begin('analytics');
+  const properties = {
+    $web_vitals_LCP_value: 4100,
+    $web_vitals_LCP_event: { value: 4100, timestamp: T + 5, attribution: { target: 'main > h1' } },
+    $web_vitals_INP_value: 80,
+    $web_vitals_INP_event: { attribution: { interactionTarget: '#pay' } },
+    $web_vitals_CLS_event: { value: 0.2, timestamp: 'x' },
+    $web_vitals_FCP_value: 'fast',
+  };
+  const { rows } = reading.read(
+    [JSON.stringify({ event: '$web_vitals', timestamp: T + 9, properties })],
+    'analytics',
+  );
+  expect(rows).toMatchObject([
+    { kind: 'timing', name: 'LCP', value: 4100, at: T + 5, grade: 'poor', text: 'main > h1' },
+    { kind: 'timing', name: 'INP', value: 80, at: T + 9, grade: 'good', text: '#pay' },
+    { kind: 'timing', name: 'CLS', value: 0.2, at: T + 9, grade: 'fair', text: '' },
+  ]);
+});
+
+test('a click that the page answers late is a row; one that other doings follow, or that is never answered, is none', () => {
+  const line = (ms: number, data: object, type = 3) =>
+    JSON.stringify(['w', { type, data, timestamp: T + ms }]);
+  const click = (ms: number) => line(ms, { source: 2, type: 2, id: 1, x: 3, y: 4 });
+  const change = (ms: number) =>
+    line(ms, { source: 0, adds: [], removes: [], texts: [], attributes: [{ id: 1 }] });
+  const waits = (...lines: string[]) => {
+    const reading = new Reading();
+    reading.begin('marks-elsewhere');
+    return reading
+      .read(lines, 'marks-elsewhere')
+      .rows.map((row) => (row.kind === 'timing' ? [row.at - T, row.value] : []));
+  };
+  expect(waits(click(0), change(3200), change(9000))).toEqual([[0, 3200]]);
+  expect(waits(click(0), change(999))).toEqual([]);
+  expect(waits(click(0), click(3000), change(4500))).toEqual([[3000, 1500]]);
+  expect(waits(click(0), line(500, { source: 5, id: 2, text: 'a' }), change(4500))).toEqual([]);
+  expect(waits(click(0), line(900, { href: 'x' }, 4), change(4500))).toEqual([]);
+  expect(waits(click(0), change(60_000))).toEqual([]);
+});
+
+test('a timing that is told again is one row, with the most that was known of it', () => {
+  const log = new Log();
+  const row = {
+    kind: 'timing',
+    name: 'Load',
+    at: T,
+    window: 'w',
+    text: 'a',
+    block: '/b',
+    line: 1,
+    item: 0,
+    grade: null,
+    steps: null,
+  };
+  log.add([
+    { ...row, value: 50 },
+    { ...row, value: 900 },
+    { ...row, value: 900, at: T + 1 },
+  ] as Row[]);
+  expect(log.sorted.timings.map(({ value }) => value)).toEqual([900, 900]);
+  expect(log.sorted.errors).toEqual([]);
 });

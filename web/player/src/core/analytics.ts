@@ -1,6 +1,7 @@
 import { type Mark, short } from './mark.ts';
 import { asObject, type Json } from './record.ts';
 import type { LooseRow } from './rows.ts';
+import { readVitals } from './timing.ts';
 
 /** Reads one line of a block of analytics events, which is the `number`th of it; null where it is none. */
 export function readAnalytics(line: string, number: number): { mark: Mark; rows: LooseRow[] } | null {
@@ -14,12 +15,15 @@ export function readAnalytics(line: string, number: number): { mark: Mark; rows:
   const at = event?.['timestamp'];
   if (event === null || typeof name !== 'string' || typeof at !== 'number') return null;
   const window = typeof event['window_id'] === 'string' ? event['window_id'] : '';
-  const { kind, label } = describe(name, asObject(event['properties']) ?? {}, event);
+  const properties = asObject(event['properties']) ?? {};
+  const { kind, label } = describe(name, properties, event);
   const text = short(label);
   const isException = name === '$exception';
   const rows: LooseRow[] = isException
     ? [{ kind: 'exception', at, window, line: number, item: 0, text }]
-    : [];
+    : name === '$web_vitals'
+      ? readVitals({ at, window, line: number }, properties)
+      : [];
   return { mark: { kind, at, window, label: text, line: number }, rows };
 }
 

@@ -1,4 +1,4 @@
-import type { ConsoleRow, RequestRow, Row } from './rows.ts';
+import type { ConsoleRow, RequestRow, Row, TimingRow } from './rows.ts';
 
 /** Rows of one kind that are kept. A page that logs in a loop makes millions. */
 export const ROWS_MAX = 100_000;
@@ -6,14 +6,18 @@ export const ROWS_MAX = 100_000;
 /** How many other requests may have begun in the same millisecond between two that are one. */
 const TWINS_APART_MAX = 100;
 
+/** What goes wrong. */
+type Failure = Exclude<Row, TimingRow>;
+
 /** Whether a request failed, as far as the page was told. */
 export const isFailed = (row: RequestRow) => (row.status ?? 0) >= 400;
 
 /** All rows of the inspector, grown as blocks are read and in whatever order they are. */
 export class Log {
-  readonly #rows = { console: [] as ConsoleRow[], request: [] as RequestRow[] };
-  #exceptions: Row[] = [];
-  #sorted: { console: ConsoleRow[]; requests: RequestRow[]; errors: Row[] } | null = null;
+  readonly #rows = { console: [] as ConsoleRow[], request: [] as RequestRow[], timing: [] as TimingRow[] };
+  #exceptions: Failure[] = [];
+  #sorted: { console: ConsoleRow[]; requests: RequestRow[]; timings: TimingRow[]; errors: Failure[] } | null =
+    null;
   /** Rows that there was no room for. */
   leftOut = 0;
 
@@ -30,6 +34,7 @@ export class Log {
   clear(): void {
     this.#rows.console = [];
     this.#rows.request = [];
+    this.#rows.timing = [];
     this.#exceptions = [];
     this.#sorted = null;
     this.leftOut = 0;
@@ -39,7 +44,8 @@ export class Log {
   get sorted(): {
     readonly console: readonly ConsoleRow[];
     readonly requests: readonly RequestRow[];
-    readonly errors: readonly Row[];
+    readonly timings: readonly TimingRow[];
+    readonly errors: readonly Failure[];
   } {
     if (this.#sorted !== null) return this.#sorted;
     const inOrder = (a: Row, b: Row) => a.at - b.at;
@@ -48,9 +54,22 @@ export class Log {
     const failed = this.#rows.request.filter(isFailed);
     const loud = this.#rows.console.filter(({ level }) => level === 'error');
     const errors = [...this.#exceptions, ...loud, ...failed].sort(inOrder);
-    this.#sorted = { console: [...this.#rows.console], requests: [...this.#rows.request], errors };
+    this.#rows.timing = eachOnce(this.#rows.timing.sort(inOrder));
+    const { console, request, timing } = this.#rows;
+    this.#sorted = { console: [...console], requests: [...request], timings: [...timing], errors };
     return this.#sorted;
   }
+}
+
+/** Timings that were told once, and once again when more of them was known. */
+function eachOnce(rows: readonly TimingRow[]): TimingRow[] {
+  const out = new Map<string, TimingRow>();
+  for (const row of rows) {
+    const key = `${row.name} ${row.window} ${row.at} ${row.text}`;
+    const known = out.get(key);
+    if (known === undefined || row.value > known.value) out.set(key, row);
+  }
+  return [...out.values()];
 }
 
 /**

@@ -1,6 +1,7 @@
 import { NodeNames } from './names.ts';
 import { asObject, type Json, type LineHead, readEventOf, readHead } from './record.ts';
 import { argumentsOf, formatted, type LooseRow, readArgument, readRows } from './rows.ts';
+import { Answers } from './timing.ts';
 import { Touches } from './touches.ts';
 
 /** What stands on the timeline. Labels are text from a recording: show them as text, never as HTML. */
@@ -35,6 +36,7 @@ export class MarkReader {
   readonly #names = new Map<string, NodeNames>();
   /** Of the windows that are screens of an app. */
   readonly #screens = new Map<string, Touches>();
+  readonly #answers = new Answers();
   /** What each window showed last. */
   readonly #pages = new Map<string, string>();
 
@@ -49,14 +51,19 @@ export class MarkReader {
   read(line: string, number: number): Found | 'damaged' {
     const head = readHead(line);
     if (head === null) return 'damaged';
-    if (!isWorthParsing(head, line)) return { head, mark: null, rows: [] };
+    const { type, source, window, at } = head;
+    const late = type === 3 && source === 0 ? this.#answers.changed(window, at, number) : null;
+    const waits = late === null ? [] : [late];
+    if (!isWorthParsing(head, line)) return { head, mark: null, rows: waits };
     const event = readEventOf(line, head);
     if (event === null) return 'damaged';
     const data = asObject(event['data']);
-    if (data === null) return { head, mark: null, rows: [] };
+    if (data === null) return { head, mark: null, rows: waits };
     this.#learn(head, data);
     const mark = this.#markOf(head, data);
-    const rows = head.type === 6 ? readRows(head, number, data) : [];
+    const rows = type === 6 ? readRows(head, number, data) : waits;
+    if (mark?.kind === 'click') this.#answers.clicked(window, at, mark.label);
+    else if (mark?.kind === 'input' || type === 2 || type === 4) this.#answers.acted(window);
     return { head, mark: mark === null ? null : { ...mark, line: number }, rows };
   }
 

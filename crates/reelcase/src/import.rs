@@ -4,30 +4,28 @@
 //! any object. What is there already is recognised by its uploads, or else by the recording's id, so that a run may be
 //! cut short and be repeated.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
-use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
-use reelcase_format::reel::{Index, IndexReader, RecordingEntry, ReelLimits, Source, Step, verify};
+use reelcase_format::id::ProjectKey;
 use reelcase_server::keys;
-use reelcase_store::{FileSource, Store};
-use reelcase_transform::foreign::{ForeignReader, Limits};
-use reelcase_transform::format::Format;
-use reelcase_transform::reel::{ReelReadLimits, ReelReader};
-use reelcase_transform::stream::ReadEvents;
-use reelcase_transform::tables::{SnapshotError, SnapshotReader};
+use reelcase_store::Store;
 
+mod examine;
+mod gather;
 mod posthog;
+mod sessions;
 
-use crate::bulk::exported_files;
-use crate::convert::{Target, convert_to};
-use crate::file::{self, Kind};
+use crate::bucket::S3Args;
 use crate::{local, terminal};
+pub(crate) use examine::LEVEL;
+use examine::{Found, Name, examine};
+use gather::Gathered;
+use sessions::{Session, Walked};
 
 /// Files that are made ready before the store enters them.
 const BATCH_FILES: usize = 200;
@@ -35,25 +33,16 @@ const BATCH_FILES: usize = 200;
 /// Bytes of them.
 const BATCH_BYTES: u64 = 256 << 20;
 
-/// zstd's level in files that the store compacts later.
-const LEVEL: i32 = 3;
-
-/// Directories within directories.
-const DEPTH_MAX: usize = 32;
-
 /// Where files take shape, below the data directory.
 pub(crate) const WORKSHOP: &str = "importing";
-
-/// What the index of an object of a store says, and that of a file for others does not.
-const OBJECT_KEYS: [&str; 2] = ["kind", "sealed_at_ms"];
 
 /// `reelcase import`.
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
     #[command(subcommand)]
     from: Option<From>,
-    /// Files, and directories that are searched for files.
-    #[arg(required = true)]
+    /// Files, and directories or s3://bucket/prefix that are searched for files.
+    #[arg(required = true, value_name = "PATH")]
     inputs: Vec<PathBuf>,
     /// The data directory; no server may hold it.
     #[arg(long, required = true, value_name = "DATA")]
@@ -67,6 +56,12 @@ pub(crate) struct ImportArgs {
     /// Import what can be read of damaged files, which are left alone otherwise.
     #[arg(long)]
     keep_partial: bool,
+    /// Which blocks of PostHog's bucket are whose: session_id and block_url or block_urls of its ClickHouse, as JSON
+    /// lines. Without it, batches are walked, and windows say what belongs together.
+    #[arg(long, value_name = "FILE")]
+    blocks: Option<PathBuf>,
+    #[command(flatten)]
+    s3: S3Args,
 }
 
 /// What is no file. A file of such a name is `./posthog`.
@@ -84,29 +79,9 @@ impl ImportArgs {
     /// One file, as it is.
     pub(crate) fn of_file(file: PathBuf, data: PathBuf, keep_partial: bool) -> anyhow::Result<Self> {
         let (inputs, data, project) = (vec![file], Some(data), "imported".parse()?);
-        Ok(Self { from: None, inputs, data, project, dry_run: false, keep_partial })
+        let (blocks, s3) = (None, S3Args::default());
+        Ok(Self { from: None, inputs, data, project, dry_run: false, keep_partial, blocks, s3 })
     }
-}
-
-/// A recording of a project.
-type Name = (ProjectKey, RecordingId);
-
-/// What is known of files that do not say it themselves, such as lines.
-type Names = BTreeMap<PathBuf, Name>;
-
-/// What a file turned out to be.
-#[derive(Debug)]
-enum Found {
-    /// Recordings that the store does not have, in files to be entered.
-    New { reels: Vec<PathBuf>, recordings: Vec<Name>, event_count: u64, damage: Option<String> },
-    /// All of it is there.
-    There,
-    /// The store has a recording of this id with other events.
-    Other(RecordingId),
-    /// Part of it cannot be read.
-    Damaged(String),
-    /// It is none.
-    Nothing,
 }
 
 /// What a run came to.
@@ -128,20 +103,31 @@ pub(crate) struct Batch {
     bytes: u64,
 }
 
+/// A run.
+struct Run {
+    args: ImportArgs,
+    data: PathBuf,
+    /// Where files take shape.
+    workshop: PathBuf,
+    /// Gone only while the store is opened anew.
+    store: Option<Arc<Store>>,
+    batch: Batch,
+    outcome: Outcome,
+    file_count: usize,
+}
+
 /// Imports files. The code tells whether all of them are in the store now.
 pub(crate) async fn import(mut args: ImportArgs) -> anyhow::Result<ExitCode> {
     if let Some(From::Posthog(args)) = args.from {
         return posthog::import(*args).await;
     }
     let data = args.data.take().context("--data is missing")?;
-    let (mut files, mut names) = (Vec::new(), Names::new());
+    let mut gathered = Gathered::default();
     for input in &args.inputs {
-        collect(input, 0, &mut files)?;
-        names.extend(names_below(input)?);
+        gathered.add(input, args.s3.endpoint()).await?;
     }
-    // Of several files of one recording, the one that holds most of it.
-    files.sort_by_key(|path| path.extension().is_none_or(|ending| ending != "reel"));
-    let mut store = local::open(&data, "reelcase import").await?;
+    let listed = args.blocks.as_deref().map(sessions::read_blocks).transpose()?;
+    let store = local::open(&data, "reelcase import").await?;
     args.project = keys::project_of(&store, &args.project).await?;
     // What an earlier run left when it was killed.
     let workshop = data.join(WORKSHOP);
@@ -149,36 +135,113 @@ pub(crate) async fn import(mut args: ImportArgs) -> anyhow::Result<ExitCode> {
         std::fs::remove_dir_all(&workshop)?;
     }
     std::fs::create_dir(&workshop)?;
-    let (mut outcome, mut batch) = (Outcome::default(), Batch::default());
-    for path in &files {
-        let found = examine(&store, path, names.get(path), &workshop, &args).await;
-        let found = found.with_context(|| format!("cannot import {}", path.display()))?;
+    let (store, batch, outcome) = (Some(store), Batch::default(), Outcome::default());
+    let mut run = Run { args, data, workshop, store, batch, outcome, file_count: 0 };
+    match listed {
+        Some(listed) => run.sessions(&gathered, gathered.of_urls(listed)?).await?,
+        None => run.all(&gathered).await?,
+    }
+    run.end().await
+}
+
+impl Run {
+    /// All that was gathered, whatever it is.
+    async fn all(&mut self, gathered: &Gathered) -> anyhow::Result<()> {
+        let mut walked = Walked::default();
+        for blob in &gathered.blobs {
+            if self.is_known(gathered.known(blob)).await? {
+                self.file_count += 1;
+                self.outcome.there += 1;
+                continue;
+            }
+            let local = gathered.fetch(blob, &self.workshop).await?;
+            match walked.walk(blob, local.path())? {
+                true => self.file_count += 1,
+                false => self.file(local.path(), &blob.to_string(), gathered.name(blob)).await?,
+            }
+        }
+        self.sessions(gathered, gathered.pieces.clone()).await?;
+        self.sessions(gathered, walked.sessions()).await
+    }
+
+    /// Recordings of which the pieces lie in several places.
+    async fn sessions(&mut self, gathered: &Gathered, sessions: Vec<Session>) -> anyhow::Result<()> {
+        for Session { id, pieces, what } in sessions {
+            let whole = gathered.join(&pieces, &self.workshop).await;
+            let whole = whole.with_context(|| format!("cannot import {what}"))?;
+            let name = id.map(|id| (self.args.project.clone(), id));
+            self.file(whole.path(), &what, name.as_ref()).await?;
+        }
+        Ok(())
+    }
+
+    /// One file, which is called `label` for people.
+    async fn file(&mut self, path: &Path, label: &str, name: Option<&Name>) -> anyhow::Result<()> {
+        self.file_count += 1;
+        let cannot = || format!("cannot import {label}");
+        let found = examine(self.store()?, path, name, &self.workshop, &self.args).await.with_context(cannot)?;
         let is_twice = matches!(&found, Found::New { recordings, .. }
-            if recordings.iter().any(|recording| batch.recordings.contains(recording)));
+            if recordings.iter().any(|recording| self.batch.recordings.contains(recording)));
         let found = if is_twice {
             // Two files hold the same recording: the first is entered, and then the second compared with it.
-            store = batch.enter(store, &data).await?;
-            examine(&store, path, names.get(path), &workshop, &args).await?
+            self.enter().await?;
+            examine(self.store()?, path, name, &self.workshop, &self.args).await.with_context(cannot)?
         } else {
             found
         };
-        outcome.note(path, &found, args.dry_run);
+        self.outcome.note(label, &found, self.args.dry_run);
         if let Found::New { reels, recordings, .. } = found
-            && !args.dry_run
+            && !self.args.dry_run
         {
-            batch.bytes += reels.iter().filter_map(|reel| reel.metadata().ok()).map(|reel| reel.len()).sum::<u64>();
-            batch.reels.extend(reels);
-            batch.recordings.extend(recordings);
+            let bytes = |reel: &PathBuf| reel.metadata().map_or(0, |reel| reel.len());
+            self.batch.bytes += reels.iter().map(bytes).sum::<u64>();
+            self.batch.reels.extend(self.kept(path, reels)?);
+            self.batch.recordings.extend(recordings);
         }
-        if batch.reels.len() >= BATCH_FILES || batch.bytes >= BATCH_BYTES {
-            store = batch.enter(store, &data).await?;
+        if self.batch.reels.len() >= BATCH_FILES || self.batch.bytes >= BATCH_BYTES {
+            self.enter().await?;
         }
+        Ok(())
     }
-    store = batch.enter(store, &data).await?;
-    store.close().await?;
-    std::fs::remove_dir_all(&workshop)?;
-    outcome.tell(files.len(), args.dry_run);
-    Ok(if outcome.left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    /// The same files. One that is in the workshop itself, and goes when it has been looked at, gets another name.
+    fn kept(&self, path: &Path, reels: Vec<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
+        let is_fetched = |reel: &PathBuf| reel == path && reel.starts_with(&self.workshop);
+        let keep = |reel: PathBuf| {
+            if !is_fetched(&reel) {
+                return Ok(reel);
+            }
+            let kept = reel.with_extension("kept.reel");
+            std::fs::hard_link(&reel, &kept)?;
+            Ok(kept)
+        };
+        reels.into_iter().map(keep).collect()
+    }
+
+    /// Whether the store has as much of a recording as a manifest says that a file holds.
+    async fn is_known(&self, known: Option<&gather::Known>) -> anyhow::Result<bool> {
+        let Some(gather::Known { name: (project, id), start_ms, event_count }) = known else { return Ok(false) };
+        let there = self.store()?.catalog().get(project, id).await?;
+        Ok(there.is_some_and(|row| (row.summary.start_ms, row.summary.event_count) == (*start_ms, *event_count)))
+    }
+
+    fn store(&self) -> anyhow::Result<&Arc<Store>> {
+        self.store.as_ref().context("the store is closed")
+    }
+
+    async fn enter(&mut self) -> anyhow::Result<()> {
+        let store = self.store.take().context("the store is closed")?;
+        self.store = Some(self.batch.enter(store, &self.data).await?);
+        Ok(())
+    }
+
+    async fn end(mut self) -> anyhow::Result<ExitCode> {
+        self.enter().await?;
+        self.store()?.close().await?;
+        std::fs::remove_dir_all(&self.workshop)?;
+        self.outcome.tell(self.file_count, self.args.dry_run);
+        Ok(if self.outcome.left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }
 
 impl Batch {
@@ -203,8 +266,8 @@ impl Batch {
 }
 
 impl Outcome {
-    fn note(&mut self, path: &Path, found: &Found, is_dry_run: bool) {
-        let path = terminal::line(&path.display().to_string());
+    fn note(&mut self, label: &str, found: &Found, is_dry_run: bool) {
+        let path = terminal::line(label);
         let (what, detail) = match found {
             Found::New { recordings, event_count, damage, .. } => {
                 self.recordings += recordings.len() as u64;
@@ -248,220 +311,6 @@ impl Outcome {
         );
         if *left_alone > 0 && !is_dry_run {
             eprintln!("hint: --keep-partial takes what can be read of damaged files");
-        }
-    }
-}
-
-/// What a directory that was exported to says of its files.
-fn names_below(dir: &Path) -> anyhow::Result<Names> {
-    if !dir.is_dir() {
-        return Ok(Names::new());
-    }
-    let named = exported_files(dir)?.into_iter();
-    Ok(named.filter_map(|(path, project, id)| Some((path, (project.parse().ok()?, id.parse().ok()?)))).collect())
-}
-
-/// All files below a path, by name. Hidden ones are nobody's recordings.
-fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if !metadata.is_dir() {
-        found.push(path.to_owned());
-        return Ok(());
-    }
-    if depth > DEPTH_MAX {
-        bail!("{} lies more than {DEPTH_MAX} directories deep", path.display());
-    }
-    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
-    paths.sort();
-    let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    paths.iter().filter(|path| !is_hidden(path)).try_for_each(|path| collect(path, depth + 1, found))
-}
-
-async fn examine(
-    store: &Store,
-    path: &Path,
-    name: Option<&Name>,
-    workshop: &Path,
-    args: &ImportArgs,
-) -> anyhow::Result<Found> {
-    let kind = Kind::of_file(path)?;
-    if kind == Kind::Table {
-        return examine_table(store, path, workshop, args).await;
-    }
-    let of_page = (kind == Kind::Page).then(|| file::reel_of_page(path, workshop)).transpose()?;
-    let path = of_page.as_deref().unwrap_or(path);
-    if kind == Kind::Other {
-        let mut reader = ForeignReader::new(file::open(path)?, Limits::default())?;
-        let found = examine_as(store, &mut reader, name, workshop, args).await?;
-        let is_other = matches!(found, Found::Damaged(_)) && reader.report().event_count == 0 && is_other_text(path)?;
-        return Ok(if is_other { Found::Nothing } else { found });
-    }
-    let reel = file::source(path)?;
-    let damage = verify(&reel, &ReelLimits::default()).damage;
-    if let Some(damage) = damage.first() {
-        let what = format!("byte {}: {}", damage.offset, damage.what);
-        if !args.keep_partial {
-            return Ok(Found::Damaged(what));
-        }
-        let mut reader = ReelReader::open(reel, None, ReelReadLimits::default())?;
-        let found = examine_as(store, &mut reader, None, workshop, args).await?;
-        return Ok(match found {
-            Found::New { reels, recordings, event_count, .. } => {
-                Found::New { reels, recordings, event_count, damage: Some(what) }
-            }
-            found => found,
-        });
-    }
-    let index = index_of(&reel)?;
-    if OBJECT_KEYS.iter().any(|key| index.metadata.contains_key(*key)) {
-        // What it replaces, and what replaces it, only its own store knows.
-        return Ok(Found::Damaged(
-            "it is an object of a store; export that store and import what this makes".to_owned(),
-        ));
-    }
-    examine_reel(store, path, &index, workshop, args).await
-}
-
-/// The recordings of a table of snapshots. Other tables hold none.
-async fn examine_table(store: &Store, path: &Path, workshop: &Path, args: &ImportArgs) -> anyhow::Result<Found> {
-    let mut table = match SnapshotReader::open(file::open(path)?) {
-        Ok(table) => table,
-        Err(SnapshotError::OtherTable(_)) => return Ok(Found::Nothing),
-        Err(error) => return Ok(Found::Damaged(error.to_string())),
-    };
-    let (mut reels, mut recordings, mut event_count, mut partial, mut is_empty) = (vec![], vec![], 0, None, true);
-    loop {
-        let name = match table.next_recording() {
-            Ok(Some(name)) => name,
-            Ok(None) => break,
-            Err(error) => return Ok(Found::Damaged(error.to_string())),
-        };
-        is_empty = false;
-        match examine_as(store, &mut table, Some(&name), workshop, args).await? {
-            Found::New { reels: made, recordings: new, event_count: more, damage } => {
-                reels.extend(made);
-                recordings.extend(new);
-                event_count += more;
-                partial = partial.or(damage);
-            }
-            Found::There | Found::Nothing => {}
-            found => return Ok(found),
-        }
-    }
-    Ok(match (recordings.is_empty(), is_empty) {
-        (true, true) => Found::Nothing,
-        (true, false) => Found::There,
-        _ => Found::New { reels, recordings, event_count, damage: partial },
-    })
-}
-
-/// Whether a file of which nothing could be read is some text that never was a recording: notes, sums, a licence.
-fn is_other_text(path: &Path) -> anyhow::Result<bool> {
-    let mut first = Vec::new();
-    file::open(path)?.take(4).read_to_end(&mut first)?;
-    let opens_json = matches!(first.first(), Some(b'{' | b'[' | b'"'));
-    Ok(!opens_json && first != b"H4sI" && first.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '))
-}
-
-/// A whole reel: taken as it is where all of it is new, and recording by recording where some are.
-async fn examine_reel(
-    store: &Store,
-    path: &Path,
-    index: &Index,
-    workshop: &Path,
-    args: &ImportArgs,
-) -> anyhow::Result<Found> {
-    let mut new = Vec::new();
-    for entry in &index.recordings {
-        match presence(store, entry, index).await? {
-            Presence::New => new.push(entry),
-            Presence::There => {}
-            Presence::Other => return Ok(Found::Other(entry.id.clone())),
-        }
-    }
-    let recordings: Vec<_> = new.iter().map(|entry| (entry.project.clone(), entry.id.clone())).collect();
-    let event_count = new.iter().map(|entry| entry.summary.event_count).sum();
-    if index.recordings.is_empty() {
-        return Ok(Found::Nothing);
-    }
-    if new.is_empty() {
-        return Ok(Found::There);
-    }
-    if new.len() == index.recordings.len() {
-        return Ok(Found::New { reels: vec![path.to_owned()], recordings, event_count, damage: None });
-    }
-    let mut reels = Vec::new();
-    for entry in new {
-        let mut reader = ReelReader::open(file::source(path)?, Some(&entry.id), ReelReadLimits::default())?;
-        let name = (entry.project.clone(), entry.id.clone());
-        let found = examine_as(store, &mut reader, Some(&name), workshop, args).await?;
-        if let Found::New { reels: made, .. } = found {
-            reels.extend(made);
-        }
-    }
-    Ok(Found::New { reels, recordings, event_count, damage: None })
-}
-
-/// Makes a reel of what the reader reads, and looks whether the store has that.
-async fn examine_as(
-    store: &Store,
-    reader: &mut dyn ReadEvents,
-    name: Option<&Name>,
-    workshop: &Path,
-    args: &ImportArgs,
-) -> anyhow::Result<Found> {
-    let mut made = tempfile::Builder::new().suffix(".reel").tempfile_in(workshop)?;
-    let (project, id) = name.cloned().map_or((args.project.clone(), None), |(project, id)| (project, Some(id)));
-    let target = Target { format: Format::Reel, project, id, level: LEVEL };
-    let converted = convert_to(reader, made.as_file_mut(), target);
-    let damage = reader.report().damage.first().map(ToString::to_string);
-    match (&converted, &damage) {
-        (_, Some(damage)) if !args.keep_partial => return Ok(Found::Damaged(damage.clone())),
-        (Err(_), _) if reader.report().event_count == 0 => {
-            return Ok(damage.map_or(Found::Nothing, Found::Damaged));
-        }
-        _ => {}
-    }
-    converted?;
-    let index = index_of(&file::source(made.path())?)?;
-    let Some(entry) = index.recordings.first() else { return Ok(Found::Nothing) };
-    match presence(store, entry, &index).await? {
-        Presence::There => return Ok(Found::There),
-        Presence::Other => return Ok(Found::Other(entry.id.clone())),
-        Presence::New => {}
-    }
-    let recordings = vec![(entry.project.clone(), entry.id.clone())];
-    let (event_count, reels) = (entry.summary.event_count, vec![made.into_temp_path().keep()?]);
-    Ok(Found::New { reels, recordings, event_count, damage })
-}
-
-/// Whether the store has a recording.
-enum Presence {
-    New,
-    There,
-    Other,
-}
-
-async fn presence(store: &Store, entry: &RecordingEntry, index: &Index) -> anyhow::Result<Presence> {
-    let Some(row) = store.catalog().get(&entry.project, &entry.id).await? else { return Ok(Presence::New) };
-    let blocks = entry.blocks.iter().filter_map(|ordinal| index.blocks.get(usize::try_from(*ordinal).ok()?));
-    let of_blocks = blocks.flat_map(|block| block.head.uploads.iter().copied());
-    let uploads: Vec<UploadId> = of_blocks.chain(entry.uploads.iter().copied()).collect();
-    let known = store.catalog().sealed_uploads(&entry.project, &uploads).await?;
-    // A store forgets uploads after a while, but never how much there is of a recording.
-    let figures = |summary: &reelcase_format::summary::Summary| (summary.event_count, summary.start_ms, summary.end_ms);
-    let is_same = figures(&row.summary) == figures(&entry.summary);
-    let is_there = is_same || (!known.is_empty() && known.iter().all(|known| *known));
-    Ok(if is_there { Presence::There } else { Presence::Other })
-}
-
-fn index_of(reel: &FileSource) -> anyhow::Result<Index> {
-    let mut reader = IndexReader::new(reel.file_bytes(), ReelLimits::default())?;
-    loop {
-        match reader.step() {
-            Step::Need { offset, len } => reader.supply(&reel.read(offset, len)?)?,
-            Step::Index(index) => return Ok(*index),
         }
     }
 }

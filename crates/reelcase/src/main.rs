@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 exported
 //! without what is damaged, 4 objects of a newer release were met and left as they are.
 
+mod bucket;
 mod bulk;
 mod convert;
 mod doctor;
@@ -70,10 +71,10 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
-    /// Write a recording to a file or pipe, or many to a directory. Exits with 3 where damaged parts are left out.
+    /// Write a recording to a file or pipe, or many to a directory or bucket. Exits with 3 where damaged parts are left out.
     #[command(
-        long_about = "Write a recording to a file or pipe, or many to a directory.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported. What a form has no place for is counted on stderr; docs/formats.md says what that is.\n\nWith --to, all recordings are exported, or those that --where, --since and --until choose, each to DIR/PROJECT/DAY/ID.ENDING. The next run exports what is new or has changed since, and one that was killed is taken up where it ended. DIR/manifest.jsonl lists the files with lengths and hashes; `sha256sum -c SHA256SUMS` checks them.\n\nWith --format parquet the directory gets tables of all of them, DIR/TABLE/date=DAY/part-….parquet: recordings, events and snapshots. docs/formats.md has their columns.",
-        after_help = "Examples:\n  reelcase export ID --data ./data --format reel --output ID.reel\n  reelcase export ID --data ./data --format jsonl --output - | jq ."
+        long_about = "Write a recording to a file or pipe, or many to a directory or bucket.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported. What a form has no place for is counted on stderr; docs/formats.md says what that is.\n\nWith --to, all recordings are exported, or those that --where, --since and --until choose, each to DIR/PROJECT/DAY/ID.ENDING. The next run exports what is new or has changed since, and one that was killed is taken up where it ended. DIR/manifest.jsonl lists the files with lengths and hashes; `sha256sum -c SHA256SUMS` checks them. DIR may be s3://bucket/prefix: credentials come from the environment or ~/.aws as for AWS's own tools, --s3-endpoint or AWS_ENDPOINT_URL names another server than AWS.\n\nWith --format parquet the directory gets tables of all of them, DIR/TABLE/date=DAY/part-….parquet: recordings, events and snapshots. docs/formats.md has their columns.",
+        after_help = "Examples:\n  reelcase export ID --data ./data --format reel --output ID.reel\n  reelcase export ID --data ./data --format jsonl --output - | jq .\n  reelcase export --server http://127.0.0.1:8787 --token … --to s3://bucket/replays --since 7d"
     )]
     Export {
         /// The recording's id.
@@ -100,8 +101,8 @@ enum Command {
     #[command(
         args_conflicts_with_subcommands = true,
         subcommand_negates_reqs = true,
-        long_about = "Bring recordings of any form into a store.\n\nReads what `convert` reads, and .reel files with everything in them. What is in the store already is recognised, so that a run may be cut short and be repeated. A recording of which the store has other events is left alone, and so is a damaged file unless --keep-partial is given.",
-        after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run\n  reelcase import posthog --host eu --project 12345 --key phx_… --data ./data"
+        long_about = "Bring recordings of any form into a store.\n\nReads what `convert` reads, and .reel files with everything in them. What is in the store already is recognised, so that a run may be cut short and be repeated. s3://bucket/prefix is read as a directory is. In PostHog's bucket, objects of until 2024 name their recordings; since then --blocks says which blocks are whose, or they are put together by their windows. A recording of which the store has other events is left alone, and so is a damaged file unless --keep-partial is given.",
+        after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run\n  reelcase import s3://bucket/replays --data ./data\n  reelcase import posthog --host eu --project 12345 --key phx_… --data ./data"
     )]
     Import(import::ImportArgs),
     /// Write many recordings into one file, for a stick or an archive. Exits with 3 where damaged parts are left out.
@@ -233,10 +234,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             None => remote::Remote::new(source.place.server, source.token)?.show(&id).await?,
         },
         Command::Export { id, source, format, output, bulk } => {
-            if let Some(dir) = bulk.target() {
+            if let Some(to) = bulk.target() {
                 let origin = bulk::Origin::of(source.place.data, source.place.server, source.token).await?;
                 let form = format.unwrap_or(bulk::ExportForm::Files(Format::Reel));
-                return bulk::export(origin, dir, bulk, form).await;
+                return bulk::export(origin, to, bulk, form).await;
             }
             let format = match format {
                 Some(bulk::ExportForm::Tables) => anyhow::bail!("tables are of many recordings\nhint: --to DIR"),

@@ -22,6 +22,7 @@ use std::io::{Cursor, Read};
 
 use crate::stream::{DEFAULT_WINDOW, Damage, Event, Header, ReadError, ReadEvents, ReadReport};
 
+pub mod batch;
 mod chunk;
 mod event;
 mod input;

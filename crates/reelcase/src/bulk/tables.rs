@@ -1,4 +1,4 @@
-//! A directory of Parquet tables that follows a store.
+//! A directory of Parquet tables, or a bucket with them, that follows a store.
 //!
 //! ```text
 //! DIR/tables.jsonl                                        one line for each part
@@ -12,9 +12,6 @@
 //! once, there are few files, and what has not changed is hardly touched.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -28,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::place::{Place, Unfinished};
 use super::progress::Progress;
-use super::target::{Unfinished, hold, write_whole};
 use super::{Listed, Origin, Outcome};
 use crate::convert::CREATOR;
 use crate::remote::encoded;
@@ -47,13 +44,11 @@ const PART_BYTES_SMALL: u64 = PART_BYTES_MAX / 4;
 /// A recording of a project.
 type Name = (String, String);
 
-/// The directory, and what is in it.
+/// The place, and what is in it.
 pub(super) struct TablesTarget {
-    dir: PathBuf,
+    place: Arc<Place>,
     /// By name.
     parts: BTreeMap<String, Part>,
-    /// Keeps other runs away as long as this one lasts.
-    _lock: File,
 }
 
 /// A line of the manifest.
@@ -111,35 +106,28 @@ struct Done {
 }
 
 impl TablesTarget {
-    /// Opens a directory, which is made if need be. Fails where another run is at work in it.
-    pub(super) fn open(dir: PathBuf) -> anyhow::Result<Self> {
-        let lock = hold(&dir)?;
-        let target = Self { parts: read_manifest(&dir)?, dir, _lock: lock };
-        target.remove_unknown()?;
+    /// Reads what is there, and deletes what no manifest names.
+    pub(super) async fn open(place: Place) -> anyhow::Result<Self> {
+        let target = Self { parts: read_manifest(&place).await?, place: Arc::new(place) };
+        target.remove_unknown().await?;
         Ok(target)
     }
 
     /// What there is, for people.
     pub(super) fn about(&self) -> String {
         let recordings: usize = self.parts.values().map(|part| part.recordings.len()).sum();
-        format!("{recordings} recordings in {} parts in {}", self.parts.len(), self.dir.join(MANIFEST).display())
+        format!("{recordings} recordings in {} parts in {}", self.parts.len(), self.place.describe(MANIFEST))
     }
 
     /// Deletes files of parts that the manifest does not name: a run was killed before it did, or after it did no more.
-    fn remove_unknown(&self) -> anyhow::Result<()> {
+    async fn remove_unknown(&self) -> anyhow::Result<()> {
         let known: BTreeSet<&str> = self.parts.values().flat_map(|part| &part.files).map(|file| &*file.file).collect();
         for table in TABLES {
-            let folder = self.dir.join(table.as_str());
-            for day in entries(&folder)? {
-                let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-                if !name(&day).starts_with("date=") {
-                    continue;
-                }
-                for path in entries(&day)? {
-                    let file = format!("{}/{}/{}", table.as_str(), name(&day), name(&path));
-                    if is_part_file(&name(&path)) && !known.contains(file.as_str()) {
-                        fs::remove_file(&path)?;
-                    }
+            for file in self.place.names_below(table.as_str())? {
+                let mut folders = file.rsplit('/');
+                let (name, day) = (folders.next().unwrap_or_default(), folders.next().unwrap_or_default());
+                if day.starts_with("date=") && is_part_file(name) && !known.contains(file.as_str()) {
+                    self.place.remove(&file).await?;
                 }
             }
         }
@@ -147,7 +135,7 @@ impl TablesTarget {
     }
 
     fn is_whole(&self, part: &Part) -> bool {
-        let is_there = |file: &PartFile| fs::metadata(self.dir.join(&file.file)).is_ok_and(|on| on.len() == file.bytes);
+        let is_there = |file: &PartFile| self.place.bytes_of(&file.file) == Some(file.bytes);
         part.tables_version == TABLES_VERSION && part.files.iter().all(is_there)
     }
 
@@ -164,7 +152,7 @@ impl TablesTarget {
     }
 
     /// Names parts that are written, and forgets those that they replace.
-    fn commit(&mut self, written: Vec<Part>, old: &[String]) -> anyhow::Result<()> {
+    async fn commit(&mut self, written: Vec<Part>, old: &[String]) -> anyhow::Result<()> {
         let mut gone = Vec::new();
         for name in old {
             gone.extend(self.parts.remove(name).into_iter().flat_map(|part| part.files));
@@ -176,12 +164,12 @@ impl TablesTarget {
             serde_json::to_writer(&mut lines, part)?;
             lines.push(b'\n');
         }
-        write_whole(&self.dir, MANIFEST, &lines)?;
+        if !self.place.replace_manifest(MANIFEST, lines).await? {
+            // What it replaces may be what we have just written: the next run sees what there is.
+            bail!("another export has written to {}\nhint: run it again", self.place.describe(MANIFEST));
+        }
         for file in gone.iter().filter(|file| !kept.contains(file.file.as_str())) {
-            match fs::remove_file(self.dir.join(&file.file)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+            self.place.remove(&file.file).await?;
         }
         Ok(())
     }
@@ -203,10 +191,10 @@ pub(super) async fn run(
         while running.len() < jobs
             && let Some(job) = waiting.pop_front()
         {
-            let (origin, dir) = (origin.clone(), target.dir.clone());
+            let (origin, place) = (origin.clone(), target.place.clone());
             running.spawn(async move {
                 let (date, recordings) = (job.date.clone(), job.recordings.clone());
-                (date, recordings, write_part(&origin, &dir, job).await)
+                (date, recordings, write_part(&origin, &place, job).await)
             });
         }
         let Some(done) = running.join_next().await else { break };
@@ -227,13 +215,13 @@ pub(super) async fn run(
         day.written.extend(part);
         // Where nothing goes, each part counts as soon as it is there.
         if day.old.is_empty() || day.parts_left == 0 {
-            target.commit(std::mem::take(&mut day.written), &std::mem::take(&mut day.old))?;
+            target.commit(std::mem::take(&mut day.written), &std::mem::take(&mut day.old)).await?;
         }
     }
     // Days of which nothing is left.
     let old: Vec<String> = days.into_values().filter(|day| day.parts_left == 0).flat_map(|day| day.old).collect();
     if !old.is_empty() {
-        target.commit(Vec::new(), &old)?;
+        target.commit(Vec::new(), &old).await?;
     }
     progress.end();
     Ok(outcome)
@@ -315,14 +303,14 @@ fn cut(recordings: Vec<Listed>) -> Vec<Vec<Listed>> {
 }
 
 /// Writes one part. A recording that cannot be read is left out of it.
-async fn write_part(origin: &Origin, dir: &Path, job: Job) -> anyhow::Result<Done> {
+async fn write_part(origin: &Origin, place: &Place, job: Job) -> anyhow::Result<Done> {
     let Job { date, mut recordings } = job;
     let mut failed = Vec::new();
     loop {
         if recordings.is_empty() {
             return Ok(Done { part: None, failed });
         }
-        let outs = [Unfinished::new(dir)?, Unfinished::new(dir)?, Unfinished::new(dir)?];
+        let outs = [place.begin()?, place.begin()?, place.begin()?];
         let mut tables = Tables::new(outs, CREATOR)?;
         let mut written = Vec::new();
         let mut broken = None;
@@ -352,8 +340,10 @@ async fn write_part(origin: &Origin, dir: &Path, job: Job) -> anyhow::Result<Don
         let mut files = Vec::new();
         for (table, out) in TABLES.into_iter().zip(outs) {
             let file = format!("{}/date={date}/{name}.parquet", table.as_str());
-            let (bytes, sha256) = out.persist(dir, &file)?;
-            files.push(PartFile { file, bytes, sha256 });
+            let finished = out.finish();
+            let part = PartFile { file, bytes: finished.bytes, sha256: finished.sha256.clone() };
+            place.keep(finished, &part.file, &serde_json::to_string(&part)?).await?;
+            files.push(part);
         }
         let part = Part { name, tables_version: TABLES_VERSION, date, files, recordings: written };
         return Ok(Done { part: Some(part), failed });
@@ -446,26 +436,15 @@ fn is_part_file(name: &str) -> bool {
     hash.is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn entries(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    match fs::read_dir(dir) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
-        entries => Ok(entries?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?),
-    }
-}
-
-fn read_manifest(dir: &Path) -> anyhow::Result<BTreeMap<String, Part>> {
-    let path = dir.join(MANIFEST);
-    let file = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        file => file.with_context(|| format!("cannot read {}", path.display()))?,
-    };
+async fn read_manifest(place: &Place) -> anyhow::Result<BTreeMap<String, Part>> {
+    let manifest = place.read_manifest(MANIFEST).await?.unwrap_or_default();
     let mut parts = BTreeMap::new();
-    for line in BufReader::new(file).lines() {
+    for line in manifest.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         // Guessing would delete files, or write them twice.
-        match serde_json::from_str::<Part>(&line?) {
-            Ok(part) => parts.insert(part.name.clone(), part),
-            Err(error) => bail!("{} cannot be understood: {error}\nhint: export to another directory", path.display()),
-        };
+        let part: Part = serde_json::from_slice(line).with_context(|| {
+            format!("{} cannot be understood\nhint: export to another place", place.describe(MANIFEST))
+        })?;
+        parts.insert(part.name.clone(), part);
     }
     Ok(parts)
 }

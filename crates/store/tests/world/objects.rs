@@ -157,7 +157,13 @@ impl ObjectStore for FaultyObjects {
                 let range = Range { start: range.start, end: range.start + part.len() as u64 };
                 let payload =
                     object_store::GetResultPayload::Stream(futures::stream::once(async move { Ok(part) }).boxed());
-                Ok(GetResult { payload, meta, range, attributes: object_store::Attributes::default() })
+                Ok(GetResult {
+                    payload,
+                    meta,
+                    range,
+                    attributes: object_store::Attributes::default(),
+                    extensions: Default::default(),
+                })
             }
             _ => Err(failure()),
         }

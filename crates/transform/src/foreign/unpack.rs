@@ -22,7 +22,7 @@ use crate::html::is_html;
 use crate::stream::ReadError;
 
 mod numbers;
-mod snappy;
+pub(super) mod snappy;
 mod utf16;
 
 /// Compression within compression happens where a proxy or a person compresses what was compressed, and PostHog's

@@ -18,7 +18,7 @@ const BLOCK_BYTES_MAX: u32 = 1 << 28;
 const VARINT_BYTES_MAX: usize = 5;
 
 /// Whether these bytes begin one block of JSON lines.
-pub(super) fn begins_block(bytes: &[u8]) -> bool {
+pub(in crate::foreign) fn begins_block(bytes: &[u8]) -> bool {
     let Some((plain_bytes, varint_bytes)) = varint(bytes) else { return false };
     let Some(tag) = bytes.get(varint_bytes) else { return false };
     let extra_bytes = usize::from(tag >> 2).saturating_sub(59);
@@ -44,10 +44,12 @@ fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
 }
 
 /// Decodes one block, or one after another.
-pub(super) struct Snappy<R> {
+pub(in crate::foreign) struct Snappy<R> {
     source: BufReader<R>,
-    is_list: bool,
+    blocks: Blocks,
     state: State,
+    /// Bytes of the source that were read.
+    stored_bytes: u64,
     /// What was decoded last, with as much before it as copies may want.
     out: Vec<u8>,
     /// How much of it was handed out.
@@ -56,6 +58,16 @@ pub(super) struct Snappy<R> {
     block_starts: usize,
     /// Why there is no more, once what was decoded before is handed out.
     failure: Option<io::Error>,
+}
+
+/// What a source has of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    One,
+    /// Each behind its length.
+    Listed,
+    /// One after another. Each is read to its end and then the next is asked for.
+    Batched,
 }
 
 enum State {
@@ -76,13 +88,41 @@ enum State {
 impl<R: Read> Snappy<R> {
     /// The file is one block.
     pub(super) fn one(source: R) -> Self {
-        let (source, out) = (BufReader::new(source), Vec::new());
-        Self { source, is_list: false, state: State::Between, out, given: 0, block_starts: 0, failure: None }
+        Self {
+            source: BufReader::new(source),
+            blocks: Blocks::One,
+            state: State::Between,
+            stored_bytes: 0,
+            out: Vec::new(),
+            given: 0,
+            block_starts: 0,
+            failure: None,
+        }
     }
 
     /// The file is blocks, each behind its length.
     pub(super) fn list(source: R) -> Self {
-        Self { is_list: true, ..Self::one(source) }
+        Self { blocks: Blocks::Listed, ..Self::one(source) }
+    }
+
+    /// The file is blocks one after another, and nothing says where they end.
+    pub(in crate::foreign) fn batch(source: R) -> Self {
+        Self { blocks: Blocks::Batched, state: State::Over, ..Self::one(source) }
+    }
+
+    /// Goes on to the next block of a batch, once the one before is read, and says where it begins. `None` at the end.
+    pub(in crate::foreign) fn next_block(&mut self) -> io::Result<Option<u64>> {
+        if self.source.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        self.out.clear();
+        (self.given, self.block_starts, self.state) = (0, 0, State::Between);
+        Ok(Some(self.stored_bytes))
+    }
+
+    /// Bytes of the source that were read.
+    pub(in crate::foreign) fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
     }
 
     fn fill(&mut self) -> io::Result<()> {
@@ -129,12 +169,13 @@ impl<R: Read> Snappy<R> {
     /// Begins the next block, if there is one.
     fn begin(&mut self) -> io::Result<State> {
         let mut stored_left = None;
-        if self.is_list {
+        if self.blocks == Blocks::Listed {
             if self.source.fill_buf()?.is_empty() {
                 return Ok(State::Over);
             }
             let mut length = [0; 4];
             self.source.read_exact(&mut length).map_err(cut_off)?;
+            self.stored_bytes += 4;
             stored_left = Some(u64::from(u32::from_be_bytes(length)));
         }
         let mut bytes = Vec::with_capacity(VARINT_BYTES_MAX);
@@ -161,6 +202,7 @@ impl<R: Read> Snappy<R> {
         match stored_left {
             Some(0) => return Ok(State::Between),
             Some(_) => return Err(invalid("it ends before its length says")),
+            None if self.blocks == Blocks::Batched => return Ok(State::Over),
             None => {}
         }
         loop {
@@ -196,6 +238,7 @@ impl<R: Read> Snappy<R> {
 
     fn literal(&mut self, bytes: u64) -> io::Result<()> {
         let read_bytes = self.source.by_ref().take(bytes).read_to_end(&mut self.out)? as u64;
+        self.stored_bytes += read_bytes;
         if read_bytes < bytes { Err(cut_off(io::ErrorKind::UnexpectedEof.into())) } else { Ok(()) }
     }
 
@@ -218,6 +261,7 @@ impl<R: Read> Snappy<R> {
     fn number(&mut self, bytes: usize) -> io::Result<u64> {
         let mut number = [0; 8];
         self.source.read_exact(&mut number[..bytes]).map_err(cut_off)?;
+        self.stored_bytes += bytes as u64;
         Ok(u64::from_le_bytes(number))
     }
 }

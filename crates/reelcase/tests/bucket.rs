@@ -1,0 +1,276 @@
+//! Recordings go to a bucket of S3 and come back from one, over a connection on which requests go wrong, and past kills.
+
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "tests fail by panicking")]
+
+mod common;
+#[path = "common/s3.rs"]
+mod s3;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Server, corpus, files_below, reelcase, run, text};
+use s3::{BadLine, KEY, SECRET, Weed};
+use serde_json::Value;
+
+/// The command with what opens the bucket.
+fn with_bucket(arguments: &[&str], endpoint: &str) -> Command {
+    let mut command = reelcase();
+    command.args(arguments).env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET);
+    command.env("AWS_ENDPOINT_URL", endpoint).env("HOME", "/nonexistent");
+    command
+}
+
+/// Runs it: whether it went well, and what it said.
+fn run_with(arguments: &[&str], endpoint: &str) -> (bool, String) {
+    let done = with_bucket(arguments, endpoint).output().unwrap();
+    (done.status.success(), String::from_utf8([done.stdout, done.stderr].concat()).unwrap())
+}
+
+fn new_store(data: &Path) {
+    Server::start(data).stop();
+}
+
+/// A store of `count` recordings of a few kilobytes.
+fn a_store(data: &Path, from: &Path, count: usize) {
+    new_store(data);
+    std::fs::create_dir_all(from).unwrap();
+    let start_ms = 1_795_226_820_000_u64;
+    for number in 0..count {
+        let mut events = String::new();
+        for at in 0..20 {
+            let timestamp = start_ms + number as u64 * 1_000 + at;
+            let payload = format!("{number} {at} {}", "noise ".repeat(at as usize));
+            let data = format!(r#"{{"tag":"t","payload":"{payload}"}}"#);
+            write!(events, r#"{{"type":5,"timestamp":{timestamp},"data":{data}}},"#).unwrap();
+        }
+        let events = events.trim_end_matches(',');
+        let file = format!(r#"{{"sessionId":"r{number:03}","events":[{events}]}}"#);
+        std::fs::write(from.join(format!("{number}.json")), file).unwrap();
+    }
+    let (is_ok, said) = run(&["import", text(from), "--data", text(data), "--project", "phc_bucket"]);
+    assert!(is_ok && said.contains(&format!("imported {count} recordings")), "{said}");
+}
+
+/// The lines of every recording of a store, by id.
+fn all_lines(data: &Path, dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let (is_ok, said) = run(&["export", "--data", text(data), "--to", text(dir), "--format", "jsonl"]);
+    assert!(is_ok, "{said}");
+    let mut files = files_below(dir);
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl") && !path.ends_with("manifest.jsonl"));
+    files.sort();
+    files.iter().map(|path| (path.strip_prefix(dir).unwrap().to_owned(), std::fs::read(path).unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_goes_to_a_bucket_and_comes_back_over_a_bad_line() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let path = |name: &str| dir.path().join(name);
+    let (data, back, to) = (path("data"), path("back"), "s3://replay/there-and-back");
+    a_store(&data, &path("from"), 40);
+    // One large enough to be uploaded in parts.
+    let noise = corpus("rrweb").join("recorded");
+    let mut large = files_below(&noise);
+    large.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    large.sort_by_key(|path| std::cmp::Reverse(path.metadata().unwrap().len()));
+    assert!(run(&["import", text(&large[0]), "--data", text(&data), "--project", "phc_bucket"]).0);
+    let line = BadLine::to(&weed, 5).await;
+    let export = || run_with(&["export", "--data", text(&data), "--to", to, "--format", "jsonl"], &line.endpoint);
+
+    let (is_ok, said) = export();
+    assert!(is_ok && said.contains("exported 41 recordings"), "{said}");
+    assert!(line.count() > 50, "{} requests", line.count());
+    let before = line.count();
+    let (is_ok, said) = export();
+    assert!(is_ok && said.contains("exported 0 recordings, 0.0 MB; 41 unchanged"), "{said}");
+    assert!(line.count() - before < 12, "nothing of what is there is asked for one by one");
+
+    new_store(&back);
+    let import = || run_with(&["import", to, "--data", text(&back)], &line.endpoint);
+    let (is_ok, said) = import();
+    assert!(is_ok && said.contains("imported 41 recordings") && said.contains("0 left alone"), "{said}");
+    assert!(all_lines(&data, &path("one")) == all_lines(&back, &path("other")), "every event came back");
+    let before = line.count();
+    let (is_ok, said) = import();
+    assert!(is_ok && said.contains("imported 0 recordings") && said.contains("41 are there already"), "{said}");
+    assert!(line.count() - before < 8, "what the manifest says is there is not fetched");
+}
+
+#[test]
+fn an_export_to_a_bucket_that_is_killed_goes_on_where_it_was() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let (data, to) = (dir.path().join("data"), "s3://replay/killed/below");
+    a_store(&data, &dir.path().join("from"), 120);
+    let arguments = ["export", "--data", text(&data), "--to", to, "--jobs", "1"];
+    let mut command = with_bucket(&arguments, &weed.endpoint());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let listed = |name: &str| {
+        let into = dir.path().join(name);
+        new_store(&into);
+        let arguments = ["import", to, "--data", text(&into), "--dry-run"];
+        let (_, said) = run_with(&arguments, &weed.endpoint());
+        said.lines().filter(|line| line.starts_with("new")).count()
+    };
+    // The first files are there once it has been at it for a while.
+    let since = Instant::now();
+    let mut there = 0;
+    while there < 5 {
+        assert!(since.elapsed() < Duration::from_secs(60), "nothing is exported");
+        there = listed(&format!("look-{there}-{}", since.elapsed().as_millis()));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let there = listed("killed");
+    let (is_ok, said) = run_with(&arguments, &weed.endpoint());
+    let rest = 120 - there;
+    let expected = [format!("exported {rest} recordings"), format!("{there} unchanged")];
+    assert!(is_ok && expected.iter().all(|expected| said.contains(expected)), "{there} were there: {said}");
+    assert!(there < 120, "it was killed too late to tell");
+}
+
+#[test]
+fn tables_in_a_bucket_follow_the_store_and_are_read_back() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let (data, to) = (dir.path().join("data"), "s3://replay/tables");
+    a_store(&data, &dir.path().join("from"), 3);
+    let arguments = ["export", "--data", text(&data), "--to", to, "--format", "parquet"];
+    let (is_ok, said) = run_with(&arguments, &weed.endpoint());
+    assert!(is_ok && said.contains("3 recordings in 1 parts in s3://replay/tables/tables.jsonl"), "{said}");
+    std::fs::write(dir.path().join("from/late.json"), r#"{"sessionId":"late","events":[{"type":4,"timestamp":1795226820000,"data":{"href":"http://a.test/","width":1,"height":1}}]}"#).unwrap();
+    let late = dir.path().join("from/late.json");
+    assert!(run(&["import", text(&late), "--data", text(&data), "--project", "phc_bucket"]).0);
+    let (is_ok, said) = run_with(&arguments, &weed.endpoint());
+    assert!(is_ok && said.contains("4 recordings in 1 parts"), "the small part is written anew: {said}");
+    let back = dir.path().join("back");
+    new_store(&back);
+    let (is_ok, said) = run_with(&["import", to, "--data", text(&back)], &weed.endpoint());
+    assert!(is_ok && said.contains("imported 4 recordings"), "{said}");
+}
+
+/// Puts a file into the bucket.
+fn put(weed: &Weed, dir: &Path, name: &str, bytes: &[u8]) {
+    let file = dir.join("put");
+    std::fs::write(&file, bytes).unwrap();
+    let url = format!("{}/replay/{name}", weed.endpoint());
+    let signed = format!("{KEY}:{SECRET}");
+    let arguments = ["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &signed, "-T", text(&file), &url];
+    assert!(Command::new("curl").args(arguments).status().unwrap().success());
+}
+
+fn block(window: &str, from: u64, count: u64) -> Vec<u8> {
+    let mut lines = String::new();
+    for at in from..from + count {
+        let timestamp = 1_795_226_820_000 + at;
+        writeln!(lines, r#"["{window}",{{"type":5,"timestamp":{timestamp},"data":{{"tag":"{window}{at}"}}}}]"#)
+            .unwrap();
+    }
+    snap::raw::Encoder::new().compress_vec(lines.as_bytes()).unwrap()
+}
+
+fn counts(data: &Path) -> Vec<(String, u64)> {
+    let (_, list) = run(&["ls", "--json", "--data", text(data)]);
+    let rows = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut rows: Vec<_> =
+        rows.map(|row| (row["id"].as_str().unwrap().to_owned(), row["event_count"].as_u64().unwrap())).collect();
+    rows.sort();
+    rows
+}
+
+/// Two batches of three recordings. One has two windows, and its last block names it.
+fn posthog_batches() -> [(&'static str, Vec<u8>); 2] {
+    let mut names_it = String::new();
+    let payload = r#"{"currentSessionId":"01a1-named","currentWindowId":"a2","nextSessionId":"x","nextWindowId":"y"}"#;
+    for (window, data) in
+        [("a1", "{}".to_owned()), ("a2", format!(r#"{{"tag":"$session_ending","payload":{payload}}}"#))]
+    {
+        writeln!(names_it, r#"["{window}",{{"type":5,"timestamp":1795226829000,"data":{data}}}]"#).unwrap();
+    }
+    let names_it = snap::raw::Encoder::new().compress_vec(names_it.as_bytes()).unwrap();
+    [
+        ("30d/1795226820000-0123456789abcdef", [block("a1", 0, 5), block("b", 10, 3), block("c", 20, 2)].concat()),
+        ("30d/1795226830000-fedcba9876543210", [block("b", 30, 4), block("a2", 40, 1), names_it].concat()),
+    ]
+}
+
+#[test]
+fn blocks_of_posthogs_bucket_come_in_by_clickhouses_word_or_by_walking() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let batches = posthog_batches();
+    for (name, batch) in &batches {
+        put(&weed, dir.path(), &format!("posthog/{name}"), batch);
+    }
+    let (walked, listed) = (dir.path().join("walked"), dir.path().join("listed"));
+    new_store(&walked);
+    let (is_ok, said) = run_with(&["import", "s3://replay/posthog", "--data", text(&walked)], &weed.endpoint());
+    assert!(is_ok && said.contains("imported 3 recordings with 17 events"), "{said}");
+    let found = counts(&walked);
+    assert!(found.contains(&("01a1-named".to_owned(), 8)), "windows that share a block are one recording: {found:?}");
+    assert_eq!(found.iter().map(|(_, count)| count).sum::<u64>(), 17);
+
+    let mut rows = String::new();
+    let mut at = 0;
+    for (id, block) in [("one", block("a1", 0, 5)), ("two", block("b", 10, 3))] {
+        let (name, last) = (batches[0].0, at + block.len() - 1);
+        let url = format!("s3://elsewhere/posthog/{name}?range=bytes={at}-{last}");
+        writeln!(rows, r#"{{"session_id":"{id}","block_urls":["{url}"]}}"#).unwrap();
+        at = last + 1;
+    }
+    let last = block("b", 30, 4).len() - 1;
+    let url = format!("s3://elsewhere/posthog/{}?range=bytes=0-{last}", batches[1].0);
+    writeln!(rows, r#"{{"session_id":"two","block_url":"{url}"}}"#).unwrap();
+    std::fs::write(dir.path().join("rows"), rows).unwrap();
+    let blocks = dir.path().join("rows");
+    new_store(&listed);
+    let arguments = ["import", "s3://replay", "--blocks", text(&blocks), "--data", text(&listed)];
+    let (is_ok, said) = run_with(&arguments, &weed.endpoint());
+    assert!(is_ok, "{said}");
+    assert_eq!(counts(&listed), [("one".to_owned(), 5), ("two".to_owned(), 7)]);
+}
+
+#[test]
+fn objects_of_posthog_until_2024_come_in_by_their_names_from_bucket_and_disk() {
+    use std::io::Write as _;
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let gzip = |from: u64| {
+        let event = |at: u64| format!(r#"{{"type":5,"timestamp":{},"data":{{"tag":"{at}"}}}}"#, 1_795_226_820_000 + at);
+        let line = format!("{{\"window_id\":\"w\",\"data\":[{},{}]}}\n", event(from), event(from + 1));
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(line.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let disk = dir.path().join("disk");
+    for (id, range, from) in [("01a1", "1000-2000", 0), ("01a1", "900-950", 10), ("01a2", "1-2", 20)] {
+        let name = format!("session_recordings/team_id/2/session_id/{id}/data/{range}");
+        put(&weed, dir.path(), &format!("v1/{name}"), &gzip(from));
+        std::fs::create_dir_all(disk.join(&name).parent().unwrap()).unwrap();
+        std::fs::write(disk.join(&name), gzip(from)).unwrap();
+    }
+    for (from, name) in [("s3://replay/v1", "of-bucket"), (text(&disk), "of-disk")] {
+        let data = dir.path().join(name);
+        new_store(&data);
+        let (is_ok, said) = run_with(&["import", from, "--data", text(&data)], &weed.endpoint());
+        assert!(is_ok, "{said}");
+        assert_eq!(counts(&data), [("01a1".to_owned(), 4), ("01a2".to_owned(), 2)], "{name}");
+    }
+}
+
+#[test]
+fn a_bucket_that_cannot_be_used_is_named_with_the_reason() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    new_store(dir.path());
+    let export = |to: &str, secret: &str| {
+        let arguments = ["export", "--data", text(dir.path()), "--to", to];
+        let done = with_bucket(&arguments, &weed.endpoint()).env("AWS_SECRET_ACCESS_KEY", secret).output().unwrap();
+        assert!(!done.status.success());
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let said = export("s3://replay/x", "wrong");
+    assert!(said.contains("cannot list s3://replay/x") && said.contains("hint: AWS_ACCESS_KEY_ID"), "{said}");
+    assert_eq!(said.matches("signature").count(), 2, "the server's reason, once: {said}");
+    let said = export("s3://no-such-bucket/x", SECRET);
+    assert!(said.contains("s3://no-such-bucket/x"), "{said}");
+    let (is_ok, said) = run_with(&["import", "s3://replay/nothing-here", "--data", text(dir.path())], &weed.endpoint());
+    assert!(!is_ok && said.contains("there is nothing in s3://replay/nothing-here"), "{said}");
+}

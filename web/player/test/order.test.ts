@@ -33,6 +33,21 @@ test('a long list in the worst order is quick', () => {
   expect(performance.now() - start).toBeLessThan(2000);
 });
 
+test('a text that is told of twice is there once, with what was told last', () => {
+  const known = new KnownNodes();
+  const text = (id: number, textContent: string) => ({ type: 3, id, textContent });
+  known.reset({ type: 0, id: 1, childNodes: [{ type: 2, id: 2, childNodes: [text(3, 'old'), text(4, 'rules')] }] });
+  const mutation = (data: Record<string, unknown>): WireEvent => ({ type: 3, timestamp: 1, data });
+  const put = (node: { id: number }) => ({ parentId: 2, nextId: null, node });
+  const again = mutation({ adds: [put(text(3, 'new')), put(text(4, '')), put(text(5, 'more'))] });
+  orderMutation(again, known);
+  expect(again.data['texts']).toEqual([{ id: 3, value: 'new' }]);
+  expect(ids(again.data['adds'] as Add[])).toEqual([5]);
+  const moved = mutation({ removes: [{ parentId: 2, id: 3 }], adds: [put(text(3, 'moved'))] });
+  orderMutation(moved, known);
+  expect(ids(moved.data['adds'] as Add[])).toEqual([3]);
+});
+
 /** A page that takes each add at once or loses it, which is what the replayer is sure to get right. */
 class StrictPage {
   readonly children = new Map<number, number[]>();

@@ -29,6 +29,12 @@ export class KnownNodes {
     this.#parents.delete(id);
   }
 
+  /** Whether an add tells of a text that hangs where it is to hang. */
+  repeats({ node, parentId }: Add): boolean {
+    if (node?.type !== 3 || typeof node.id !== 'number') return false;
+    return this.#parents.get(node.id) === parentId && this.has(node.id);
+  }
+
   /** Whether a node hangs on a root. Removing a node removes its subtree without touching each of its nodes. */
   has(id: number): boolean {
     let at: number | undefined = id;
@@ -90,13 +96,24 @@ export function orderAdds(adds: readonly Add[], known: (id: number) => boolean):
   return out;
 }
 
+/**
+ * What adds say of texts that are there already. Recorders tell of a shadow tree in the snapshot and once more after it;
+ * the replayer would draw such a text a second time. One that is empty is that of a style whose rules its element holds.
+ */
+function repeated(adds: readonly Add[], known: KnownNodes): Record<string, unknown>[] {
+  const texts = adds.filter((add) => known.repeats(add) && add.node?.['textContent'] !== '');
+  return texts.map(({ node }) => ({ id: node?.id, value: node?.textContent }));
+}
+
 /** Orders a mutation's adds and keeps the known nodes up to date. Changes the event it is given. */
 export function orderMutation(event: WireEvent, known: KnownNodes): void {
   const { data } = event;
   for (const remove of objects(data['removes'])) {
     if (typeof remove['id'] === 'number') known.forget(remove['id']);
   }
-  const adds = objects(data['adds']).filter((add) => isObject(add['node'])) as Add[];
+  const told = objects(data['adds']).filter((add) => isObject(add['node'])) as Add[];
+  const adds = told.filter((add) => !known.repeats(add));
+  if (adds.length < told.length) data['texts'] = [...repeated(told, known), ...objects(data['texts'])];
   data['adds'] = orderAdds(adds, (id) => known.has(id));
   for (const add of adds) {
     if (add.node === undefined || typeof add.parentId !== 'number') continue;

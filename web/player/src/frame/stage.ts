@@ -75,16 +75,15 @@ export class Stage {
     this.#root.append(box);
     const { kept: list, scrolls } = takeScrolls(withoutLooseMetas([head ?? meta, ...events]));
     const old = this.#scene;
-    this.#scene = { inner: this.#build(list, box, true), box };
+    this.#scene = { inner: this.#build(list, box), box };
     try {
       this.#scene.inner.pause(last.timestamp - (list[0]?.timestamp ?? 0) + 1);
     } catch {
-      // One bad event must not cost the page: apply all of them one at a time, to a page without the half-made tree
-      // that the replayer keeps while it runs ahead.
+      // One bad event must not cost the page: apply all of them one at a time, to a page without the half-made one.
       this.problems++;
       this.#scene.inner.destroy();
       box.replaceChildren();
-      this.#scene = { inner: this.#build(list.slice(0, 2), box, false), box };
+      this.#scene = { inner: this.#build(list.slice(0, 2), box), box };
       for (const event of list) this.#cast(event);
     }
     if (old !== null) {
@@ -154,9 +153,10 @@ export class Stage {
     style.height = `${height}px`;
   }
 
-  #build(events: WireEvent[], box: HTMLElement, useVirtualDom: boolean): Inner {
+  #build(events: WireEvent[], box: HTMLElement): Inner {
     const quiet = { mouseTail: false, showWarning: false, showDebug: false, triggerFocus: false };
-    const config = { root: box, useVirtualDom, ...quiet };
+    // A second tree beside the page would only pay where each change has a layout.
+    const config = { root: box, useVirtualDom: false, ...quiet };
     const list = events as unknown as ConstructorParameters<typeof Replayer>[0];
     // The base and one more are needed to build a replayer at all; a second base does no harm.
     const base = list[0];

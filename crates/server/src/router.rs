@@ -172,7 +172,11 @@ fn target(uri: &Uri, prefix: &str) -> Option<PathAndQuery> {
     }
 }
 
+/// Nothing where it is tidy, or would be none any more.
 fn tidy_uri(uri: &Uri, prefix: &str) -> Option<Uri> {
+    if prefix.is_empty() && !uri.path().contains("//") && !uri.path().ends_with('/') {
+        return None;
+    }
     let mut path = String::with_capacity(uri.path().len());
     for part in uri.path().split('/').filter(|part| !part.is_empty()) {
         path.push('/');
@@ -198,7 +202,8 @@ mod tests {
     use super::*;
 
     fn tidied(path: &str, prefix: &str) -> String {
-        tidy_uri(&path.parse().unwrap(), prefix).unwrap().to_string()
+        let uri = path.parse().unwrap();
+        tidy_uri(&uri, prefix).unwrap_or(uri).to_string()
     }
 
     #[test]

@@ -215,6 +215,7 @@ mod tests {
             compression: None,
             user_agent: None,
             inflated_bytes: 100,
+            packed_from_bytes: None,
             items: uploads
                 .map(|upload| ItemRef {
                     index: u32::from(upload),

@@ -354,6 +354,7 @@ mod tests {
             compression: None,
             user_agent: None,
             inflated_bytes: 1,
+            packed_from_bytes: None,
             items: vec![item],
             onward: Some(onward),
         }

@@ -30,7 +30,7 @@ pub(crate) const LINES: &[Line] = &[
     Line { ids: &["P5"], run: memory::many },
     Line { ids: &["P5i", "P5s"], run: memory::idle },
     Line { ids: &["P6"], run: memory::bombs },
-    Line { ids: &["P7"], run: storage::run },
+    Line { ids: &["P7", "P7c"], run: storage::run },
     Line { ids: &["P9", "P9b"], run: serving::run },
     Line { ids: &["P14", "P14f", "P14c", "P14m"], run: catalog::run },
     Line { ids: &["P15", "P15a"], run: restart::run },

@@ -23,6 +23,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The document that the figures are written to, seen from this crate.
 const DOCUMENT: &str = "../docs/performance.md";
 
+/// Turns of each party, where nobody asks for more or fewer.
+const ROUNDS: usize = 5;
+
 /// Measures Reelcase and writes docs/performance.md.
 #[derive(Debug, Parser)]
 struct Cli {
@@ -46,7 +49,7 @@ struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Settings {
     /// How often each party has its turn.
-    #[arg(long, env = "ROUNDS", default_value_t = 5)]
+    #[arg(long, env = "ROUNDS", default_value_t = ROUNDS)]
     pub(crate) rounds: usize,
     /// Uploads in one turn of the rows that take uploads.
     #[arg(long, env = "UPLOADS", default_value_t = 4_000)]
@@ -87,11 +90,7 @@ fn main() -> anyhow::Result<()> {
         return lines::send(&cli.settings, address);
     }
     std::fs::create_dir_all(&cli.settings.scratch)?;
-    let command = match cli.ids.as_slice() {
-        [] => "make bench".to_owned(),
-        [id] => format!("make bench ONLY={id}"),
-        ids => format!("make bench ONLY=\"{}\"", ids.join(" ")),
-    };
+    let command = command(&cli);
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
     let mut rows: Vec<Row> = Vec::new();
     for line in lines::LINES {
@@ -111,6 +110,20 @@ fn main() -> anyhow::Result<()> {
     }
     report::print(&rows);
     Ok(())
+}
+
+/// How to measure the same once more.
+fn command(cli: &Cli) -> String {
+    let only = match cli.ids.as_slice() {
+        [] => String::new(),
+        [id] => format!(" ONLY={id}"),
+        ids => format!(" ONLY=\"{}\"", ids.join(" ")),
+    };
+    let rounds = match cli.settings.rounds {
+        ROUNDS => String::new(),
+        rounds => format!(" ROUNDS={rounds}"),
+    };
+    format!("make bench{only}{rounds}")
 }
 
 impl Settings {

@@ -16,7 +16,8 @@ const USUAL = ['P8', 'P8s', 'P8h', 'P18', 'P18h'];
 const KNOWN = [...USUAL, 'P8g'];
 const PLAIN_BYTES = 65_000_000;
 const BIG_PLAIN_BYTES = 1_000_000_000;
-const rounds = Number(process.env.ROUNDS ?? 5);
+const USUAL_ROUNDS = 5;
+const rounds = Number(process.env.ROUNDS ?? USUAL_ROUNDS);
 const named = process.argv.slice(2).flatMap((text) => text.split(/[\s,]+/).filter(Boolean));
 const wanted = new Set(named.length > 0 ? named.filter((id) => KNOWN.includes(id)) : USUAL);
 if (process.env.BIG === '1') wanted.add('P8g');
@@ -104,4 +105,5 @@ if (['P8', 'P8s', 'P8h'].some((id) => wanted.has(id))) rows.push(...(await brows
 if (wanted.has('P8g')) rows.push(await bigRow());
 print(rows);
 const only = named.length > 0 ? ` ONLY="${[...wanted].join(' ')}"` : '';
-write(join(root, 'docs/performance.md'), rows, `make bench${only}`);
+const turns = rounds === USUAL_ROUNDS ? '' : ` ROUNDS=${rounds}`;
+write(join(root, 'docs/performance.md'), rows, `make bench${only}${turns}`);

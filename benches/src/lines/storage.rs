@@ -24,6 +24,8 @@ const STEP_MS: u64 = 250;
 /// When the recordings begin, ms since 1970. Any time does.
 const BEGIN_MS: i64 = 1_795_000_000_000;
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// A clock that is moved by hand, so that minutes of recording take seconds.
 #[derive(Debug, Default)]
 struct HandClock(AtomicI64);
@@ -39,8 +41,11 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     let plain_bytes: u64 = captures.iter().flat_map(|capture| &capture.bodies).map(|body| body.plain_bytes).sum();
     let snappy_bytes = snappy(&captures)?;
     let data = settings.directory()?;
-    tokio::runtime::Runtime::new()?.block_on(record(data.path(), &captures))?;
-    let stored_bytes = bytes_below(&data.path().join("objects"))?;
+    let (runtime, objects) = (tokio::runtime::Runtime::new()?, data.path().join("objects"));
+    runtime.block_on(record(data.path(), &captures))?;
+    let stored_bytes = bytes_below(&objects)?;
+    runtime.block_on(compact(data.path()))?;
+    let compacted_bytes = bytes_below(&objects)?;
     let describe = |bytes: u64| {
         format!(
             "{} MB, {:.3} of {} MB plain",
@@ -49,8 +54,10 @@ pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
             number(plain_bytes as f64 / 1e6)
         )
     };
-    let ratio = times(stored_bytes as f64 / snappy_bytes as f64);
-    Ok(vec![Row::compared("P7", describe(stored_bytes), describe(snappy_bytes), ratio)])
+    let row = |id, bytes: u64| {
+        Row::compared(id, describe(bytes), describe(snappy_bytes), times(bytes as f64 / snappy_bytes as f64))
+    };
+    Ok(vec![row("P7", stored_bytes), row("P7c", compacted_bytes)])
 }
 
 /// Lets a store take all captures at the pace they were recorded, all at once.
@@ -68,6 +75,19 @@ pub(crate) async fn record(dir: &Path, captures: &[Capture]) -> anyhow::Result<(
         }
         store.accept(accepted(body, BEGIN_MS + i64::try_from(now_ms)?)?).await?;
     }
+    store.close().await?;
+    Ok(())
+}
+
+/// Lets a store do a day later what it does with recordings that are finished.
+async fn compact(dir: &Path) -> anyhow::Result<()> {
+    let clock = Arc::new(HandClock(AtomicI64::new(BEGIN_MS + DAY_MS)));
+    let options = StoreOptions::new(dir);
+    let sweep_grace_ms = options.sweep_grace_ms;
+    let store = Store::open(options, clock.clone()).await?;
+    store.compact_due().await?;
+    clock.0.fetch_add(sweep_grace_ms + 1, Relaxed);
+    store.sweep().await?;
     store.close().await?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! A run takes up where the last one ended, however that ended: a file has its name only once it is whole, and then a
 //! line of the manifest says of which state of the recording it is. What has not changed since is not read again.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ mod progress;
 mod tables;
 mod target;
 
-use place::{Place, To, Unfinished};
+use place::{Place, To};
 use progress::Progress;
 use tables::TablesTarget;
 use target::Target;
@@ -87,14 +88,14 @@ pub(crate) enum Origin {
 
 /// A recording as the list has it.
 #[derive(Debug, Clone)]
-struct Listed {
-    id: String,
-    project: String,
-    start_ms: i64,
-    updated_at_ms: i64,
-    event_count: u64,
-    stored_bytes: u64,
-    plain_bytes: u64,
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) project: String,
+    pub(crate) start_ms: i64,
+    pub(crate) updated_at_ms: i64,
+    pub(crate) event_count: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) plain_bytes: u64,
 }
 
 /// What a run came to.
@@ -248,7 +249,7 @@ impl Destination {
 
 impl Origin {
     /// All recordings that the query asks for, newest first.
-    async fn list(&self, query: &str) -> anyhow::Result<Vec<Listed>> {
+    pub(crate) async fn list(&self, query: &str) -> anyhow::Result<Vec<Listed>> {
         let (mut found, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let next = cursor.map_or_else(String::new, |cursor| format!("&cursor={}", encoded(&cursor)));
@@ -281,13 +282,26 @@ impl Origin {
         }
     }
 
+    /// The recording of this id, of whatever project.
+    pub(crate) async fn find(&self, id: &str) -> anyhow::Result<Option<Listed>> {
+        let row = match self {
+            Self::Local(store) => {
+                let row = store.catalog().find(&id.parse()?).await?.into_iter().next();
+                row.map(|row| serde_json::to_value(Recording::new(row, store.now_ms()))).transpose()?
+            }
+            Self::Remote(remote) => remote.json_if_any(&format!("/api/recordings/{}", encoded(id))).await?,
+        };
+        Ok(row.as_ref().and_then(Listed::of))
+    }
+
+    /// The lines of a recording in a file without a name, and how many gaps they have.
+    pub(crate) async fn lines(&self, listed: &Listed) -> anyhow::Result<(File, usize)> {
+        let file = tempfile::tempfile().context("cannot write in the directory for temporary files")?;
+        self.export(listed, Format::Jsonl, file).await
+    }
+
     /// Writes one recording. Returns how many gaps it has.
-    async fn export(
-        &self,
-        listed: &Listed,
-        format: Format,
-        mut file: Unfinished,
-    ) -> anyhow::Result<(Unfinished, usize)> {
+    async fn export<W: Write>(&self, listed: &Listed, format: Format, mut file: W) -> anyhow::Result<(W, usize)> {
         let gaps = match self {
             Self::Local(store) => {
                 let (project, id) = (listed.project.parse()?, listed.id.parse()?);

@@ -13,6 +13,7 @@ mod keys;
 mod local;
 mod pack;
 mod remote;
+mod resend;
 mod serve;
 mod settings;
 mod terminal;
@@ -105,6 +106,12 @@ enum Command {
         after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run\n  reelcase import s3://bucket/replays --data ./data\n  reelcase import posthog --host eu --project 12345 --key phx_… --data ./data"
     )]
     Import(import::ImportArgs),
+    /// Send recordings to a PostHog, as the pages would have. Exits with 1 where some are left alone or failed.
+    #[command(
+        long_about = "Send recordings to a PostHog, as the pages would have.\n\nEach recording goes to /s/ in uploads like those of posthog-js, with its session, windows and person's id, and appears in PostHog's list. PostHog drops what is older than 7 days when it comes; --shift-to-now moves recordings in time, and an event of each says by how much. Analytics events have no place there. What was taken stands in --log: the same command takes up a run that was cut short, and sends nothing twice.",
+        after_help = "Examples:\n  reelcase resend ID --data ./data --to https://eu.i.posthog.com --key phc_…\n  reelcase resend --server http://127.0.0.1:8787 --token … --where errors_min=1 --shift-to-now --to https://posthog.example.com --key phc_…"
+    )]
+    Resend(resend::ResendArgs),
     /// Write many recordings into one file, for a stick or an archive. Exits with 3 where damaged parts are left out.
     #[command(
         long_about = "Write many recordings into one file, for a stick or an archive.\n\nThe file is a .reel file of all recordings of a store, or of those that --where, --since and --until choose, with analytics events and persons. `unpack` brings it into another store; `open` plays it, `verify` checks every byte of it, `convert --recording ID` takes one out.",
@@ -259,6 +266,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Upstream(args) => upstream::upstream(args).await?,
         Command::Convert(args) => return convert::convert(args),
         Command::Import(args) => return import::import(args).await,
+        Command::Resend(args) => return resend::resend(args).await,
         Command::Pack(args) => return pack::pack(args).await,
         Command::Unpack(args) => return pack::unpack(args).await,
         Command::Merge(args) => return pack::merge(args).await,

@@ -16,6 +16,7 @@ pub mod seeds;
 pub mod har;
 pub mod console;
 pub mod packed;
+pub mod upload;
 #[cfg(feature = "tables")]
 pub mod tables;
 pub mod format;

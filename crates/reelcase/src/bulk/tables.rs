@@ -398,7 +398,7 @@ async fn write_recording(origin: &Origin, listed: &Listed, tables: &mut Tables<U
 
 impl Origin {
     /// One recording as the API describes it.
-    async fn row(&self, project: &str, id: &str) -> anyhow::Result<Option<Value>> {
+    pub(crate) async fn row(&self, project: &str, id: &str) -> anyhow::Result<Option<Value>> {
         match self {
             Self::Local(store) => {
                 let row = store.catalog().get(&project.parse()?, &id.parse()?).await?;

@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::middleware::{self, Next};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
-use axum::{Json, Router, extract::Request, http::HeaderValue};
+use axum::{Json, Router, http::HeaderValue};
 use reelcase_format::id::RecordingId;
 use reelcase_store::catalog::RecordingRow;
 use reelcase_transform::format::{FORMATS, FormatInfo};
@@ -157,7 +157,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/projects/{key}/upstream", get(upstream::settings))
         .route("/metrics", get(metrics))
         .merge(posthog::routes())
-        .route_layer(middleware::from_fn(unshared))
+        .route_layer(map_response(unshared))
 }
 
 /// The description of the API as JSON.
@@ -172,8 +172,7 @@ pub(crate) async fn openapi_document() -> Response {
 
 /// Keeps answers out of shared caches, unless the handler knows better, out of other sites' pages, and from being taken
 /// for anything else.
-async fn unshared(request: Request, next: Next) -> Response {
-    let mut reply = next.run(request).await;
+async fn unshared(mut reply: Response) -> Response {
     reply.headers_mut().insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     reply.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

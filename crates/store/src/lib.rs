@@ -22,6 +22,7 @@ mod newer;
 pub mod objects;
 mod pending;
 mod persons;
+mod recent;
 pub mod record;
 mod salvage;
 mod seal;

@@ -33,6 +33,7 @@ use crate::lock::StoreLock;
 use crate::newer::{self, NewerObject};
 use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{GroupKey, PendingIndex};
+use crate::recent::RecentFrames;
 use crate::record::{self, Accepted};
 use crate::settings::Settings;
 use crate::spool::{Spool, SpoolOptions};
@@ -137,6 +138,7 @@ pub struct Store {
     is_catching_up: AtomicBool,
     watchers: Mutex<HashMap<GroupKey, Arc<Notify>>>,
     pub(crate) known_blocks: KnownBlocks,
+    pub(crate) recent_frames: RecentFrames,
     stopping: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     _lock: StoreLock,
@@ -207,6 +209,7 @@ impl Store {
             is_catching_up: AtomicBool::new(false),
             watchers: Mutex::default(),
             known_blocks: KnownBlocks::default(),
+            recent_frames: RecentFrames::default(),
             stopping: watch::channel(false).0,
             tasks: Mutex::default(),
             _lock: lock,
@@ -398,6 +401,16 @@ impl Store {
     /// Reads the zstd frame of a block as it is stored, not verified: the reader's hash is in the row.
     pub async fn read_frame(&self, row: &BlockRow) -> Result<Bytes, StoreError> {
         Ok(self.objects.read(&row.object, row.offset, row.stored_bytes).await?)
+    }
+
+    /// Does as [`Store::read_frame`], from memory where the block is small and was asked for lately.
+    pub async fn frame(&self, row: &BlockRow) -> Result<Bytes, StoreError> {
+        if let Some(frame) = self.recent_frames.get(&row.object, row.offset) {
+            return Ok(frame);
+        }
+        let frame = self.read_frame(row).await?;
+        self.recent_frames.remember(&row.object, row.offset, &frame);
+        Ok(frame)
     }
 
     /// Reads, verifies and decompresses the lines of a block.

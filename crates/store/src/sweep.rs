@@ -27,6 +27,7 @@ impl Store {
                 continue;
             }
             self.known_blocks.forget_object(&object.key);
+            self.recent_frames.forget_object(&object.key);
             self.objects.delete(&object.key).await?;
             self.step(Step::Deleted);
             self.catalog.forget_object(&object.key).await?;

@@ -166,7 +166,7 @@ pub(super) async fn one(
 /// The stored bytes to whoever takes zstd; otherwise gzip, or plain lines.
 async fn lines(app: &App, row: &BlockRow, request: &HeaderMap) -> Result<Response, Failure> {
     let mut reply = if accepts(request, "zstd") {
-        let mut reply = app.store.read_frame(row).await?.into_response();
+        let mut reply = app.store.frame(row).await?.into_response();
         reply.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
         reply
     } else {

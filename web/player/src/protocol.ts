@@ -11,14 +11,54 @@ export type ToFrame =
   | { readonly kind: 'show'; readonly ticket: number; readonly events: readonly string[] }
   /** Apply these events now, on top of what is shown. */
   | { readonly kind: 'feed'; readonly ticket: number; readonly events: readonly string[] }
+  /** List some of the rows that the page's tree has while these elements are toggled, and say where one of them is. */
+  | {
+      readonly kind: 'tree';
+      readonly ticket: number;
+      readonly toggled: readonly number[];
+      readonly from: number;
+      readonly count: number;
+      readonly reveal: number | null;
+    }
+  /** Find words in the page, and the way to one of the places. */
+  | { readonly kind: 'find'; readonly ticket: number; readonly words: string; readonly step: number }
+  /** Draw a frame around a node, or around none. */
+  | { readonly kind: 'outline'; readonly id: number | null }
   /** Whether animations and media in the page may run. */
   | { readonly kind: 'animate'; readonly running: boolean };
+
+/** A row of the page's tree. Its words are from a recording: show them as text only. */
+export type TreeRow = {
+  readonly id: number;
+  readonly depth: number;
+  /** Of an element; empty for a text. */
+  readonly name: string;
+  readonly attributes: readonly (readonly [name: string, value: string])[];
+  /** A text, or that of an element with nothing else in it. */
+  readonly text: string;
+  readonly state: 'open' | 'closed' | 'leaf';
+};
+
+export type TreePage = {
+  readonly total: number;
+  readonly from: number;
+  readonly rows: readonly TreeRow[];
+  /** Where the row is that was asked for; -1 where it is none. */
+  readonly at: number;
+};
 
 /** From the frame to the page. */
 export type FromFrame =
   | { readonly kind: 'ready' }
   | { readonly kind: 'shown'; readonly ticket: number; readonly ok: boolean; readonly problems: number }
   | { readonly kind: 'fed'; readonly ticket: number; readonly problems: number }
+  | ({ readonly kind: 'tree'; readonly ticket: number } & TreePage)
+  | {
+      readonly kind: 'found';
+      readonly ticket: number;
+      readonly count: number;
+      readonly path: readonly number[];
+    }
   | { readonly kind: 'viewport'; readonly width: number; readonly height: number }
   /** What had to be left out of the page that is shown; sent when it changes. */
   | { readonly kind: 'left-out'; readonly what: readonly LeftOut[] };
@@ -40,6 +80,27 @@ function isSize(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value) && value >= 0;
 }
 
+function isSizes(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.every(isSize);
+}
+
+function readRow(value: unknown): TreeRow | null {
+  const row = asObject(value);
+  if (row === null) return null;
+  const { id, depth, name, attributes, text, state } = row;
+  if (!isSize(id) || !isSize(depth) || typeof name !== 'string' || typeof text !== 'string') return null;
+  if (state !== 'open' && state !== 'closed' && state !== 'leaf') return null;
+  const isPair = (pair: unknown): pair is [string, string] => isStrings(pair) && pair.length === 2;
+  return {
+    id,
+    depth,
+    name,
+    text,
+    state,
+    attributes: Array.isArray(attributes) ? attributes.filter(isPair) : [],
+  };
+}
+
 /** Whether a message asks to connect. */
 export function isConnect(value: unknown): boolean {
   return asObject(value)?.['kind'] === 'reelcase-connect';
@@ -49,8 +110,17 @@ export function isConnect(value: unknown): boolean {
 export function readToFrame(value: unknown): ToFrame | null {
   const message = asObject(value);
   if (message === null) return null;
-  const { kind, ticket, events, running } = message;
+  const { kind, ticket, events, running, toggled, from, count, reveal, words, step, id } = message;
   if (kind === 'animate') return typeof running === 'boolean' ? { kind, running } : null;
+  if (kind === 'outline') return id === null || isSize(id) ? { kind, id } : null;
+  if (kind === 'find') {
+    const isOrder = isSize(ticket) && typeof words === 'string' && typeof step === 'number';
+    return isOrder ? { kind, ticket, words, step } : null;
+  }
+  if (kind === 'tree') {
+    if (!isSize(ticket) || !isSize(from) || !isSize(count) || !isSizes(toggled)) return null;
+    return { kind, ticket, toggled, from, count, reveal: isSize(reveal) ? reveal : null };
+  }
   if (kind !== 'show' && kind !== 'feed') return null;
   return isSize(ticket) && isStrings(events) ? { kind, ticket, events } : null;
 }
@@ -59,7 +129,7 @@ export function readToFrame(value: unknown): ToFrame | null {
 export function readFromFrame(value: unknown): FromFrame | null {
   const message = asObject(value);
   if (message === null) return null;
-  const { kind, ticket, ok, problems, width, height, what } = message;
+  const { kind, ticket, ok, problems, width, height, what, total, from, rows, at, count, path } = message;
   switch (kind) {
     case 'ready':
       return { kind };
@@ -68,6 +138,13 @@ export function readFromFrame(value: unknown): FromFrame | null {
       return { kind, ticket, ok, problems };
     case 'fed':
       return isSize(ticket) && isSize(problems) ? { kind, ticket, problems } : null;
+    case 'tree': {
+      if (!isSize(ticket) || !isSize(total) || !isSize(from) || !Array.isArray(rows)) return null;
+      const read = rows.map(readRow).filter((row) => row !== null);
+      return { kind, ticket, total, from, rows: read, at: isSize(at) ? at : -1 };
+    }
+    case 'found':
+      return isSize(ticket) && isSize(count) && isSizes(path) ? { kind, ticket, count, path } : null;
     case 'viewport':
       return isSize(width) && isSize(height) ? { kind, width, height } : null;
     case 'left-out':

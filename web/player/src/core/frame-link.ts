@@ -1,8 +1,11 @@
 import type { LeftOut } from '../limits.ts';
-import { type Connect, type FromFrame, readFromFrame, type ToFrame } from '../protocol.ts';
+import { type Connect, type FromFrame, readFromFrame, type ToFrame, type TreePage } from '../protocol.ts';
 
 /** What came of building a page in the frame. */
 export type Shown = { readonly ok: boolean; readonly problems: number };
+
+type Answer = Extract<FromFrame, { readonly kind: 'shown' | 'tree' | 'found' }>;
+type Unsent<T> = T extends unknown ? Omit<T, 'ticket'> : never;
 
 /** The page's end of the port to the replay frame. */
 export class FrameLink {
@@ -11,7 +14,7 @@ export class FrameLink {
   readonly #origin: string;
   readonly #onViewport: (width: number, height: number) => void;
   readonly #onLeftOut: () => void;
-  readonly #waiting = new Map<number, (shown: Shown) => void>();
+  readonly #waiting = new Map<number, (answer: Answer) => void>();
   readonly ready: Promise<void>;
   #port: MessagePort | null = null;
   #ticket = 0;
@@ -42,10 +45,43 @@ export class FrameLink {
   async show(events: readonly string[], isRunning: boolean): Promise<Shown> {
     await this.ready;
     this.animate(isRunning);
-    const ticket = ++this.#ticket;
     this.outstanding = 0;
-    const answer = new Promise<Shown>((done) => this.#waiting.set(ticket, done));
-    this.#send({ kind: 'show', ticket, events });
+    return this.#ask<'shown'>({ kind: 'show', events });
+  }
+
+  /** Some rows of the page's tree. */
+  async tree(
+    toggled: readonly number[],
+    from: number,
+    count: number,
+    reveal: number | null,
+  ): Promise<TreePage> {
+    await this.ready;
+    return this.#ask<'tree'>({ kind: 'tree', toggled, from, count, reveal });
+  }
+
+  /** How often words are in the page, and the way to the `step`th of them. */
+  async find(
+    words: string,
+    step: number,
+  ): Promise<{ readonly count: number; readonly path: readonly number[] }> {
+    await this.ready;
+    return this.#ask<'found'>({ kind: 'find', words, step });
+  }
+
+  /** Draws a frame around a node, or around none. */
+  outline(id: number | null): void {
+    this.#send({ kind: 'outline', id });
+  }
+
+  #ask<K extends Answer['kind']>(
+    order: Unsent<Extract<ToFrame, { readonly kind: 'show' | 'tree' | 'find' }>>,
+  ): Promise<Extract<Answer, { readonly kind: K }>> {
+    const ticket = ++this.#ticket;
+    const answer = new Promise<Extract<Answer, { readonly kind: K }>>((done) => {
+      this.#waiting.set(ticket, done as (answer: Answer) => void);
+    });
+    this.#send({ ...order, ticket });
     return answer;
   }
 
@@ -90,7 +126,9 @@ export class FrameLink {
         this.outstanding = Math.max(0, this.outstanding - 1);
         return;
       case 'shown':
-        this.#waiting.get(answer.ticket)?.({ ok: answer.ok, problems: answer.problems });
+      case 'tree':
+      case 'found':
+        this.#waiting.get(answer.ticket)?.(answer);
         this.#waiting.delete(answer.ticket);
     }
   }

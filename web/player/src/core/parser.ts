@@ -1,6 +1,5 @@
-import { LineSplitter } from './lines.ts';
 import type { WorkerAnswer, WorkerRequest } from './parse-worker.ts';
-import { type Piece, type Purpose, Reading } from './reading.ts';
+import type { Piece, Purpose } from './reading.ts';
 import { startWorker } from './worker.ts';
 
 /** Receives what was read, in order. */
@@ -15,11 +14,6 @@ export type Parser = {
 /** Bytes that may wait for the worker. Without the limit a fast network would fill memory with them. */
 const WAITING_BYTES_MAX = 2 << 20;
 
-/** A parser in a worker where there are workers, on the calling thread elsewhere. */
-export function newParser(): Parser {
-  return typeof Worker === 'undefined' ? inlineParser() : workerParser();
-}
-
 /** A parser that starts when it is first used, so that its worker does not start beside one that is waited for. */
 export function lateParser(): Parser {
   let parser: Parser | null = null;
@@ -32,20 +26,6 @@ export function lateParser(): Parser {
   };
 }
 
-/** A parser on the calling thread: for tests, and where a page forbids workers. */
-export function inlineParser(): Parser {
-  const reading = new Reading();
-  return {
-    async parse(body, purpose, onPiece) {
-      const splitter = new LineSplitter();
-      reading.begin(purpose);
-      await eachChunk(body, async (chunk) => onPiece(reading.read(splitter.push(chunk), purpose)));
-      onPiece(reading.read(splitter.finish(), purpose));
-    },
-    close() {},
-  };
-}
-
 type Job = {
   readonly onPiece: OnPiece;
   readonly done: () => void;
@@ -55,7 +35,7 @@ type Job = {
 };
 
 /** A parser in a worker, so that reading a large block never holds up a frame on the screen. */
-function workerParser(): Parser {
+export function newParser(): Parser {
   const worker = startWorker();
   const jobs = new Map<number, Job>();
   const intern = interner();

@@ -290,6 +290,11 @@ export class Player {
     }
   }
 
+  /** The frame that draws the page: what its tree is, and what in it to draw a frame around. */
+  get frame(): Pick<FrameLink, 'tree' | 'find' | 'outline'> | null {
+    return this.#link;
+  }
+
   /** What the server knows of the recording. */
   summary(): Promise<Json> {
     return this.#source.summary();

@@ -1,5 +1,6 @@
 import { type FromFrame, isConnect, readToFrame } from '../protocol.ts';
 import { Stage } from './stage.ts';
+import { find, Outline, TreeList } from './tree.ts';
 
 /** The document with the replayer. It has no origin, no network and one port; it obeys only that port. */
 function start(): void {
@@ -17,6 +18,8 @@ function start(): void {
 
 /** Longest that applying events may keep the page around from answering the viewer. */
 const TURN_MS = 30;
+/** How often a frame around a node follows it. */
+const OUTLINE_MS = 100;
 /** Events applied between two looks at the clock. */
 const SLICE = 50;
 
@@ -51,6 +54,15 @@ function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'):
       turnEnds = performance.now() + TURN_MS;
     }
   };
+  const tree = new TreeList();
+  const outline = new Outline();
+  let outlined: number | null = null;
+  const drawOutline = () => {
+    const { mirror, wrapper } = stage.shown ?? {};
+    outline.draw(outlined === null ? null : (mirror?.getNode(outlined) ?? null), wrapper ?? null);
+    // It moves with what it is around.
+    if (outlined !== null) setTimeout(() => requestAnimationFrame(drawOutline), OUTLINE_MS);
+  };
   addEventListener('resize', () => stage.fit());
   setInterval(report, 500);
   port.onmessage = (message: MessageEvent<unknown>) => {
@@ -70,6 +82,24 @@ function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'):
         feeding = feeding
           .then(() => feed(events, of))
           .then(() => send({ kind: 'fed', ticket, problems: stage.problems }));
+        return;
+      }
+      case 'tree':
+      case 'find': {
+        const { shown } = stage;
+        if (shown === null) return;
+        const { document, mirror } = shown;
+        const idOf = (node: Node) => mirror.getId(node);
+        const { ticket } = order;
+        if (order.kind === 'tree')
+          send({ kind: 'tree', ticket, ...tree.page(document, idOf, stage.version, order) });
+        else send({ kind: 'found', ticket, ...find(document, idOf, order.words, order.step) });
+        return;
+      }
+      case 'outline': {
+        const isDrawn = outlined !== null;
+        outlined = order.id;
+        if (!isDrawn || outlined === null) drawOutline();
         return;
       }
       case 'animate':

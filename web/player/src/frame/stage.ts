@@ -20,7 +20,7 @@ type Inner = {
   destroy(): void;
   pause(offset: number): void;
   on(name: string, handler: (size: unknown) => void): unknown;
-  getMirror(): { getNode(id: number): Node | null };
+  getMirror(): { getNode(id: number): Node | null; getId(node: Node): number };
   iframe: HTMLIFrameElement & { contentWindow: (Window & typeof globalThis) | null };
   wrapper: HTMLElement;
 };
@@ -45,6 +45,8 @@ export class Stage {
   #size = { width: 1024, height: 768 };
   #running = false;
   problems = 0;
+  /** Rises with every change of the page. */
+  version = 0;
 
   constructor(root: HTMLElement, assets: Assets, onViewport: (width: number, height: number) => void) {
     this.#root = root;
@@ -54,6 +56,7 @@ export class Stage {
 
   /** Builds a fresh page. The old one stays on the screen until the new one stands. */
   show(texts: readonly string[]): boolean {
+    this.version++;
     this.problems = 0;
     this.#forget();
     const read = this.#read(texts);
@@ -103,6 +106,7 @@ export class Stage {
 
   /** Applies events to the page that is shown. */
   feed(texts: readonly string[]): void {
+    this.version++;
     for (const event of this.#clean(this.#read(texts))) {
       if (POINTER_SOURCES.has(event.data['source']) && event.type === 3) {
         for (const pointer of pointers(event)) this.#point(pointer, false);
@@ -115,6 +119,14 @@ export class Stage {
         }
       }
     }
+  }
+
+  /** The page that is shown, what its nodes are called, and what it stands in; null before the first. */
+  get shown(): { document: Document; mirror: ReturnType<Inner['getMirror']>; wrapper: HTMLElement } | null {
+    const { inner } = this.#scene ?? {};
+    const document = inner?.iframe.contentDocument;
+    if (!inner || !document?.documentElement) return null;
+    return { document, mirror: inner.getMirror(), wrapper: inner.wrapper };
   }
 
   /** What had to be left out of the page, in the order it was met. */

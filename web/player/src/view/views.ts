@@ -5,6 +5,7 @@ export const VIEWS = [
   { id: 'network', name: 'Network' },
   { id: 'errors', name: 'Errors' },
   { id: 'performance', name: 'Performance' },
+  { id: 'dom', name: 'DOM' },
   { id: 'info', name: 'Info' },
 ] as const;
 export type ViewId = (typeof VIEWS)[number]['id'];

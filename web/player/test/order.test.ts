@@ -36,7 +36,11 @@ test('a long list in the worst order is quick', () => {
 test('a text that is told of twice is there once, with what was told last', () => {
   const known = new KnownNodes();
   const text = (id: number, textContent: string) => ({ type: 3, id, textContent });
-  known.reset({ type: 0, id: 1, childNodes: [{ type: 2, id: 2, childNodes: [text(3, 'old'), text(4, 'rules')] }] });
+  known.reset({
+    type: 0,
+    id: 1,
+    childNodes: [{ type: 2, id: 2, childNodes: [text(3, 'old'), text(4, 'rules')] }],
+  });
   const mutation = (data: Record<string, unknown>): WireEvent => ({ type: 3, timestamp: 1, data });
   const put = (node: { id: number }) => ({ parentId: 2, nextId: null, node });
   const again = mutation({ adds: [put(text(3, 'new')), put(text(4, '')), put(text(5, 'more'))] });

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { deflateRawSync } from 'node:zlib';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { build } from 'vite';
-import { packed } from '../src/file/ascii85.ts';
+import { packed } from '../src/file/pack.ts';
 import { hashOf, inline, literal, policy } from './replay.ts';
 
 const here = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url));

@@ -47,6 +47,9 @@ export function withoutPostcss(): Plugin {
     [adapts, 'const ast = { css: adaptCss(cssText) };'],
     [/var (postcssExports(?:\$1)?) = requirePostcss(?:\$1)?\(\);/g, 'var $1 = {};'],
     [/^postcss(?:\$1)?\.\w+;$/gm, ''],
+    // A worker that recorders use and a replay does not.
+    [/^const jsContent = .*$/m, ''],
+    [/^typeof self !== "undefined" && self\.Blob && new Blob\(\[jsContent\].*$/m, ''],
   ];
   return {
     name: 'without-postcss',

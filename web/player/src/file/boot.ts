@@ -1,4 +1,4 @@
-import { unpacked } from './ascii85.ts';
+import { unpacked } from './pack.ts';
 
 /**
  * Unpacks the player and starts it. Everything that runs in the file stands in its policy by its hash: this script, the

@@ -43,6 +43,7 @@ test: test-deps lint test-rust test-web test-api test-tables fuzz
 test-deps: web $(POSTHOG)/dist/array.js.gz
 	node web/e2e/clients.mjs
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+	command -v zstd >/dev/null && command -v jq >/dev/null || { apt-get update -qq && apt-get install -y -qq jq zstd; }
 
 lint: web/node_modules/.package-lock.json
 	$(CARGO) fmt --all --check

@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { unpack } from '@rrweb/packer';
-import { binary, launch, openFiles } from './browser.mjs';
+import { binary, launch, openFiles, PATIENCE_MS } from './browser.mjs';
 import { shoot } from './watch.mjs';
 
 const { har: validate } = createRequire(import.meta.url)('har-validator/lib/promise');
@@ -43,6 +43,64 @@ test("rrweb's unpacker reads packed events", () => {
   for (const [index, event] of packed.entries()) {
     assert.deepEqual(unpack(event), { ...plain[index], v: 'v1' });
   }
+});
+
+/** A page with rrweb's own player, which opens `/events.json`. */
+const PLAYER_PAGE = `<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="/rrweb-player/dist/style.min.css">
+<div id="player"></div><script type="module">
+import { Player } from '/rrweb-player/dist/rrweb-player.js';
+import { unpack } from '/@rrweb/packer/dist/unpack.js';
+const events = await (await fetch('/events.json')).json();
+const unpackFn = typeof events[0] === 'string' ? unpack : undefined;
+const target = document.getElementById('player');
+globalThis.player = new Player({ target, props: { events, autoPlay: false, unpackFn } });
+globalThis.lengthMs = player.getMetaData().totalTime;
+player.goto(lengthMs, false);
+</script>`;
+
+test("rrweb's own player plays the array, and the packed one with its unpacker", async () => {
+  const recording = 'recorded/rrweb-2.2.2-shop.json';
+  const browser = await launch();
+  try {
+    const drawn = [];
+    for (const format of ['rrweb', 'rrweb-packed']) {
+      converted(recording, format);
+      const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+      await page.route('http://player.test/**', (route) => {
+        const { pathname } = new URL(route.request().url());
+        if (pathname === '/') return route.fulfill({ contentType: 'text/html', body: PLAYER_PAGE });
+        if (pathname === '/events.json') return route.fulfill({ path: join(dir, format) });
+        return route.fulfill({ path: join(here, '../node_modules', pathname) });
+      });
+      await page.goto('http://player.test/');
+      const heading = page.frameLocator('.replayer-wrapper iframe').locator('h1').first();
+      await heading.waitFor({ timeout: PATIENCE_MS });
+      const body = page.frameLocator('.replayer-wrapper iframe').locator('body');
+      drawn.push({ lengthMs: await page.evaluate(() => globalThis.lengthMs), text: await body.textContent() });
+      await shoot(page, `rrweb-player-${format}`);
+      await page.close();
+    }
+    const plain = converted(recording, 'rrweb');
+    assert.equal(drawn[0].lengthMs, plain.at(-1).timestamp - plain[0].timestamp);
+    assert.match(drawn[0].text, /Added paragraph/, 'the page as it was at the end');
+    assert.deepEqual(drawn[1], drawn[0], 'packed, it is the same recording');
+  } finally {
+    await browser.close();
+  }
+});
+
+test('zstd and jq read a .reel file, as docs/format.md promises', () => {
+  const recording = join(corpus, 'derived/secrets-everywhere.json');
+  const [reel, lines] = ['some.reel', 'some.jsonl'].map((name) => join(dir, name));
+  for (const file of [reel, lines]) execFileSync(binary, ['convert', recording, file], { stdio: 'ignore' });
+  const shell = (command) => execFileSync('sh', ['-c', command], { maxBuffer: 1 << 30 }).toString();
+  assert.equal(shell(`zstd -dc ${reel}`), readFileSync(lines, 'utf8'), 'every line, and nothing else');
+  const types = shell(`zstd -dc ${reel} | jq '.[1].type'`).trim().split('\n').map(Number);
+  const events = JSON.parse(readFileSync(recording, 'utf8'));
+  assert.deepEqual(
+    types,
+    events.map(({ type }) => type),
+  );
 });
 
 test('every form is offered beside the player, and downloads', async () => {

@@ -37,6 +37,9 @@ export const LIMITS = {
   canvasPathPoints: 50_000,
   /** Characters of one text that is drawn. */
   canvasTextChars: 10_000,
+  /** Addresses that are named to the viewer because nothing came from them; and characters of each. */
+  missing: 200,
+  missingChars: 400,
   /** Pixels of one picture, in so far as its head tells. */
   picturePixels: 32 << 20,
   /** Views of a mobile screen, each of which becomes a few nodes. */

@@ -60,6 +60,8 @@ export type FromFrame =
       readonly path: readonly number[];
     }
   | { readonly kind: 'viewport'; readonly width: number; readonly height: number }
+  /** Where something of the page is that was not loaded; sent when it changes. */
+  | { readonly kind: 'missing'; readonly urls: readonly string[] }
   /** What had to be left out of the page that is shown; sent when it changes. */
   | { readonly kind: 'left-out'; readonly what: readonly LeftOut[] };
 
@@ -129,7 +131,8 @@ export function readToFrame(value: unknown): ToFrame | null {
 export function readFromFrame(value: unknown): FromFrame | null {
   const message = asObject(value);
   if (message === null) return null;
-  const { kind, ticket, ok, problems, width, height, what, total, from, rows, at, count, path } = message;
+  const { kind, ticket, ok, problems, width, height, what, urls, total, from, rows, at, count, path } =
+    message;
   switch (kind) {
     case 'ready':
       return { kind };
@@ -147,6 +150,8 @@ export function readFromFrame(value: unknown): FromFrame | null {
       return isSize(ticket) && isSize(count) && isSizes(path) ? { kind, ticket, count, path } : null;
     case 'viewport':
       return isSize(width) && isSize(height) ? { kind, width, height } : null;
+    case 'missing':
+      return isStrings(urls) ? { kind, urls } : null;
     case 'left-out':
       return Array.isArray(what) ? { kind, what: what.filter(isLeftOut) } : null;
     default:

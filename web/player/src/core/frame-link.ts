@@ -22,6 +22,8 @@ export class FrameLink {
   outstanding = 0;
   /** What the frame had to leave out of the page it shows. */
   leftOut: readonly LeftOut[] = [];
+  /** Where something of the page is that was not loaded. */
+  missing: readonly string[] = [];
 
   constructor(
     frame: HTMLIFrameElement,
@@ -117,6 +119,10 @@ export class FrameLink {
         return;
       case 'viewport':
         this.#onViewport(answer.width, answer.height);
+        return;
+      case 'missing':
+        this.missing = answer.urls;
+        this.#onLeftOut();
         return;
       case 'left-out':
         this.leftOut = answer.what;

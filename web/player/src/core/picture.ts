@@ -45,6 +45,8 @@ export type Picture = {
   readonly isPinned: boolean;
   /** What was left out of the page that is shown, because it is more than a page may take. */
   readonly leftOut: readonly LeftOut[];
+  /** Addresses of what belongs into the page that is shown and was not loaded. */
+  readonly missing: readonly string[];
   /** Rises when the timeline has changed. */
   readonly timelineVersion: number;
 };

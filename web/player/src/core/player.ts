@@ -588,6 +588,7 @@ export class Player {
       windows: this.#loader.index.windows,
       window: this.#window,
       isPinned: this.#pinned !== null,
+      missing: this.#link?.missing ?? [],
       leftOut: [...(this.#link?.leftOut ?? []), ...(this.#screen?.leftOut ?? [])],
       timelineVersion: this.#timelineVersion,
     });

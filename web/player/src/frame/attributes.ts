@@ -141,12 +141,23 @@ function cleanStyle(value: Record<string, unknown>, assets: Assets): Record<stri
   );
 }
 
-/** A copy of attributes without the bad ones. `refuse` hears of what is too much. */
+/** Whether the page looked different for want of what is at an address, and nothing but the viewer's choice keeps it away. */
+function isMissed(tag: string, name: string, value: unknown, { rel }: Record<string, unknown>): boolean {
+  if (LOADED[tag]?.includes(name.toLowerCase()) !== true) return false;
+  if (tag === 'link' && !/stylesheet/i.test(String(rel))) return false;
+  return typeof value === 'string' && ['http', 'https'].includes(schemeOf(value));
+}
+
+/**
+ * A copy of attributes without the bad ones. `refuse` hears of what is too much, `miss` of addresses from which nothing
+ * is loaded.
+ */
 export function cleanAttributes(
   tag: string,
   attributes: unknown,
   assets: Assets,
   refuse: (what: LeftOut) => void = () => {},
+  miss: (url: string) => void = () => {},
 ): Attributes {
   const out: Attributes = {};
   if (!isObject(attributes)) return out;
@@ -159,7 +170,10 @@ export function cleanAttributes(
     }
     // Lists would pass every test on their text and become it when they are set.
     if (!isText && !(name === 'style' && isObject(value))) continue;
-    if (!keeps(tag, name, value, assets)) continue;
+    if (!keeps(tag, name, value, assets)) {
+      if (isMissed(tag, name, value, attributes)) miss(String(value));
+      continue;
+    }
     if (++count > LIMITS.attributes) {
       refuse('attributes');
       break;

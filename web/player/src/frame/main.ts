@@ -27,10 +27,16 @@ function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'):
   const send = (message: FromFrame) => port.postMessage(message);
   const stage = new Stage(root, assets, (width, height) => send({ kind: 'viewport', width, height }));
   let said = '';
+  let missed = '';
   let shows = 0;
   let feeding: Promise<void> = Promise.resolve();
   /** Canvases find out what they leave out while they draw, so it is looked at from time to time, too. */
   const report = () => {
+    const urls = stage.missing;
+    if (urls.join() !== missed) {
+      missed = urls.join();
+      send({ kind: 'missing', urls });
+    }
     const what = stage.leftOut;
     if (what.join() === said) return;
     said = what.join();

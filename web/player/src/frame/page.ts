@@ -44,8 +44,12 @@ export class Page {
   /** What had to be left out since the page was last made from scratch. */
   readonly leftOut = new Set<LeftOut>();
 
+  /** Addresses from which something belongs into the page that is not in it. */
+  readonly missing = new Set<string>();
+
   /** Begins anew, as a full snapshot does. */
   reset(): void {
+    this.missing.clear();
     this.#nodes.clear();
     this.#count = 0;
     this.#frames = 0;
@@ -185,6 +189,11 @@ export class Page {
     of.styleChars = kept.length;
     this.#styleChars += kept.length;
     return kept;
+  }
+
+  /** Notes that nothing came from an address. */
+  miss(url: string): void {
+    if (this.missing.size < LIMITS.missing) this.missing.add(url.slice(0, LIMITS.missingChars));
   }
 
   /** Notes that something was left out. */

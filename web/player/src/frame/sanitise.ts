@@ -47,7 +47,7 @@ function canHost(tag: string, node: WireNode): boolean {
 function cleanElement(node: WireNode, tag: string, assets: Assets, page: Page): void {
   node.tagName = tag;
   const refuse = (what: LeftOut) => void page.refuse(what);
-  const attributes = cleanAttributes(tag, node.attributes, assets, refuse);
+  const attributes = cleanAttributes(tag, node.attributes, assets, refuse, (url) => page.miss(url));
   if (tag === 'canvas') {
     for (const side of ['width', 'height']) {
       if (Number(attributes[side]) > LIMITS.viewportPx) attributes[side] = LIMITS.viewportPx;
@@ -256,8 +256,12 @@ function cleanMutation(data: Record<string, unknown>, assets: Assets, page: Page
   data['attributes'] = objects(data['attributes']).filter((change) => {
     const known = page.get(change['id']);
     if (known !== null && known.type !== 2) return false;
-    const attributes = cleanAttributes(known?.tag ?? '', change['attributes'], assets, (what) =>
-      page.refuse(what),
+    const attributes = cleanAttributes(
+      known?.tag ?? '',
+      change['attributes'],
+      assets,
+      (what) => page.refuse(what),
+      (url) => page.miss(url),
     );
     const css = attributes['_cssText'];
     if (known !== null && typeof css === 'string') attributes['_cssText'] = page.style(known, css);

@@ -93,6 +93,7 @@ export class Stage {
       old.inner.destroy();
       old.box.remove();
     }
+    this.#hearFailures();
     // Before anything asks for the layout: whether animations run is a matter of style for every element.
     this.animate(this.#running);
     box.style.display = '';
@@ -115,6 +116,7 @@ export class Stage {
         this.#cast(event);
         if (event.type === 2) {
           this.#drawCanvases([event]);
+          this.#hearFailures();
           this.animate(this.#running);
         }
       }
@@ -127,6 +129,21 @@ export class Stage {
     const document = inner?.iframe.contentDocument;
     if (!inner || !document?.documentElement) return null;
     return { document, mirror: inner.getMirror(), wrapper: inner.wrapper };
+  }
+
+  /** Addresses from which nothing came, though something of the page is there. */
+  get missing(): string[] {
+    return [...this.#page.missing];
+  }
+
+  /** Listens for what cannot be loaded. A page that is made anew has lost its listeners. */
+  #hearFailures(): void {
+    const hear = ({ target }: Event) => {
+      const { src, href } = (target ?? {}) as { src?: unknown; href?: unknown };
+      const url = src ?? href;
+      if (typeof url === 'string' && url.startsWith('http')) this.#page.miss(url);
+    };
+    this.#scene?.inner.iframe.contentWindow?.addEventListener('error', hear, true);
   }
 
   /** What had to be left out of the page, in the order it was met. */

@@ -59,9 +59,10 @@ async function violations(page) {
 
 /** Looks at everything that the inspector shows, with the details of a row where there are rows. */
 async function eachView(page, look) {
-  for (const name of ['Console', 'Network', 'Errors', 'Info']) {
+  for (const name of ['Console', 'Network', 'Errors', 'Performance', 'DOM', 'Info']) {
     await page.getByRole('tab', { name }).click();
     if (name === 'Info') await page.getByRole('heading', { name: 'Figures' }).waitFor();
+    else if (name === 'DOM') await page.getByRole('treeitem').first().click();
     else {
       await page.locator('.row').first().click();
       await page.getByRole('region', { name: 'Details' }).waitFor();

@@ -102,7 +102,9 @@ bench: build bench-deps
 	./target/release/reelcase-bench $(ONLY)
 	node web/bench/run.mjs $(ONLY)
 
-bench-deps:
+bench-deps: $(TABLES)/bin/duckdb.installed
+	$(TABLES)/bin/pip install --quiet --disable-pip-version-check orjson==3.13.0
+	command -v jq || { apt-get update -qq && apt-get install -y -qq jq; }
 	command -v redis-server && command -v nginx && ls /usr/lib/postgresql/*/bin/initdb || \
 		{ apt-get update -qq && apt-get install -y -qq redis-server nginx postgresql; }
 	command -v chromium || { apt-get update -qq && apt-get install -y -qq chromium; }

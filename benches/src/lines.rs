@@ -6,6 +6,7 @@ mod durable;
 mod memory;
 mod storage;
 mod serving;
+mod moving;
 mod catalog;
 mod restart;
 mod proxy;
@@ -32,6 +33,8 @@ pub(crate) const LINES: &[Line] = &[
     Line { ids: &["P6"], run: memory::bombs },
     Line { ids: &["P7", "P7c"], run: storage::run },
     Line { ids: &["P9", "P9b"], run: serving::run },
+    Line { ids: &["P10", "P10o", "P10p", "P10a", "P10r"], run: moving::out },
+    Line { ids: &["P11", "P11p"], run: moving::into },
     Line { ids: &["P14", "P14f", "P14c", "P14m"], run: catalog::run },
     Line { ids: &["P15", "P15a"], run: restart::run },
     Line { ids: &["P17", "P17s", "P17c"], run: proxy::run },

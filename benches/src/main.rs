@@ -60,6 +60,12 @@ pub(crate) struct Settings {
     /// Recordings in the catalog of the rows about a large catalog.
     #[arg(long, env = "RECORDINGS", default_value_t = 1_000_000)]
     pub(crate) recordings: usize,
+    /// Recordings that are exported and imported.
+    #[arg(long, env = "MOVED", default_value_t = 20)]
+    pub(crate) moved: usize,
+    /// MB of rrweb events of each.
+    #[arg(long, env = "MOVED_MB", default_value_t = 65)]
+    pub(crate) moved_mb: u64,
     /// MB of uploads that wait when the server is killed.
     #[arg(long, env = "WAITING_MB", default_value_t = 1_000)]
     pub(crate) waiting_mb: u64,

@@ -129,6 +129,11 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
+/// Seconds of processor time of all processes that were started and have ended, and of what little is done here meanwhile.
+pub(crate) fn ended_cpu_seconds() -> anyhow::Result<f64> {
+    own_cpu_seconds(std::process::id())
+}
+
 /// Seconds of processor time of the calling thread.
 pub(crate) fn thread_cpu_seconds() -> anyhow::Result<f64> {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat")?;

@@ -80,7 +80,7 @@ pub(crate) async fn record(dir: &Path, captures: &[Capture]) -> anyhow::Result<(
 }
 
 /// Lets a store do a day later what it does with recordings that are finished.
-async fn compact(dir: &Path) -> anyhow::Result<()> {
+pub(crate) async fn compact(dir: &Path) -> anyhow::Result<()> {
     let clock = Arc::new(HandClock(AtomicI64::new(BEGIN_MS + DAY_MS)));
     let options = StoreOptions::new(dir);
     let sweep_grace_ms = options.sweep_grace_ms;

@@ -6,6 +6,7 @@
 mod bucket;
 mod bulk;
 mod convert;
+mod delete;
 mod doctor;
 mod file;
 mod import;
@@ -72,6 +73,12 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
+    /// Delete recordings, what was said of them, and the links to them. What still comes of them is not taken.
+    #[command(
+        long_about = "Delete recordings, what was said of them, and the links to them.\n\nThey are gone at once from lists, links and the API. Their bytes go with the objects that hold them: those are written anew without them within minutes where the recordings beside them are finished, and as soon as they are elsewhere. What clients still send of them is not taken, for 90 days.",
+        after_help = "Examples:\n  reelcase delete ID --server http://127.0.0.1:8787 --token …\n  reelcase ls --data ./data --json | jq -r 'select(.tags | index(\"spam\")) | .id' | xargs reelcase delete --yes --data ./data"
+    )]
+    Delete(delete::DeleteArgs),
     /// Write a recording to a file or pipe, or many to a directory or bucket. Exits with 3 where damaged parts are left out.
     #[command(
         long_about = "Write a recording to a file or pipe, or many to a directory or bucket.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported. What a form has no place for is counted on stderr; docs/formats.md says what that is.\n\nWith --to, all recordings are exported, or those that --where, --since and --until choose, each to DIR/PROJECT/DAY/ID.ENDING. The next run exports what is new or has changed since, and one that was killed is taken up where it ended. DIR/manifest.jsonl lists the files with lengths and hashes; `sha256sum -c SHA256SUMS` checks them. DIR may be s3://bucket/prefix: credentials come from the environment or ~/.aws as for AWS's own tools, --s3-endpoint or AWS_ENDPOINT_URL names another server than AWS.\n\nWith --format parquet the directory gets tables of all of them, DIR/TABLE/date=DAY/part-….parquet: recordings, events and snapshots. docs/formats.md has their columns.",
@@ -236,6 +243,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Some(data) => local::ls(&data, json).await?,
             None => remote::Remote::new(source.place.server, source.token)?.ls(json).await?,
         },
+        Command::Delete(args) => delete::delete(args).await?,
         Command::Show { id, source } => match source.place.data {
             Some(data) => local::show(&data, &id).await?,
             None => remote::Remote::new(source.place.server, source.token)?.show(&id).await?,

@@ -78,7 +78,8 @@ impl Remote {
     pub(crate) async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> anyhow::Result<Value> {
         let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
         let request = request.header("content-type", "application/json").body(body.to_string());
-        Ok(serde_json::from_slice(&self.answer(request).await?.bytes().await?)?)
+        let answer = self.answer(request).await?.bytes().await?;
+        Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer)? })
     }
 
     pub(crate) async fn json(&self, path: &str) -> anyhow::Result<Value> {

@@ -492,3 +492,34 @@ async fn doctor_follows_one_upload_through_what_stands_in_front_and_leaves_nothi
     assert!(said.contains("warn address: ad blockers stop requests to addresses with \"analytics\" in them"), "{said}");
     assert!(said.contains("fail reach: nobody answers"), "{said}");
 }
+
+#[tokio::test]
+async fn recordings_are_deleted_on_a_server_and_in_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let server = a_server_with_one_recording(dir.path()).await;
+    server.api("/api/recordings/one").await;
+    let token = std::fs::read_to_string(dir.path().join("secret")).unwrap();
+    let delete = |more: &[&str]| {
+        let output = reelcase().arg("delete").args(more).env("REELCASE_TOKEN", token.trim()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, message) = delete(&["one", "--server", &server.url]);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("hint: --yes deletes without asking"), "{message}");
+    let (code, message) = delete(&["none", "one", "--yes", "--server", &server.url]);
+    assert_eq!((code, message.as_str()), (Some(1), "error: there is no recording none\n"));
+    assert_eq!(server.api("/api/recordings").await["recordings"], serde_json::json!([]));
+    // Sent again, as by a client that saw no answer.
+    let again = UPLOAD.replace("\"one\"", "\"two\"").replace("fe70", "fe71");
+    for body in [UPLOAD, &again] {
+        let sent =
+            reqwest::Client::new().post(format!("{}/s/", server.url)).body(body.to_owned()).send().await.unwrap();
+        assert_eq!(sent.status(), 200);
+    }
+    server.stop();
+    let listed = || String::from_utf8(run(&["ls", "--json", "--data"], dir.path()).stdout).unwrap();
+    assert!(listed().contains("\"id\":\"two\"") && !listed().contains("\"id\":\"one\""), "{}", listed());
+    assert_eq!(delete(&["two", "--yes", "--data", data]), (Some(0), String::new()));
+    assert_eq!(listed(), "");
+}

@@ -6,6 +6,7 @@ mod blocks;
 mod doctor;
 mod export;
 mod keys;
+mod notes;
 mod parameters;
 mod posthog;
 mod projects;
@@ -20,7 +21,7 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use axum::{Json, Router, http::HeaderValue};
 use reelcase_format::id::RecordingId;
 use reelcase_store::catalog::RecordingRow;
@@ -54,6 +55,13 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         info,
         recordings::list,
         recordings::one,
+        recordings::delete,
+        notes::show,
+        notes::change,
+        notes::comment,
+        notes::change_comment,
+        notes::delete_comment,
+        notes::tags,
         blocks::list,
         blocks::one,
         export::export,
@@ -136,9 +144,13 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/info", get(info))
         .route("/api/recordings", get(recordings::list))
-        .route("/api/recordings/{id}", get(recordings::one))
+        .route("/api/recordings/{id}", get(recordings::one).delete(recordings::delete))
         .route("/api/recordings/{id}/blocks", get(blocks::list))
         .route("/api/recordings/{id}/blocks/{object}/{block}", get(blocks::one))
+        .route("/api/recordings/{id}/notes", get(notes::show).patch(notes::change))
+        .route("/api/recordings/{id}/comments", post(notes::comment))
+        .route("/api/recordings/{id}/comments/{comment}", patch(notes::change_comment).delete(notes::delete_comment))
+        .route("/api/tags", get(notes::tags))
         .route("/api/recordings/{id}/export", get(export::export))
         .route("/api/recordings/{id}/shares", post(shares::create))
         .route("/api/shares", get(shares::list))

@@ -24,6 +24,7 @@ use serde::Serialize;
 
 pub(crate) use self::body::{Budget, Held};
 use self::sort::{Coding, Sorted, sort};
+use crate::drops::DELETED_RECORDING;
 use crate::error::Failure;
 use crate::state::{App, off_thread};
 
@@ -199,6 +200,10 @@ async fn file(
     for (key, items) in std::mem::take(&mut sorted.by_project) {
         match admit(app, &key, now_ms).await {
             Ok(project) => {
+                let of_deleted =
+                    |item: &ItemRef| item.recording.as_ref().is_some_and(|id| app.store.is_deleted(&project, id));
+                let (deleted, items): (Vec<_>, Vec<_>) = items.into_iter().partition(of_deleted);
+                sorted.drops.extend(deleted.iter().map(|_| DELETED_RECORDING));
                 let filed = sorted.by_project.entry(project).or_default();
                 filed.extend(items);
                 // Two keys of one project may stand in one upload.

@@ -21,6 +21,9 @@ const COPY: &str = "copy_";
 /// An analytics event without a recording that says nothing of a person: the one reason that is nobody's mistake.
 pub(crate) const NO_RECORDING: &str = "no_recording";
 
+/// An event of a recording that was deleted.
+pub(crate) const DELETED_RECORDING: &str = "deleted_recording";
+
 /// Counts of what was not kept. See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Drops {
@@ -101,7 +104,7 @@ impl Drops {
 /// What to do about a reason, if anything.
 pub(crate) fn hint(reason: &str) -> Option<&'static str> {
     Some(match reason {
-        NO_RECORDING => return None,
+        NO_RECORDING | DELETED_RECORDING => return None,
         "unknown_key" => "a page sends a key that no project has: create it with `reelcase serve --project KEY`",
         "deleted_key" => "a page still sends a key that was deleted: give it another key of its project",
         "no_key" | "bad_key" => "a client sends no project key, or a personal one: give it one like phc_…",

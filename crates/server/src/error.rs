@@ -239,6 +239,8 @@ fn store_answer(error: &StoreError) -> (StatusCode, &'static str, Option<u32>) {
     match error {
         StoreError::Catalog(error) => catalog_answer(error),
         StoreError::NewerSettings => (StatusCode::CONFLICT, "newer_settings", None),
+        StoreError::NewerNotes => (StatusCode::CONFLICT, "newer_notes", None),
+        StoreError::NotesFull { .. } => (StatusCode::CONFLICT, "notes_full", None),
         // Full disks and failing ones, and a store of objects that is away: what must still be sealed waits for them.
         StoreError::Object(ObjectError::Write { .. } | ObjectError::Sync(_)) => {
             (StatusCode::SERVICE_UNAVAILABLE, "store_failing", Some(30))

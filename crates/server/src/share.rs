@@ -203,6 +203,23 @@ impl Shares {
         Ok(is_there)
     }
 
+    /// Revokes the links to a recording.
+    pub(crate) async fn revoke_of(
+        &self,
+        store: &Store,
+        project: &ProjectKey,
+        recording: &RecordingId,
+    ) -> Result<(), ShareError> {
+        let mut known = self.known.lock().await;
+        let shares = read(&mut known, store).await?;
+        let is_other = |share: &&Share| share.project != *project || share.recording != *recording;
+        let left: Vec<_> = shares.iter().filter(is_other).cloned().collect();
+        if left.len() == shares.len() {
+            return Ok(());
+        }
+        write(&mut known, store, left).await
+    }
+
     /// The link of a token, as long as it works.
     pub(crate) async fn find(&self, store: &Store, token: &str, now_ms: i64) -> Result<Option<Share>, ShareError> {
         let mut known = self.known.lock().await;
@@ -306,7 +323,7 @@ async fn write(known: &mut Option<Vec<Share>>, store: &Store, shares: Vec<Share>
 }
 
 /// Random bytes in hexadecimal digits.
-fn random_text(bytes: usize) -> Result<String, ShareError> {
+pub(crate) fn random_text(bytes: usize) -> Result<String, ShareError> {
     use std::fmt::Write;
     let mut random = vec![0; bytes];
     getrandom::fill(&mut random).map_err(|_| ShareError::NoRandomness)?;

@@ -21,6 +21,7 @@ mod commit;
 mod damage;
 mod dump;
 mod forget;
+mod notes;
 mod parts;
 mod persons;
 mod query;
@@ -34,6 +35,8 @@ use reelcase_format::reel::BlockRef;
 use reelcase_format::summary::Summary;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::notes::Kept;
 
 pub use sqlite::SqliteCatalog;
 
@@ -90,8 +93,35 @@ pub trait Catalog: Send + Sync + 'static {
     /// longest first.
     async fn compaction_candidates(&self, idle_since_ms: i64, limit: usize) -> Result<Vec<Candidate>, CatalogError>;
 
+    /// Recordings that share a compacted object with blocks of deleted ones, those of the oldest objects first.
+    async fn erasure_candidates(&self, limit: usize) -> Result<Vec<Candidate>, CatalogError>;
+
+    /// Whether any object may hold blocks of a deleted recording.
+    async fn is_erasing(&self) -> Result<bool, CatalogError>;
+
     /// The parts that a recording consists of now, by object.
     async fn parts(&self, project: &ProjectKey, id: &RecordingId) -> Result<Vec<Part>, CatalogError>;
+
+    /// What is kept of a recording beside its objects.
+    async fn notes(&self, project: &ProjectKey, id: &RecordingId) -> Result<Option<Kept>, CatalogError>;
+
+    /// Writes what is kept of a recording. One that was deleted is forgotten, and not entered again.
+    async fn put_notes(&self, kept: Kept, now_ms: i64) -> Result<(), CatalogError>;
+
+    /// All that one file of notes holds.
+    async fn notes_of_shard(&self, shard: u8) -> Result<Vec<Kept>, CatalogError>;
+
+    /// Makes `kept` all that one file of notes holds.
+    async fn put_notes_of_shard(&self, shard: u8, kept: Vec<Kept>, now_ms: i64) -> Result<(), CatalogError>;
+
+    /// Which files of notes hold anything.
+    async fn shards_noted(&self) -> Result<Vec<u8>, CatalogError>;
+
+    /// Recordings that were deleted, those longest ago first.
+    async fn deleted_recordings(&self) -> Result<Vec<DeletedRecording>, CatalogError>;
+
+    /// The tags of a project's recordings, or of all, by name.
+    async fn tags(&self, project: Option<&ProjectKey>) -> Result<Vec<TagCount>, CatalogError>;
 
     /// All projects, by key.
     async fn projects(&self) -> Result<Vec<Project>, CatalogError>;
@@ -259,6 +289,8 @@ pub struct Part {
     pub summary: Summary,
     /// The uploads in it that are not forgotten.
     pub uploads: Vec<UploadId>,
+    /// Whether the object also holds blocks of a deleted recording.
+    pub is_to_erase: bool,
     /// Blocks of objects that still exist and whose lines are in this part, not in those blocks.
     pub replaces: Vec<BlockRef>,
     /// The live blocks, by position in the object.
@@ -364,6 +396,14 @@ pub struct ListQuery {
     pub errors_min: Option<u64>,
     /// With console errors, or without any.
     pub has_errors: Option<bool>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Pinned, or not.
+    pub is_pinned: Option<bool>,
+    /// That somebody has seen, or nobody.
+    pub is_seen: Option<bool>,
+    /// With comments, or without any.
+    pub has_comments: Option<bool>,
     /// To which something was added at or after this, server clock.
     pub live_since_ms: Option<i64>,
     /// Most recordings on the page, up to [`PAGE_RECORDINGS_MAX`]; none means that many.
@@ -398,6 +438,41 @@ pub struct RecordingRow {
     pub updated_at_ms: i64,
     /// Who is in it, as far as the client said.
     pub person: Option<Person>,
+    /// What people said of it, in short.
+    pub noted: NotedRow,
+}
+
+/// What a list shows of what people said of a recording.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotedRow {
+    /// Sorted.
+    pub tags: Vec<String>,
+    /// Whether it is pinned.
+    pub is_pinned: bool,
+    /// Whether somebody has watched it.
+    pub is_seen: bool,
+    /// How many comments there are.
+    pub comment_count: u64,
+}
+
+/// A recording that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedRecording {
+    /// The project it belonged to.
+    pub project: ProjectKey,
+    /// Its id.
+    pub recording: RecordingId,
+    /// When, server clock.
+    pub deleted_at_ms: i64,
+}
+
+/// A tag that recordings have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagCount {
+    /// The tag.
+    pub tag: String,
+    /// How many recordings have it.
+    pub recording_count: u64,
 }
 
 /// The distinct ids that belong together, and what is known of them.

@@ -125,6 +125,12 @@ impl Store {
         loop {
             let limit = RECORDINGS_MAX + compactor.recordings_left.len();
             let mut candidates = self.catalog.compaction_candidates(idle_since_ms, limit).await?;
+            // A recording may be due for both reasons, and an object holds one part of each.
+            for erased in self.catalog.erasure_candidates(limit).await? {
+                if !candidates.iter().any(|known| (&known.project, &known.id) == (&erased.project, &erased.id)) {
+                    candidates.push(erased);
+                }
+            }
             candidates.retain(|candidate| compactor.is_open(candidate));
             candidates.truncate(RECORDINGS_MAX);
             let carried = self.carried(&compactor, !candidates.is_empty()).await?;
@@ -159,7 +165,8 @@ impl Store {
         let mut carried = self.catalog.objects_to_carry(limit).await?;
         carried.retain(|object| !compactor.objects_left.contains_key(&object.key));
         carried.truncate(CARRY_OBJECTS_MAX);
-        Ok(if is_company || carried.len() >= CARRY_OBJECTS_MIN { carried } else { Vec::new() })
+        let is_worth_it = is_company || carried.len() >= CARRY_OBJECTS_MIN || self.catalog.is_erasing().await?;
+        Ok(if is_worth_it { carried } else { Vec::new() })
     }
 
     /// Makes one object of the first candidates, and enters it.
@@ -257,7 +264,7 @@ impl Drafter<'_> {
                 sound.push(part);
             }
         }
-        let is_compacted = sound.iter().any(|part| part.object.kind == ObjectKind::Batch);
+        let is_compacted = sound.iter().any(|part| part.object.kind == ObjectKind::Batch || part.is_to_erase);
         if is_compacted {
             self.rewrite(&candidate, &sound)?;
         }
@@ -385,13 +392,14 @@ impl Drafter<'_> {
     }
 }
 
-/// What is rewritten of a recording: all that is in batches, and compacted parts that are small or small beside it.
+/// What is rewritten of a recording: all that is in batches, or shares an object with what is to be erased, and
+/// compacted parts that are small or small beside it.
 fn choose(parts: Vec<Part>) -> Vec<Part> {
     let plain_bytes = |part: &Part| part.blocks.iter().map(|block| block.plain_bytes).sum::<u64>();
     let is_hot = |part: &Part| part.object.kind == ObjectKind::Batch;
     let hot_bytes: u64 = parts.iter().filter(|part| is_hot(part)).map(plain_bytes).sum();
     let bytes_max = REWRITE_BYTES_FREE.max(hot_bytes.saturating_mul(REWRITE_FACTOR));
-    parts.into_iter().filter(|part| is_hot(part) || plain_bytes(part) <= bytes_max).collect()
+    parts.into_iter().filter(|part| is_hot(part) || part.is_to_erase || plain_bytes(part) <= bytes_max).collect()
 }
 
 /// The figures of several parts, the blocks that one in their place replaces, and their uploads.

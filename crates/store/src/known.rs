@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use reelcase_format::id::{ProjectKey, RecordingId};
+
 use crate::catalog::BlockRow;
 use crate::store::locked;
 
@@ -40,6 +42,14 @@ impl KnownBlocks {
                 known.block_count += 1;
             }
         }
+    }
+
+    pub(crate) fn forget_recording(&self, project: &ProjectKey, id: &RecordingId) {
+        let mut known = locked(&self.objects);
+        for blocks in known.by_object.values_mut() {
+            blocks.retain(|_, row| row.project != *project || row.recording != *id);
+        }
+        known.block_count = known.by_object.values().map(HashMap::len).sum();
     }
 
     pub(crate) fn forget_object(&self, object: &str) {

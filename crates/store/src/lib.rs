@@ -19,6 +19,7 @@ pub mod lock;
 mod maintain;
 pub mod merge;
 mod newer;
+pub mod notes;
 pub mod objects;
 mod pending;
 mod persons;

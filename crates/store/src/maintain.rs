@@ -58,7 +58,7 @@ async fn maintain(store: &Arc<Store>) -> Result<(), StoreError> {
     if !store.newer_objects().is_empty() {
         return Ok(());
     }
-    if is_worth_an_object(store).await? {
+    if is_worth_an_object(store).await? || store.catalog().is_erasing().await? {
         store.compact_due().await?;
     }
     store.sweep().await

@@ -26,6 +26,9 @@ use crate::abort_point;
 /// How many sequence numbers share a directory, as a power of two.
 const DIRECTORY_BITS: u32 = 12;
 
+/// Where a store keeps what people say of its recordings.
+const NOTES_DIRECTORY: &str = "notes";
+
 /// The file beside the objects where the next compacted object takes shape.
 const UNFINISHED: &str = "unfinished";
 
@@ -207,7 +210,17 @@ impl Objects {
 
     /// Writes the settings of a store beside its objects. When this returns they are on stable storage.
     pub(crate) async fn put_settings(&self, store_id: &str, bytes: Vec<u8>) -> Result<(), ObjectError> {
-        let path = settings_path(store_id);
+        self.put_beside(settings_path(store_id), bytes).await
+    }
+
+    /// The same for one of its files of notes.
+    pub(crate) async fn put_notes_file(&self, store_id: &str, shard: u8, bytes: Vec<u8>) -> Result<(), ObjectError> {
+        self.put_beside(notes_path(store_id, shard), bytes).await
+    }
+
+    /// Writes a file that is no object, whole or not at all.
+    async fn put_beside(&self, path: ObjectPath, bytes: Vec<u8>) -> Result<(), ObjectError> {
+        let name = path.to_string();
         let Some(dir) = self.local_dir.clone() else {
             let failed = |source| ObjectError::Store { operation: "write", object: path.to_string(), source };
             return self.store.put(&path, PutPayload::from(bytes)).await.map(drop).map_err(failed);
@@ -221,7 +234,7 @@ impl Objects {
             sync_directories(&dir, &file)
         });
         let written = written.await.map_err(io::Error::other)?;
-        written.map_err(|source| ObjectError::Write { object: "settings".to_owned(), source })
+        written.map_err(|source| ObjectError::Write { object: name, source })
     }
 
     /// The settings of every store whose objects lie here, with the names of the stores and of their files.
@@ -232,16 +245,43 @@ impl Objects {
         let mut found = Vec::new();
         for store in stores {
             let path = settings_path(store.as_ref());
-            let failed = |source| ObjectError::Store { operation: "read", object: path.to_string(), source };
-            match self.store.get(&path).await {
-                Ok(file) => {
-                    found.push((store.to_string(), path.to_string(), file.bytes().await.map_err(failed)?));
-                }
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(source) => return Err(failed(source)),
+            let bytes = self.read_beside(&path).await?;
+            found.extend(bytes.map(|bytes| (store.to_string(), path.to_string(), bytes)));
+        }
+        Ok(found)
+    }
+
+    /// The files of notes of every store whose objects lie here, with the names of the stores and their numbers.
+    pub(crate) async fn notes_files(&self) -> Result<Vec<(String, u8, Bytes)>, ObjectError> {
+        let failed = |source| ObjectError::Store { operation: "list", object: "notes".to_owned(), source };
+        let mut stores = self.store.list_with_delimiter(None).await.map_err(failed)?.common_prefixes;
+        stores.sort();
+        let mut found = Vec::new();
+        for store in stores {
+            let below = ObjectPath::from(format!("{store}/{NOTES_DIRECTORY}"));
+            let files = self.store.list_with_delimiter(Some(&below)).await.map_err(failed)?.objects;
+            let mut shards: Vec<u8> = files.iter().filter_map(|file| shard_in(file.location.filename()?)).collect();
+            shards.sort_unstable();
+            for shard in shards {
+                let bytes = self.notes_file(store.as_ref(), shard).await?;
+                found.extend(bytes.map(|bytes| (store.to_string(), shard, bytes)));
             }
         }
         Ok(found)
+    }
+
+    /// One file of notes; none where there is none.
+    pub(crate) async fn notes_file(&self, store_id: &str, shard: u8) -> Result<Option<Bytes>, ObjectError> {
+        self.read_beside(&notes_path(store_id, shard)).await
+    }
+
+    async fn read_beside(&self, path: &ObjectPath) -> Result<Option<Bytes>, ObjectError> {
+        let failed = |source| ObjectError::Store { operation: "read", object: path.to_string(), source };
+        match self.store.get(path).await {
+            Ok(file) => file.bytes().await.map(Some).map_err(failed),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(source) => Err(failed(source)),
+        }
     }
 
     /// Whether nothing was ever kept for a store, set aside or not.
@@ -323,6 +363,11 @@ impl Objects {
         self.set_path_aside(settings_path(store_id), "settings").await
     }
 
+    /// Sets a damaged file of notes aside.
+    pub(crate) async fn set_notes_aside(&self, store_id: &str, shard: u8) -> Result<(), ObjectError> {
+        self.set_path_aside(notes_path(store_id, shard), "notes").await
+    }
+
     async fn set_path_aside(&self, path: ObjectPath, id: &str) -> Result<(), ObjectError> {
         let failed = |source| ObjectError::Store { operation: "set aside", object: id.to_owned(), source };
         for number in 1.. {
@@ -387,6 +432,15 @@ fn path_of(id: &str) -> Result<ObjectPath, ObjectError> {
 
 fn settings_path(store_id: &str) -> ObjectPath {
     ObjectPath::from(format!("{store_id}/settings.json"))
+}
+
+fn notes_path(store_id: &str, shard: u8) -> ObjectPath {
+    ObjectPath::from(format!("{store_id}/{NOTES_DIRECTORY}/{shard:02x}.json"))
+}
+
+fn shard_in(file: &str) -> Option<u8> {
+    let digits = file.strip_suffix(".json").filter(|digits| digits.len() == 2)?;
+    u8::from_str_radix(digits, 16).ok()
 }
 
 fn id_of(path: &str) -> Option<(u64, String)> {

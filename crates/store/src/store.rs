@@ -31,10 +31,11 @@ use crate::inbox::{DiskFiles, Files, Inbox, InboxError, InboxOptions};
 use crate::known::KnownBlocks;
 use crate::lock::StoreLock;
 use crate::newer::{self, NewerObject};
+use crate::notes::{self, Noted};
 use crate::objects::{ObjectError, Objects, object_id};
 use crate::pending::{GroupKey, PendingIndex};
 use crate::recent::RecentFrames;
-use crate::record::{self, Accepted};
+use crate::record::{self, Accepted, ItemRef};
 use crate::settings::Settings;
 use crate::spool::{Spool, SpoolOptions};
 use crate::step::{Step, StepHook};
@@ -106,6 +107,8 @@ pub struct Receipt {
     pub new_items: usize,
     /// Events that were waiting already: a retry.
     pub repeated_items: usize,
+    /// Events of recordings that were deleted, which are not taken.
+    pub deleted_items: usize,
 }
 
 /// A store held by this process. See the module's page.
@@ -127,6 +130,7 @@ pub struct Store {
     seal_memory: Arc<Mutex<seal::Memory>>,
     /// `None` when it is not known what is written down.
     pub(crate) settings: tokio::sync::Mutex<Option<Settings>>,
+    pub(crate) noted: Noted,
     /// Held while compacting or sweeping.
     pub(crate) compactor: tokio::sync::Mutex<Compactor>,
     figures: Mutex<CompactionFigures>,
@@ -202,6 +206,7 @@ impl Store {
             next_seq: tokio::sync::Mutex::new(None),
             seal_memory: Arc::default(),
             settings: tokio::sync::Mutex::default(),
+            noted: Noted::default(),
             compactor: tokio::sync::Mutex::default(),
             figures: Mutex::default(),
             trouble: Mutex::default(),
@@ -215,6 +220,7 @@ impl Store {
             _lock: lock,
         });
         store.load_settings().await?;
+        store.load_notes().await?;
         store.take_over().await?;
         let mut tasks = vec![tokio::spawn(sealer::run(Arc::clone(&store), store.stopping.subscribe()))];
         if store.options.maintains_itself {
@@ -262,16 +268,23 @@ impl Store {
 
     /// Makes an upload durable. When this returns a receipt, what the client sent is on stable storage.
     pub async fn accept(self: &Arc<Self>, mut upload: Accepted) -> Result<Receipt, AcceptError> {
+        let project = upload.project.clone();
+        let is_deleted = |item: &ItemRef| item.recording.as_ref().is_some_and(|id| self.is_deleted(&project, id));
         let sent_items = upload.items.len();
+        upload.items.retain(|item| !is_deleted(item));
+        let taken_items = upload.items.len();
         {
             let pending = self.pending();
             if pending.item_count() >= self.options.pending_items_max {
                 return Err(AcceptError::Busy { retry_after_s: 5 });
             }
-            let project = upload.project.clone();
             upload.items.retain(|item| !pending.holds(&project, &item.upload));
         }
-        let receipt = Receipt { new_items: upload.items.len(), repeated_items: sent_items - upload.items.len() };
+        let receipt = Receipt {
+            new_items: upload.items.len(),
+            repeated_items: taken_items - upload.items.len(),
+            deleted_items: sent_items - taken_items,
+        };
         if upload.items.is_empty() && upload.onward.is_none() {
             return Ok(receipt);
         }
@@ -377,7 +390,7 @@ impl Store {
 
     /// A block that was asked for lately, whatever recording it is of.
     pub fn known_block(&self, object: &str, block: u32) -> Option<Arc<BlockRow>> {
-        self.known_blocks.get(object, block)
+        self.known_blocks.get(object, block).filter(|row| !self.is_deleted(&row.project, &row.recording))
     }
 
     /// A block of a recording, live or, for a while, replaced: whoever plays the recording may have an old list.
@@ -388,6 +401,9 @@ impl Store {
         object: &str,
         block: u32,
     ) -> Result<Option<Arc<BlockRow>>, StoreError> {
+        if self.is_deleted(project, id) {
+            return Ok(None);
+        }
         self.known_blocks.remember(self.catalog.blocks(project, id).await?);
         let is_asked = |row: &Arc<BlockRow>| row.project == *project && row.recording == *id;
         if let Some(row) = self.known_block(object, block).filter(is_asked) {
@@ -453,6 +469,8 @@ impl Store {
         replaced.carry_over(&catalog).await?;
         let objects = Objects::local(&dir.join("objects"))?;
         Settings::read(&objects, None).await?.apply(&catalog).await?;
+        // What was deleted must not be entered again.
+        notes::enter_into(&objects, &catalog).await?;
         let listed = objects.list().await?;
         // Whether the newest was finished is for the next start to say, which knows what waits in the inbox.
         let mut adopted = adopt::enter_all(&objects, &catalog, &listed, &|_, _| false).await?;

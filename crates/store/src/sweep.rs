@@ -37,6 +37,6 @@ impl Store {
             figures.bytes_swept += object.stored_bytes;
         }
         self.catalog.forget_uploads(now_ms - UPLOADS_REMEMBERED_MS).await?;
-        Ok(())
+        self.forget_deletions().await
     }
 }

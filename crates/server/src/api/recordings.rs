@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use jiff::Timestamp;
 use reelcase_store::catalog::{ListOrder, ListQuery, RecordingRow};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,14 @@ pub(super) struct ListParameters {
     keypresses_min: Option<u64>,
     /// At least this many console errors.
     errors_min: Option<u64>,
+    /// With this tag.
+    tag: Option<String>,
+    /// Only those that are pinned, or are not.
+    pinned: Option<bool>,
+    /// Only those that somebody with access has watched, or nobody has.
+    seen: Option<bool>,
+    /// Only those with comments, or without any.
+    commented: Option<bool>,
     /// Only those that are being recorded now.
     live: Option<bool>,
     /// Most recordings on the page, up to 200.
@@ -101,6 +110,12 @@ pub struct Recording {
     is_live: bool,
     /// When something was last added, server clock.
     updated_at_ms: i64,
+    /// Sorted.
+    tags: Vec<String>,
+    is_pinned: bool,
+    /// Whether somebody with access has watched it.
+    is_seen: bool,
+    comment_count: u64,
     /// PostHog's row of the recording, where it was imported from there. All other figures are counted here.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -169,6 +184,31 @@ pub(super) async fn one(
     Ok(Json(Recording::new(row, app.clock.now_ms())))
 }
 
+/// Deletes a recording, what was said of it, and the links to it. Nothing that still comes of it is taken.
+#[utoipa::path(
+    delete,
+    path = "/api/recordings/{id}",
+    params(("id" = String, Path), ProjectParameter),
+    responses(
+        (status = 204),
+        (status = 404, body = crate::error::ErrorBody),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
+)]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    PathParts(id): PathParts<String>,
+    Parameters(parameter): Parameters<ProjectParameter>,
+) -> Result<StatusCode, Failure> {
+    let row = find(&app, &id, parameter.project.as_deref()).await?;
+    if !app.store.delete_recording(&row.project, &row.id).await? {
+        return Err(Failure::NotFound("recording"));
+    }
+    app.shares.revoke_of(&app.store, &row.project, &row.id).await?;
+    tracing::info!(recording = %row.id, "a recording was deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Reads a query as the list takes it from an address, for whoever lists a store that no server holds.
 pub fn list_query(query: &str, now_ms: i64) -> Result<ListQuery, String> {
     let uri = format!("/?{query}").parse().map_err(|_| format!("{query} cannot be the query of an address"))?;
@@ -191,6 +231,10 @@ fn query_of(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failur
         keypresses_min: count("keypresses_min", parameters.keypresses_min)?,
         errors_min: count("errors_min", parameters.errors_min)?,
         has_errors: None,
+        tag: parameters.tag.filter(|text| !text.is_empty()),
+        is_pinned: parameters.pinned,
+        is_seen: parameters.seen,
+        has_comments: parameters.commented,
         live_since_ms: parameters.live.unwrap_or(false).then_some(now_ms - LIVE_MS),
         limit: count("limit", parameters.limit)?,
         cursor: parameters.cursor.filter(|text| !text.is_empty()),
@@ -209,7 +253,7 @@ impl Recording {
     /// Shows a row of the catalog. `now_ms` decides whether it is live.
     pub fn new(row: RecordingRow, now_ms: i64) -> Self {
         let is_live = is_live(&row, now_ms);
-        let RecordingRow { project, id, summary, stored_bytes, updated_at_ms, person, .. } = row;
+        let RecordingRow { project, id, summary, stored_bytes, updated_at_ms, person, noted, .. } = row;
         let windows = summary.windows.into_iter().map(|window| Window {
             id: window.id,
             start_ms: window.start_ms,
@@ -246,6 +290,10 @@ impl Recording {
             plain_bytes: summary.plain_bytes,
             is_live,
             updated_at_ms,
+            tags: noted.tags,
+            is_pinned: noted.is_pinned,
+            is_seen: noted.is_seen,
+            comment_count: noted.comment_count,
             posthog: summary.other.get("posthog").cloned(),
         }
     }

@@ -20,6 +20,7 @@ mod limits;
 mod lost_modes;
 mod mirror;
 mod mobile;
+mod notes;
 mod overrides;
 mod posthog_api;
 mod reading;

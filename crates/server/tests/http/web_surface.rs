@@ -5,13 +5,15 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 21] = [
+const PRIVATE: [&str; 23] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
     "/api/recordings/some-id/blocks",
     "/api/recordings/some-id/blocks/object/0",
     "/api/recordings/some-id/export",
+    "/api/recordings/some-id/notes",
+    "/api/tags",
     "/api/projects",
     "/api/projects/phc_some",
     "/api/projects/phc_some/keys",
@@ -30,12 +32,14 @@ const PRIVATE: [&str; 21] = [
 ];
 
 /// Every route that changes something, or is asked as if it did.
-const CHANGING: [(&str, &str); 6] = [
+const CHANGING: [(&str, &str); 8] = [
     ("PUT", "/api/projects/some-key/mode"),
     ("DELETE", "/api/projects/some-key/keys/another"),
     ("POST", "/api/projects/some-key/query"),
     ("POST", "/api/trial"),
     ("POST", "/api/recordings/some-id/shares"),
+    ("POST", "/api/recordings/some-id/comments"),
+    ("PATCH", "/api/recordings/some-id/comments/another"),
     ("DELETE", "/api/shares/some-id"),
 ];
 

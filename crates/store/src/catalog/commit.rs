@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::rows::{count, id_of_project, kind_name};
 use super::sqlite::Failure;
-use super::{BlockRow, CatalogCommit, Committed, ObjectKind, RecordingDelta, persons};
+use super::{BlockRow, CatalogCommit, Committed, ObjectKind, RecordingDelta, notes, persons};
 
 /// Names a recording within one commit.
 type Name<'a> = (&'a ProjectKey, &'a RecordingId);
@@ -64,8 +64,10 @@ impl Counts {
 }
 
 /// Enters `commit`, unless an object of its key was entered before.
-pub(super) fn enter(db: &Connection, commit: &CatalogCommit) -> Result<Committed, Failure> {
-    if !enter_object(db, commit)? {
+pub(super) fn enter(db: &Connection, mut commit: CatalogCommit) -> Result<Committed, Failure> {
+    let erased_blocks = notes::without_deleted(db, &mut commit)?;
+    let commit = &commit;
+    if !enter_object(db, commit, erased_blocks)? {
         return Ok(Committed::AlreadyEntered);
     }
     let projects = ensure_projects(db, commit)?;
@@ -102,12 +104,13 @@ pub(super) fn enter(db: &Connection, commit: &CatalogCommit) -> Result<Committed
 }
 
 /// False when the object is there already.
-fn enter_object(db: &Connection, commit: &CatalogCommit) -> Result<bool, Failure> {
+fn enter_object(db: &Connection, commit: &CatalogCommit, erased_blocks: usize) -> Result<bool, Failure> {
     let object = &commit.object;
     let blocks = signed(count(commit.blocks.len()));
     let mut insert = db.prepare_cached(
-        "INSERT INTO objects (seq, key, kind, stored_bytes, recording_count, block_count, live_blocks, project_blocks)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT (key) DO NOTHING",
+        "INSERT INTO objects (seq, key, kind, stored_bytes, recording_count, block_count, live_blocks, project_blocks,
+           is_to_erase)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6 + ?8, ?6, ?7, ?8 > 0) ON CONFLICT (key) DO NOTHING",
     )?;
     let row = params![
         signed(object.seq),
@@ -117,6 +120,7 @@ fn enter_object(db: &Connection, commit: &CatalogCommit) -> Result<bool, Failure
         signed(object.recording_count),
         blocks,
         signed(commit.project_block_count),
+        signed(count(erased_blocks)),
     ];
     if insert.execute(row)? == 0 {
         return Ok(false);

@@ -1,6 +1,9 @@
 //! Forgetting one recording: its blocks are dead from then on, and objects of nothing else are swept.
 
+use std::collections::BTreeSet;
+
 use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_format::reel::BlockRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::sqlite::Failure;
@@ -16,6 +19,7 @@ pub(super) fn recording(db: &Connection, project: &ProjectKey, id: &RecordingId,
         )
         .optional()?;
     let Some(recording_id) = found else { return Ok(false) };
+    mark_to_erase(db, recording_id)?;
     db.execute(
         "UPDATE objects SET live_blocks = live_blocks
            - (SELECT count(*) FROM blocks WHERE object_seq = objects.seq AND recording_id = ?1)
@@ -31,4 +35,23 @@ pub(super) fn recording(db: &Connection, project: &ProjectKey, id: &RecordingId,
         [now_ms],
     )?;
     Ok(true)
+}
+
+/// Marks the objects that hold blocks of a recording: those that count, and those that others replaced.
+fn mark_to_erase(db: &Connection, recording_id: i64) -> Result<(), Failure> {
+    db.execute(
+        "UPDATE objects SET is_to_erase = 1 WHERE seq IN (SELECT object_seq FROM blocks WHERE recording_id = ?1)",
+        [recording_id],
+    )?;
+    let mut select = db.prepare("SELECT replaces FROM parts WHERE recording_id = ?1")?;
+    let mut found = select.query([recording_id])?;
+    let mut mark = db.prepare_cached("UPDATE objects SET is_to_erase = 1 WHERE key = ?1")?;
+    while let Some(row) = found.next()? {
+        let replaced: Vec<BlockRef> = serde_json::from_str(&row.get::<_, String>(0)?)?;
+        let objects: BTreeSet<_> = replaced.into_iter().map(|block| block.object).collect();
+        for object in objects {
+            mark.execute([object])?;
+        }
+    }
+    Ok(())
 }

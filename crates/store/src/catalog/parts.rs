@@ -17,7 +17,21 @@ pub(super) fn candidates(db: &Connection, idle_since_ms: i64, limit: usize) -> R
          FROM recordings r JOIN projects p ON p.id = r.project_id
          WHERE r.hot_block_count > 0 AND r.updated_at_ms <= ?1 ORDER BY r.updated_at_ms, r.id LIMIT ?2",
     )?;
-    let mut found = select.query([idle_since_ms, signed(count(limit))])?;
+    read_candidates(select.query([idle_since_ms, signed(count(limit))])?)
+}
+
+/// Those in batches are rewritten anyway, once they are finished.
+pub(super) fn erasure_candidates(db: &Connection, limit: usize) -> Result<Vec<Candidate>, Failure> {
+    let mut select = db.prepare_cached(
+        "SELECT p.key, r.recording, r.updated_at_ms, r.stored_bytes
+         FROM objects o CROSS JOIN blocks b ON b.object_seq = o.seq CROSS JOIN recordings r ON r.id = b.recording_id
+         CROSS JOIN projects p ON p.id = r.project_id
+         WHERE o.is_to_erase = 1 AND o.kind = 'compacted' GROUP BY r.id ORDER BY min(o.seq), r.id LIMIT ?1",
+    )?;
+    read_candidates(select.query([signed(count(limit))])?)
+}
+
+fn read_candidates(mut found: rusqlite::Rows<'_>) -> Result<Vec<Candidate>, Failure> {
     let mut candidates = Vec::new();
     while let Some(row) = found.next()? {
         let (project, id): (String, String) = (row.get(0)?, row.get(1)?);
@@ -33,7 +47,8 @@ pub(super) fn parts(db: &Connection, project: &ProjectKey, id: &RecordingId) -> 
         blocks.entry(block.object.clone()).or_default().push(block);
     }
     let mut select = db.prepare_cached(
-        "SELECT o.seq, o.key, o.kind, o.stored_bytes, o.recording_count, s.summary, s.uploads, s.replaces
+        "SELECT o.seq, o.key, o.kind, o.stored_bytes, o.recording_count, s.summary, s.uploads, s.replaces,
+           o.is_to_erase
          FROM projects p
          JOIN recordings r ON r.recording = ?2 AND r.project_id = p.id
          JOIN parts s ON s.recording_id = r.id
@@ -50,6 +65,7 @@ pub(super) fn parts(db: &Connection, project: &ProjectKey, id: &RecordingId) -> 
         parts.push(Part {
             object,
             summary: serde_json::from_str(&summary)?,
+            is_to_erase: row.get(8)?,
             uploads: remembered(db, project, &uploads)?,
             replaces: existing(db, serde_json::from_str(&replaces)?)?,
             blocks,

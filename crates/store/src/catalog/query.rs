@@ -194,12 +194,54 @@ fn filters(query: &ListQuery) -> Vec<Filter> {
             filters.push(Filter { condition, values: values.clone(), probe: Some((probe, values)) });
         }
     }
+    filters.extend(notes_filters(query));
     if query.has_errors == Some(false) {
         filters.push(Filter { condition: "r.console_error_count = 0", values: vec![], probe: None });
     }
     filters
 }
 
+/// What people said is looked up from the recording, or, where it is rare, the recordings from it.
+fn notes_filters(query: &ListQuery) -> Vec<Filter> {
+    let mut filters = Vec::new();
+    if let Some(tag) = &query.tag {
+        let values = vec![SqlValue::from(tag.clone())];
+        filters.push(Filter { condition: HAS_TAG, values: values.clone(), probe: Some((TAG_PROBE, values)) });
+    }
+    for (asked, yes, no, probe) in [
+        (query.is_pinned, IS_PINNED, IS_NOT_PINNED, Some((PINNED_PROBE, vec![]))),
+        (query.has_comments, HAS_COMMENTS, HAS_NO_COMMENTS, Some((COMMENTED_PROBE, vec![]))),
+        (query.is_seen, IS_SEEN, IS_NOT_SEEN, None),
+    ] {
+        match asked {
+            Some(true) => filters.push(Filter { condition: yes, values: vec![], probe }),
+            Some(false) => filters.push(Filter { condition: no, values: vec![], probe: None }),
+            None => {}
+        }
+    }
+    filters
+}
+
+const HAS_TAG: &str =
+    "EXISTS (SELECT 1 FROM tags t WHERE t.tag = ? AND t.recording = r.recording AND t.project = p.key)";
+const TAG_PROBE: &str = "SELECT r.id FROM tags t CROSS JOIN recordings r ON r.recording = t.recording
+    WHERE t.tag = ? LIMIT ?";
+const IS_PINNED: &str = "EXISTS (SELECT 1 FROM notes n
+    WHERE n.recording = r.recording AND n.project = p.key AND n.is_pinned = 1)";
+const IS_NOT_PINNED: &str = "NOT EXISTS (SELECT 1 FROM notes n
+    WHERE n.recording = r.recording AND n.project = p.key AND n.is_pinned = 1)";
+const PINNED_PROBE: &str = "SELECT r.id FROM notes n CROSS JOIN recordings r ON r.recording = n.recording
+    WHERE n.is_pinned = 1 LIMIT ?";
+const HAS_COMMENTS: &str = "EXISTS (SELECT 1 FROM notes n
+    WHERE n.recording = r.recording AND n.project = p.key AND n.comment_count > 0)";
+const HAS_NO_COMMENTS: &str = "NOT EXISTS (SELECT 1 FROM notes n
+    WHERE n.recording = r.recording AND n.project = p.key AND n.comment_count > 0)";
+const COMMENTED_PROBE: &str = "SELECT r.id FROM notes n CROSS JOIN recordings r ON r.recording = n.recording
+    WHERE n.comment_count > 0 LIMIT ?";
+const IS_SEEN: &str = "EXISTS (SELECT 1 FROM notes n
+    WHERE n.recording = r.recording AND n.project = p.key AND n.is_seen = 1)";
+const IS_NOT_SEEN: &str = "NOT EXISTS (SELECT 1 FROM notes n
+    WHERE n.recording = r.recording AND n.project = p.key AND n.is_seen = 1)";
 const PERSON_IS: &str = "EXISTS (SELECT 1 FROM recording_distinct_ids rd JOIN distinct_ids d ON d.id = rd.distinct_id
     WHERE rd.recording_id = r.id AND (
       d.person_id = (SELECT e.person_id FROM distinct_ids e WHERE e.project_id = r.project_id AND e.distinct_id = ?)
@@ -256,6 +298,7 @@ fn candidates(db: &Connection, filters: &[Filter]) -> Result<Option<Vec<i64>>, F
 
 fn recording_row(db: &Connection, row: &Row<'_>) -> Result<RecordingRow, Failure> {
     let (project, id, summary): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(6)?);
+    let noted = super::notes::noted(db, &project, &id)?;
     Ok(RecordingRow {
         project: project.parse()?,
         id: id.parse()?,
@@ -264,6 +307,7 @@ fn recording_row(db: &Connection, row: &Row<'_>) -> Result<RecordingRow, Failure
         block_count: unsigned(row, 4)?,
         updated_at_ms: row.get(5)?,
         person: persons::of_recording(db, row.get(0)?)?,
+        noted,
     })
 }
 

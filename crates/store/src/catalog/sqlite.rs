@@ -19,12 +19,14 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    BlockRow, Candidate, Catalog, CatalogCommit, CatalogError, Committed, DropCount, ListQuery, ObjectRow, Page, Part,
-    Person, Project, RecordingRow, commit, damage, dump, forget, parts, persons, query, rows,
+    BlockRow, Candidate, Catalog, CatalogCommit, CatalogError, Committed, DeletedRecording, DropCount, ListQuery,
+    ObjectRow, Page, Part, Person, Project, RecordingRow, TagCount, commit, damage, dump, forget, notes, parts,
+    persons, query, rows,
 };
+use crate::notes::Kept;
 
 /// Each migration makes a file of its index's version one of the next.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema-2.sql")];
 
 /// Writes that may wait for the writer; more callers wait for room in the queue.
 const WRITES_WAITING_MAX: usize = 64;
@@ -183,7 +185,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn commit(&self, commit: CatalogCommit) -> Result<Committed, CatalogError> {
-        self.write(move |db| commit::enter(db, &commit)).await
+        self.write(move |db| commit::enter(db, commit)).await
     }
 
     async fn objects(&self) -> Result<Vec<ObjectRow>, CatalogError> {
@@ -243,6 +245,44 @@ impl Catalog for SqliteCatalog {
 
     async fn compaction_candidates(&self, idle_since_ms: i64, limit: usize) -> Result<Vec<Candidate>, CatalogError> {
         self.read(move |db| parts::candidates(db, idle_since_ms, limit)).await
+    }
+
+    async fn erasure_candidates(&self, limit: usize) -> Result<Vec<Candidate>, CatalogError> {
+        self.read(move |db| parts::erasure_candidates(db, limit)).await
+    }
+
+    async fn is_erasing(&self) -> Result<bool, CatalogError> {
+        self.read(notes::is_erasing).await
+    }
+
+    async fn notes(&self, project: &ProjectKey, id: &RecordingId) -> Result<Option<Kept>, CatalogError> {
+        let (project, id) = (project.clone(), id.clone());
+        self.read(move |db| notes::of(db, &project, &id)).await
+    }
+
+    async fn put_notes(&self, kept: Kept, now_ms: i64) -> Result<(), CatalogError> {
+        self.write(move |db| notes::put(db, &kept, now_ms)).await
+    }
+
+    async fn notes_of_shard(&self, shard: u8) -> Result<Vec<Kept>, CatalogError> {
+        self.read(move |db| notes::of_shard(db, shard)).await
+    }
+
+    async fn put_notes_of_shard(&self, shard: u8, kept: Vec<Kept>, now_ms: i64) -> Result<(), CatalogError> {
+        self.write(move |db| notes::put_shard(db, shard, &kept, now_ms)).await
+    }
+
+    async fn shards_noted(&self) -> Result<Vec<u8>, CatalogError> {
+        self.read(notes::shards).await
+    }
+
+    async fn deleted_recordings(&self) -> Result<Vec<DeletedRecording>, CatalogError> {
+        self.read(notes::deleted).await
+    }
+
+    async fn tags(&self, project: Option<&ProjectKey>) -> Result<Vec<TagCount>, CatalogError> {
+        let project = project.cloned();
+        self.read(move |db| notes::tags(db, project.as_ref())).await
     }
 
     async fn parts(&self, project: &ProjectKey, id: &RecordingId) -> Result<Vec<Part>, CatalogError> {

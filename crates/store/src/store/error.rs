@@ -37,6 +37,15 @@ pub enum StoreError {
     /// A newer release wrote the settings, and this one would lose what it does not know.
     #[error("the settings are of a newer release\nhint: upgrade to change them")]
     NewerSettings,
+    /// A newer release wrote the notes, and this one would lose what it does not know.
+    #[error("the notes are of a newer release\nhint: upgrade to change them")]
+    NewerNotes,
+    /// More was said than there is room for.
+    #[error("a file of notes would be longer than {limit} bytes\nhint: delete old comments")]
+    NotesFull {
+        /// Longest that one may be.
+        limit: usize,
+    },
     /// The store is being closed; what was begun is begun anew next time.
     #[error("the store is being closed")]
     Stopping,

@@ -82,6 +82,10 @@ export function recordingFrom(json: unknown): Recording {
     plain_bytes: count(from['plain_bytes']),
     is_live: from['is_live'] === true,
     updated_at_ms: count(from['updated_at_ms']),
+    tags: texts(from['tags']),
+    is_pinned: from['is_pinned'] === true,
+    is_seen: from['is_seen'] === true,
+    comment_count: count(from['comment_count']),
   };
 }
 

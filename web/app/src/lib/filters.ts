@@ -26,6 +26,10 @@ export interface Filters {
   readonly durationMinS: number | null;
   readonly durationMaxS: number | null;
   readonly clicksMin: number | null;
+  readonly tag: string;
+  readonly isPinned: boolean;
+  readonly isUnseen: boolean;
+  readonly hasComments: boolean;
   readonly hasErrors: boolean;
   readonly isLive: boolean;
 }
@@ -40,6 +44,10 @@ export const NO_FILTERS: Filters = {
   durationMinS: null,
   durationMaxS: null,
   clicksMin: null,
+  tag: '',
+  isPinned: false,
+  isUnseen: false,
+  hasComments: false,
   hasErrors: false,
   isLive: false,
 };
@@ -57,6 +65,10 @@ export function filtersFrom(query: URLSearchParams): Filters {
     durationMinS: whole(query.get('duration_min')),
     durationMaxS: whole(query.get('duration_max')),
     clicksMin: whole(query.get('clicks')),
+    tag: query.get('tag') ?? '',
+    isPinned: query.get('pinned') === '1',
+    isUnseen: query.get('unseen') === '1',
+    hasComments: query.get('commented') === '1',
     hasErrors: query.get('errors') === '1',
     isLive: query.get('live') === '1',
   };
@@ -78,6 +90,10 @@ export function queryOf(filters: Filters): URLSearchParams {
   set('duration_min', filters.durationMinS);
   set('duration_max', filters.durationMaxS);
   set('clicks', filters.clicksMin);
+  set('tag', filters.tag.trim());
+  if (filters.isPinned) query.set('pinned', '1');
+  if (filters.isUnseen) query.set('unseen', '1');
+  if (filters.hasComments) query.set('commented', '1');
   if (filters.hasErrors) query.set('errors', '1');
   if (filters.isLive) query.set('live', '1');
   return query;
@@ -113,6 +129,10 @@ export function listParams(
   set('duration_min_ms', filters.durationMinS === null ? null : filters.durationMinS * 1_000);
   set('duration_max_ms', filters.durationMaxS === null ? null : filters.durationMaxS * 1_000);
   set('clicks_min', filters.clicksMin);
+  set('tag', filters.tag.trim());
+  if (filters.isPinned) params.set('pinned', 'true');
+  if (filters.isUnseen) params.set('seen', 'false');
+  if (filters.hasComments) params.set('commented', 'true');
   if (filters.hasErrors) params.set('errors_min', '1');
   if (filters.isLive) params.set('live', 'true');
   set('cursor', cursor);

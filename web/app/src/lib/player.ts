@@ -1,14 +1,42 @@
 import type { Component } from 'svelte';
 import { at } from './base';
+import type { Comment } from './notes';
 
 /** How the player reaches the API. */
 export type PlayerApi = (path: string, signal?: AbortSignal) => Promise<Response>;
 
 /** The player as the app sees it. */
-export type PlayerView = Component<{ recordingId: string; startMs?: number; base?: string; api?: PlayerApi }>;
+export type PlayerView = Component<{
+  recordingId: string;
+  startMs?: number;
+  base?: string;
+  api?: PlayerApi;
+  comments?: PlayerComments | null;
+}>;
+
+/** The comments of a recording, as the player shows and writes them. */
+export type PlayerComments = {
+  readonly View: Component;
+  readonly Marks: Component;
+  readonly list: readonly Comment[];
+  readonly author: string;
+  readonly write: (text: string, atMs: number | null, author: string) => Promise<boolean>;
+  readonly edit: (id: string, text: string) => Promise<boolean>;
+  readonly remove: (id: string) => Promise<boolean>;
+};
 
 // A glob, because the app builds without the player too.
 const players = import.meta.glob<{ default: PlayerView }>('../../../player/src/view/Player.svelte');
+
+const commentViews = import.meta.glob<{ default: Component }>('../../../player/src/view/Comment*.svelte');
+
+/** Loads what lists comments beside the picture and marks them on the timeline; null where this build has no player. */
+export async function loadCommentViews(): Promise<Pick<PlayerComments, 'View' | 'Marks'> | null> {
+  const load = (name: string) =>
+    Object.entries(commentViews).find(([path]) => path.endsWith(`/${name}.svelte`))?.[1]();
+  const [list, marks] = await Promise.all([load('CommentList'), load('CommentMarks')]);
+  return list === undefined || marks === undefined ? null : { View: list.default, Marks: marks.default };
+}
 
 /** Loads the player's code; null where this build has none. */
 export async function loadPlayer(): Promise<PlayerView | null> {

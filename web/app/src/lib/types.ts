@@ -73,6 +73,11 @@ export interface Recording {
   readonly plain_bytes: number;
   readonly is_live: boolean;
   readonly updated_at_ms: number;
+  readonly tags: readonly string[];
+  readonly is_pinned: boolean;
+  /** Whether somebody with access has watched it. */
+  readonly is_seen: boolean;
+  readonly comment_count: number;
 }
 
 /** One page of the list, newest first. `next` is null on the last one. */

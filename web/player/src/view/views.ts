@@ -7,5 +7,6 @@ export const VIEWS = [
   { id: 'performance', name: 'Performance' },
   { id: 'dom', name: 'DOM' },
   { id: 'info', name: 'Info' },
+  { id: 'comments', name: 'Comments' },
 ] as const;
 export type ViewId = (typeof VIEWS)[number]['id'];

@@ -13,6 +13,7 @@ const RECORDINGS: i64 = 100_000;
 fn full() -> Connection {
     let db = Connection::open_in_memory().unwrap();
     db.execute_batch(include_str!("../schema.sql")).unwrap();
+    db.execute_batch(include_str!("../schema-2.sql")).unwrap();
     db.execute("INSERT INTO projects VALUES (1, 'phc_one', 'One', 0)", []).unwrap();
     let summary = serde_json::to_string(&reelcase_format::summary::Summary::default()).unwrap();
     db.execute(

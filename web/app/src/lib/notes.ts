@@ -1,0 +1,131 @@
+/** What people say of recordings, as the server keeps it. */
+import { ask, type Outcome, tell } from './api';
+import { at } from './base';
+
+const AUTHOR_STORED_AS = 'reelcase.author';
+
+/** What somebody said of a recording, or of a moment of it. */
+export type Comment = {
+  readonly id: string;
+  /** Milliseconds since 1970, by the recorded page's clock; null where it is said of all of it. */
+  readonly atMs: number | null;
+  readonly text: string;
+  readonly author: string;
+  readonly writtenAtMs: number;
+  readonly isEdited: boolean;
+};
+
+/** All that is said of a recording. */
+export type Notes = {
+  readonly comments: readonly Comment[];
+  readonly tags: readonly string[];
+  readonly isPinned: boolean;
+  readonly isSeen: boolean;
+};
+
+/** What is to change; what is absent stays. */
+export type NotesChange = {
+  readonly tags?: readonly string[];
+  readonly is_pinned?: boolean;
+  readonly is_seen?: boolean;
+};
+
+/** Asks what is said of a recording. */
+export function fetchNotes(id: string, signal?: AbortSignal): Promise<Outcome<Notes>> {
+  return ask(urlOf(id, 'notes'), notesFrom, signal);
+}
+
+/** Tags a recording, pins it, or marks it as seen; or takes that back. */
+export function changeNotes(id: string, change: NotesChange): Promise<Outcome<Notes>> {
+  return tell('PATCH', urlOf(id, 'notes'), change, notesFrom);
+}
+
+/** Writes a comment. */
+export function writeComment(id: string, text: string, atMs: number | null): Promise<Outcome<Comment>> {
+  const author = authorName();
+  return tell(
+    'POST',
+    urlOf(id, 'comments'),
+    { text, ...(atMs === null ? {} : { at_ms: Math.round(atMs) }), ...(author === '' ? {} : { author }) },
+    commentFrom,
+  );
+}
+
+/** Changes the text of a comment. */
+export function editComment(id: string, comment: string, text: string): Promise<Outcome<Comment>> {
+  return tell('PATCH', `${urlOf(id, 'comments')}/${encodeURIComponent(comment)}`, { text }, commentFrom);
+}
+
+/** Deletes a comment. */
+export function deleteComment(id: string, comment: string): Promise<Outcome<null>> {
+  return tell('DELETE', `${urlOf(id, 'comments')}/${encodeURIComponent(comment)}`, null, () => null);
+}
+
+/** Deletes a recording for good. */
+export function deleteRecording(id: string): Promise<Outcome<null>> {
+  return tell('DELETE', at(`/api/recordings/${encodeURIComponent(id)}`), null, () => null);
+}
+
+/** Asks which tags there are, the most used first. */
+export function fetchTags(project: string | null): Promise<Outcome<readonly string[]>> {
+  const query = project === null ? '' : `?project=${encodeURIComponent(project)}`;
+  return ask(at(`/api/tags${query}`), (json) => {
+    const tags = listOf(objectOf(json)['tags']).map((item) => {
+      const { tag, recording_count } = objectOf(item);
+      return { tag: String(tag), count: Number(recording_count) };
+    });
+    return tags.sort((a, b) => b.count - a.count || a.tag.localeCompare(b.tag)).map(({ tag }) => tag);
+  });
+}
+
+/** What the reader wants to be called below comments. There are no users: this browser keeps the name. */
+export function authorName(): string {
+  try {
+    return localStorage.getItem(AUTHOR_STORED_AS) ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** Keeps that name for the next comment. */
+export function setAuthorName(name: string): void {
+  try {
+    localStorage.setItem(AUTHOR_STORED_AS, name.trim().slice(0, 100));
+  } catch {
+    // Storage is off in this browser. Comments then have no name.
+  }
+}
+
+function urlOf(id: string, what: string): string {
+  return at(`/api/recordings/${encodeURIComponent(id)}/${what}`);
+}
+
+function notesFrom(json: unknown): Notes {
+  const from = objectOf(json);
+  return {
+    comments: listOf(from['comments']).map(commentFrom),
+    tags: listOf(from['tags']).map(String),
+    isPinned: from['is_pinned'] === true,
+    isSeen: typeof from['seen_at_ms'] === 'number',
+  };
+}
+
+function commentFrom(json: unknown): Comment {
+  const from = objectOf(json);
+  return {
+    id: String(from['id']),
+    atMs: typeof from['at_ms'] === 'number' ? from['at_ms'] : null,
+    text: String(from['text'] ?? ''),
+    author: String(from['author'] ?? ''),
+    writtenAtMs: Number(from['written_at_ms']),
+    isEdited: typeof from['edited_at_ms'] === 'number',
+  };
+}
+
+function objectOf(json: unknown): Readonly<Record<string, unknown>> {
+  return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {};
+}
+
+function listOf(json: unknown): readonly unknown[] {
+  return Array.isArray(json) ? json : [];
+}

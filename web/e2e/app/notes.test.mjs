@@ -1,0 +1,134 @@
+// What people say of recordings: comments on moments, tags, pins, what is seen, and that one is deleted for good.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { eventually, launch, serve } from '../browser.mjs';
+import { captures, send } from '../corpus.mjs';
+import { seed } from '../seed.mjs';
+import { openAt, openViewer, shoot, startOf } from '../watch.mjs';
+
+const capture = captures().find(({ id }) => id === 'shop-three-windows');
+const id = capture.session_ids[0];
+const other = '01930000-0000-7000-8000-000000000001';
+
+let server;
+let browser;
+let context;
+let page;
+
+before(async () => {
+  server = await serve();
+  browser = await launch();
+  context = await browser.newContext({ viewport: { width: 1440, height: 860 } });
+  await Promise.all([send(server.url, capture), seed(server.url, 5)]);
+  page = await openViewer(context);
+  page.setDefaultTimeout(15_000);
+  await page.goto(server.login);
+  await eventually(async () => (await ids('')).length >= 6, 'all recordings to be listed');
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+async function ids(query) {
+  const reply = await context.request.get(`${server.url}/api/recordings?${query}`);
+  return (await reply.json()).recordings.map((row) => row.id);
+}
+
+const notes = async () => (await context.request.get(`${server.url}/api/recordings/${id}/notes`)).json();
+
+/** Takes a picture in both colours. */
+async function shootBoth(name) {
+  for (const colorScheme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme });
+    await shoot(page, `${name}-${colorScheme}`);
+  }
+}
+
+test('a moment is commented on from the keyboard, and stands on the timeline and in the list', async () => {
+  const start = await startOf(context.request, server, id);
+  await openAt(page, server, id, 8_000);
+  await page.getByRole('tab', { name: 'Events' }).waitFor();
+  await page.keyboard.press('m');
+  const field = page.getByRole('textbox', { name: 'Comment at 0:08' });
+  await eventually(
+    () => field.evaluate((node) => node === document.activeElement),
+    'the field to have the focus',
+  );
+  await page.keyboard.type('The cart <b>jumps</b> here');
+  await page.getByRole('textbox', { name: 'Your name' }).fill('Ada');
+  await field.press('Control+Enter');
+  const comment = page.getByRole('list', { name: 'Comments' }).getByRole('listitem');
+  await comment.getByText('The cart <b>jumps</b> here').waitFor();
+  await page.locator('.bar .said').waitFor();
+  const { comments } = await notes();
+  assert.deepEqual([comments[0].author, comments[0].text], ['Ada', 'The cart <b>jumps</b> here']);
+  assert.ok(Math.abs(comments[0].at_ms - start - 8_000) < 1_500, `said at ${comments[0].at_ms - start} ms`);
+  await shootBoth('notes-comment');
+  // Elsewhere, the comment leads back, and the name is remembered.
+  await page.keyboard.press('Home');
+  await openAt(page, server, id, 0);
+  await page.getByRole('tab', { name: 'Comments' }).click();
+  assert.equal(await page.getByRole('textbox', { name: 'Your name' }).inputValue(), 'Ada');
+  await comment.getByTitle('Go there').click();
+  await page
+    .getByRole('slider', { name: 'Position in the recording' })
+    .and(page.locator('[aria-valuenow="8"]'))
+    .waitFor();
+  await comment.getByRole('button', { name: 'Edit' }).click();
+  await comment.getByRole('textbox').fill('It is the image');
+  await comment.getByRole('button', { name: 'Save' }).click();
+  await comment.getByText('It is the image').waitFor();
+  await comment.getByText('edited').waitFor();
+});
+
+test('tags, a pin and what is seen narrow the list, by its address too', async () => {
+  await openAt(page, server, id, 0);
+  await page.getByRole('button', { name: '+ Tag' }).click();
+  await page.keyboard.type('checkout, slow');
+  await page.keyboard.press('Enter');
+  await page.getByRole('list', { name: 'Tags' }).getByText('checkout').waitFor();
+  await page.getByRole('button', { name: 'Pinned' }).click();
+  await page.locator('button[aria-label=Pinned][aria-pressed=true]').waitFor();
+  await page.locator('button[aria-label=Seen][aria-pressed=true]').waitFor();
+  assert.deepEqual(await ids('seen=true'), [id], 'whoever watches for a while has seen it');
+  await shootBoth('notes-recording');
+  await page.goto(`${server.url}/recordings`);
+  const rows = page.locator('[data-row]');
+  await rows.first().waitFor();
+  assert.equal(await rows.locator('.unseen').count(), 5);
+  await shootBoth('notes-list');
+  for (const [label, choice, query] of [
+    ['Tag', 'slow', 'tag=slow'],
+    ['What was said of it', 'pinned', 'pinned=1'],
+    ['What was said of it', 'commented', 'commented=1'],
+  ]) {
+    await page.goto(`${server.url}/recordings`);
+    await rows.first().waitFor();
+    await page.getByRole('combobox', { name: label }).selectOption(choice);
+    await eventually(async () => (await rows.count()) === 1, `the list with ${query}`);
+    assert.equal(new URL(page.url()).search, `?${query}`);
+    assert.equal(await rows.getAttribute('href'), `/recordings/${id}`);
+  }
+  await page.goto(`${server.url}/recordings?unseen=1&tag=`);
+  await eventually(async () => (await rows.count()) === 5, 'those that nobody has seen');
+});
+
+test('a recording is deleted after a question, and its page says so', async () => {
+  await page.goto(`${server.url}/recordings`);
+  await page.locator(`a[href="/recordings/${other}"]`).click();
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  const dialog = page.getByRole('dialog', { name: 'Delete this recording?' });
+  await shootBoth('notes-delete');
+  await dialog.getByRole('button', { name: 'Keep it' }).click();
+  assert.ok((await ids('')).includes(other));
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await dialog.getByRole('button', { name: 'Delete it' }).click();
+  await page.getByRole('heading', { name: 'Recordings' }).waitFor();
+  await eventually(async () => (await page.locator('[data-row]').count()) === 5, 'the list without it');
+  assert.ok(!(await ids('')).includes(other));
+  await page.goto(`${server.url}/recordings/${other}`);
+  await page.getByText('No such recording').waitFor();
+});

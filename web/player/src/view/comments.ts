@@ -1,0 +1,49 @@
+import type { Component } from 'svelte';
+
+/** What somebody said of a recording, or of a moment of it. */
+export type Comment = {
+  readonly id: string;
+  /** Milliseconds since 1970; null where it is said of all of it. */
+  readonly atMs: number | null;
+  readonly text: string;
+  readonly author: string;
+  readonly writtenAtMs: number;
+  readonly isEdited: boolean;
+};
+
+/** The comments of a recording, where there is somebody to keep them. What changes resolves to whether it was kept. */
+export type Comments = {
+  /** What lists them. Given from outside: where nobody keeps comments, a player need not carry it. */
+  readonly View: Component<CommentListProps, object, 'moment'>;
+  /** What marks them on the timeline. */
+  readonly Marks: Component<CommentMarksProps>;
+  readonly list: readonly Comment[];
+  /** What the viewer is called in new ones. */
+  readonly author: string;
+  readonly write: (text: string, atMs: number | null, author: string) => Promise<boolean>;
+  readonly edit: (id: string, text: string) => Promise<boolean>;
+  readonly remove: (id: string) => Promise<boolean>;
+};
+
+/** What the marks on the timeline are given. */
+export type CommentMarksProps = {
+  list: readonly Comment[];
+  /** How long the recording is, and when it starts, in milliseconds since 1970. */
+  duration: number;
+  from: number;
+};
+
+/** What the list of comments is given. */
+export type CommentListProps = {
+  comments: Comments;
+  /** Position, and all times, in milliseconds since 1970. */
+  at: number;
+  from: number;
+  /** The moment that is being commented on; null where it is to follow the position. */
+  moment: number | null;
+  /** Goes to a time from the start. */
+  onjump: (ms: number) => void;
+};
+
+/** Longest comment, as the server takes it. */
+export const COMMENT_CHARACTERS_MAX = 4_000;

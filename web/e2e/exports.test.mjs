@@ -76,7 +76,10 @@ test("rrweb's own player plays the array, and the packed one with its unpacker",
       const heading = page.frameLocator('.replayer-wrapper iframe').locator('h1').first();
       await heading.waitFor({ timeout: PATIENCE_MS });
       const body = page.frameLocator('.replayer-wrapper iframe').locator('body');
-      drawn.push({ lengthMs: await page.evaluate(() => globalThis.lengthMs), text: await body.textContent() });
+      drawn.push({
+        lengthMs: await page.evaluate(() => globalThis.lengthMs),
+        text: await body.textContent(),
+      });
       await shoot(page, `rrweb-player-${format}`);
       await page.close();
     }

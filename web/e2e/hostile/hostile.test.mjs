@@ -265,6 +265,10 @@ test('texts stay texts in every place of the player and the list', async () => {
   await assertAlive(result);
   const { page } = result;
   await page.getByRole('slider').hover();
+  for (const name of ['Performance', 'DOM']) {
+    await page.getByRole('tab', { name }).click();
+    await page.locator('.inspector .row').first().waitFor();
+  }
   await page.goto(`${stage.server.url}/recordings`);
   await page.waitForSelector('[data-row]');
   const links = await page.locator('a').evaluateAll((all) => all.map((link) => link.href));

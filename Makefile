@@ -60,7 +60,7 @@ $(S3)/bin/weed:
 
 test-web: web
 	cd web && npm test
-	node --test --test-concurrency=1 --test-timeout=400000 $$(find web/e2e -name '*.test.mjs')
+	node --test --test-concurrency=2 --test-timeout=400000 $$(find web/e2e -name '*.test.mjs')
 
 ## Questions that nobody thought of, for the API that docs/openapi.json describes; API_SECONDS of them.
 test-api: $(SCHEMATHESIS)/bin/schemathesis

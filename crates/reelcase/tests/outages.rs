@@ -52,7 +52,7 @@ impl Drop for SmallDisk {
 
 /// One upload of one event, `plain_bytes` long on the wire and little once compressed.
 fn upload(session: &str, marker: u64, plain_bytes: usize) -> Vec<u8> {
-    let filler = "x".repeat(plain_bytes);
+    let filler = noise(plain_bytes);
     let json = serde_json::json!([{
         "uuid": uuid::Uuid::new_v4().to_string(), "event": "$snapshot",
         "properties": {
@@ -61,6 +61,16 @@ fn upload(session: &str, marker: u64, plain_bytes: usize) -> Vec<u8> {
         },
     }]);
     json.to_string().into_bytes()
+}
+
+/// Letters that hardly pack, so that they take room wherever they wait.
+fn noise(count: usize) -> String {
+    let mut state = 1_u64;
+    let letters = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + (state >> 58) as u8)
+    });
+    letters.take(count).filter(|letter| *letter != '\\').collect()
 }
 
 /// Writes until the disk is full.

@@ -212,13 +212,14 @@ test('a server that goes away is waited for, and playback goes on where it was',
       ? route.continue()
       : route.abort('connectionrefused'),
   );
+  await page.route(/\/Inspector-[^/]+\.css$/, (route) => route.abort('connectionrefused'));
   await page.goto(`${own.url}/recordings/${tourId}`);
   await page.waitForSelector(SHOWN);
   await own.kill();
   await page.keyboard.press('9');
   await page.getByText('No connection to the server.').waitFor();
   await shoot(page, 'offline');
-  await page.unroute(/\/blocks\/./);
+  await page.unrouteAll();
   const again = await serve({ data: own.data, listen: `127.0.0.1:${port}` });
   // It may have found the server by itself by then.
   await page
@@ -228,6 +229,7 @@ test('a server that goes away is waited for, and playback goes on where it was',
   await page.waitForSelector(SHOWN);
   await page.getByText('No connection to the server.').waitFor({ state: 'detached' });
   assert.ok((await second(page)) >= 92);
+  await page.locator('section.inspector').waitFor();
   assert.deepEqual(errors, []);
   await close();
   await again.stop();

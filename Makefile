@@ -9,6 +9,8 @@ WEB_SOURCES := $(shell find web/app web/player web/*.json web/*.ts web/*.js web/
 POSTHOG := crates/server/posthog-js
 SCHEMATHESIS := target/schemathesis
 TABLES := target/tables
+# Tests in which real clients record keep an eye on the clock, and run one at a time; most of the others wait.
+RECORDING_TESTS := $(patsubst %,web/e2e/%.test.mjs,live newcomer outage record settings tee transport versions)
 S3 := target/seaweedfs
 
 .PHONY: run build web test test-deps test-rust test-web test-api test-tables fuzz bench bench-deps lint soak clean
@@ -60,7 +62,8 @@ $(S3)/bin/weed:
 
 test-web: web
 	cd web && npm test
-	node --test --test-concurrency=2 --test-timeout=400000 $$(find web/e2e -name '*.test.mjs')
+	node --test --test-concurrency=2 --test-timeout=400000 $(filter-out $(RECORDING_TESTS),$(wildcard web/e2e/*.test.mjs web/e2e/*/*.test.mjs))
+	node --test --test-concurrency=1 --test-timeout=400000 $(RECORDING_TESTS)
 
 ## Questions that nobody thought of, for the API that docs/openapi.json describes; API_SECONDS of them.
 test-api: $(SCHEMATHESIS)/bin/schemathesis

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::site::{
-    SESSION, Site, compressed, gzip, one_snapshot, roomy_site, site_with, site_with_store, snapshot, snapshot_of,
-    upload_of, uuid,
+    SESSION, Site, compressed, gzip, noise, one_snapshot, roomy_site, site_with, site_with_store, snapshot,
+    snapshot_of, upload_of, uuid,
 };
 
 /// Insists that `body` is refused for good, and for this.
@@ -186,9 +186,9 @@ async fn inbox_bytes() {
     .await;
     let mut kept = 0;
     let refused = loop {
-        let upload = json!([snapshot(&format!("filling-{kept}"), &uuid(kept))]).to_string();
-        let upload = format!("{upload}{}", " ".repeat(16 << 10));
-        let reply = site.post("/s/", "text/plain", upload).await;
+        let mut filling = snapshot(&format!("filling-{kept}"), &uuid(kept));
+        filling["properties"]["padding"] = noise(24_000).into();
+        let reply = site.post("/s/", "text/plain", json!([filling]).to_string()).await;
         if reply.status != StatusCode::OK {
             break reply;
         }

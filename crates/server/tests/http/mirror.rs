@@ -7,7 +7,7 @@ use reelcase_server::{Mode, ServerOptions, UpstreamOptions};
 use reelcase_store::{SpoolOptions, StoreOptions};
 use serde_json::json;
 
-use crate::site::{PAGE, SESSION, Site, gzip, one_snapshot, site_in, snapshot, uuid};
+use crate::site::{PAGE, SESSION, Site, gzip, noise, one_snapshot, site_in, snapshot, uuid};
 use crate::standin::Standin;
 use crate::tee::{eventually, kept};
 
@@ -121,7 +121,7 @@ async fn the_oldest_are_given_up_for_posthog_when_too_much_waits_and_stay_here()
     let site = site_with(tempfile::tempdir().unwrap(), upstream, small).await;
     for number in 0..40 {
         let mut long = snapshot("long-session", &uuid(number));
-        long["properties"]["padding"] = "x".repeat(20_000).into();
+        long["properties"]["padding"] = noise(24_000).into();
         site.keep(json!([long]).to_string()).await;
     }
     eventually(|| async { site.store.spool_stats().segments <= 3 }).await;

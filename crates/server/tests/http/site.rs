@@ -298,6 +298,11 @@ pub(crate) fn upload_of(session: &str, data: &[u8]) -> Vec<u8> {
     [before.as_bytes(), data, after.as_bytes()].concat()
 }
 
+/// Letters that hardly pack, so that they take room wherever they wait.
+pub(crate) fn noise(count: u32) -> String {
+    (0..count).map(|at| char::from(b'A' + (at.wrapping_mul(at).wrapping_mul(2_654_435_761) >> 26) as u8 % 26)).collect()
+}
+
 /// An id of the client's.
 pub(crate) fn uuid(number: u32) -> String {
     format!("01a1fbdb-8270-7135-9b23-{number:012x}")

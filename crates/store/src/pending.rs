@@ -215,7 +215,6 @@ mod tests {
             compression: None,
             user_agent: None,
             inflated_bytes: 100,
-            packed_from_bytes: None,
             items: uploads
                 .map(|upload| ItemRef {
                     index: u32::from(upload),

@@ -189,10 +189,8 @@ fn shared(groups: &[(GroupKey, Vec<(PendingItem, usize)>)], record_count: usize)
 }
 
 fn open(record: &[u8], limits: &Limits, memory: Vec<u8>) -> Result<Opened, &'static str> {
-    let (head, stored) = record::decode(record).map_err(|_| "unreadable_record")?;
-    let body = head.body(stored).map_err(|_| "unreadable_record")?;
-    let wire =
-        Wire { body: &body, content_type: head.content_type.as_deref(), compression: head.compression.as_deref() };
+    let (head, body) = record::decode(record).map_err(|_| "unreadable_record")?;
+    let wire = Wire { body, content_type: head.content_type.as_deref(), compression: head.compression.as_deref() };
     let counted = usize::try_from(head.inflated_bytes).unwrap_or(usize::MAX);
     let limits = limits.for_taken(counted.max(limits.inflated_bytes_max));
     let json = upload::inflate_into(&wire, &limits, memory);

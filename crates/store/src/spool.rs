@@ -354,7 +354,6 @@ mod tests {
             compression: None,
             user_agent: None,
             inflated_bytes: 1,
-            packed_from_bytes: None,
             items: vec![item],
             onward: Some(onward),
         }

@@ -1,6 +1,5 @@
 //! The store as seen by whoever sends on what it holds for PostHog.
 
-use std::borrow::Cow;
 use std::sync::MutexGuard;
 
 use bytes::Bytes;
@@ -31,12 +30,8 @@ impl Store {
     /// Reads a record that is to be sent. Blocks on the disk. `None` where it holds nothing to send.
     pub fn parcel(&self, position: Position) -> Result<Option<Parcel>, InboxError> {
         let record = Bytes::from(self.inbox.read(position)?);
-        let Ok((head, stored)) = record::decode(&record) else { return Ok(None) };
-        let body = match head.body(stored) {
-            Ok(Cow::Borrowed(body)) => record.slice_ref(body),
-            Ok(Cow::Owned(body)) => body.into(),
-            Err(_) => return Ok(None),
-        };
+        let Ok((head, body)) = record::decode(&record) else { return Ok(None) };
+        let body = record.slice_ref(body);
         Ok(head.onward.map(|onward| Parcel { onward, received_at_ms: head.received_at_ms, body }))
     }
 

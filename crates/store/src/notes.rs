@@ -216,11 +216,14 @@ impl Store {
             Ok(outcome) if changed != known => outcome,
             outcome => return Ok(outcome),
         };
+        // A file that is full takes no more of what people say; what they take back or delete it takes.
+        let is_more = changed.deleted_at_ms.is_none() && file::bytes_of(&changed) > file::bytes_of(&known);
         if !changed.is_empty() {
             own.push(changed.clone());
         }
         *is_entered = false;
-        let check = file::write(&self.objects, &self.store_id, shard, own).await?;
+        let bytes_max = if is_more { file::NOTES_BYTES_MAX } else { usize::MAX };
+        let check = file::write(&self.objects, &self.store_id, shard, own, bytes_max).await?;
         if changed.deleted_at_ms.is_some() {
             locked(&self.noted.deleted).insert((project.clone(), id.clone()));
         } else if known.deleted_at_ms.is_some() {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::catalog::ListQuery;
 use reelcase_store::notes::{Comment, DELETED_REMEMBERED_MS, Notes};
+use reelcase_store::store::StoreError;
 use reelcase_store::{Clock, Store, StoreOptions};
 
 mod world;
@@ -340,4 +341,35 @@ async fn a_deletion_is_forgotten_once_nothing_can_come_back() {
     world.store.sweep().await.unwrap();
     assert!(world.record("victim", 1).await);
     assert_eq!(world.listed(ListQuery::default()).await, ["victim"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_full_takes_what_is_taken_back_and_what_is_deleted() {
+    let world = World::new().await;
+    let is_taken = async |recording: &str, letters: usize| {
+        let change = |notes: &mut Notes| {
+            notes.tags = vec!["x".repeat(letters)];
+            Ok::<_, Infallible>(())
+        };
+        match world.store.change_notes(&project(), &id(recording), change).await {
+            Ok(_) => true,
+            Err(StoreError::NotesFull { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let mut letters = 4 << 20;
+    while !is_taken("full", letters).await {
+        letters -= 20;
+    }
+    // Another recording whose notes lie in the same file.
+    let mut number = 0;
+    while is_taken(&format!("beside-{number}"), 1).await {
+        number += 1;
+    }
+    let beside = format!("beside-{number}");
+    assert!(world.record(&beside, 1).await);
+    assert!(world.delete(&beside).await, "a full file does not stop a deletion");
+    assert!(!world.record(&beside, 2).await);
+    assert!(is_taken("full", letters - 20).await, "what is taken back is taken");
+    assert!(!is_taken("full", letters).await, "more is not");
 }

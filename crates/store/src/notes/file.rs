@@ -15,8 +15,8 @@ use crate::store::StoreError;
 /// The newest version of the file that this release understands.
 const VERSION: u32 = 1;
 
-/// Longest such file, of which there are 256.
-const NOTES_BYTES_MAX: usize = 4 << 20;
+/// Length of such a file, of which there are 256, beyond which nothing more can be said.
+pub(super) const NOTES_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Document {
@@ -66,20 +66,27 @@ pub(super) async fn own(
     }
 }
 
-/// Writes a store's own file, and returns the hash by which the catalog knows that it has seen it. When this returns it is on stable storage.
+/// Bytes that what is kept of a recording takes in a file, as far as that can be compared.
+pub(super) fn bytes_of(kept: &Kept) -> usize {
+    serde_json::to_vec(kept).unwrap_or_default().len()
+}
+
+/// Writes a store's own file, unless it is longer than `bytes_max`, and returns the hash by which the catalog knows that
+/// it has seen it. When this returns it is on stable storage.
 pub(super) async fn write(
     objects: &Objects,
     store_id: &str,
     shard: u8,
     mut recordings: Vec<Kept>,
+    bytes_max: usize,
 ) -> Result<String, StoreError> {
     recordings.sort_by(|a, b| (&a.recording, &a.project).cmp(&(&b.recording, &b.project)));
     let mut document = Document { version: VERSION, recordings, check: None };
     document.check = Some(check_of(&document));
     let bytes = serde_json::to_vec_pretty(&document).unwrap_or_default();
     let check = BlockHash::of(&bytes).to_string();
-    if bytes.len() > NOTES_BYTES_MAX {
-        return Err(StoreError::NotesFull { limit: NOTES_BYTES_MAX });
+    if bytes.len() > bytes_max {
+        return Err(StoreError::NotesFull { limit: bytes_max });
     }
     objects.put_notes_file(store_id, shard, bytes).await?;
     Ok(check)
@@ -121,7 +128,7 @@ pub(super) async fn enter_all(
     }
     let Some(own_store) = own_store else { return Ok(()) };
     for shard in catalog.shards_noted().await?.into_iter().filter(|shard| !shards.contains_key(shard)) {
-        write(objects, own_store, shard, catalog.notes_of_shard(shard).await?).await?;
+        write(objects, own_store, shard, catalog.notes_of_shard(shard).await?, usize::MAX).await?;
     }
     Ok(())
 }

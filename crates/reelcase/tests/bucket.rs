@@ -154,9 +154,7 @@ fn put(weed: &Weed, dir: &Path, name: &str, bytes: &[u8]) {
     let file = dir.join("put");
     std::fs::write(&file, bytes).unwrap();
     let url = format!("{}/replay/{name}", weed.endpoint());
-    let signed = format!("{KEY}:{SECRET}");
-    let arguments = ["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &signed, "-T", text(&file), &url];
-    assert!(Command::new("curl").args(arguments).status().unwrap().success());
+    assert!(weed.curl().args(["-T", text(&file), &url]).status().unwrap().success());
 }
 
 fn block(window: &str, from: u64, count: u64) -> Vec<u8> {

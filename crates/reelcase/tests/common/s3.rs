@@ -71,15 +71,17 @@ impl Weed {
         weed
     }
 
-    /// Whether its bucket is there: it refuses whoever has no key, once it knows the bucket.
+    /// Whether its bucket is there, which is some time after it answers.
     fn is_ready(&self) -> bool {
-        use std::io::{Read, Write};
-        let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let request = "GET /replay/ HTTP/1.1\r\nhost: s3\r\nconnection: close\r\n\r\n";
-        let mut reply = String::new();
-        stream.write_all(request.as_bytes()).is_ok()
-            && stream.read_to_string(&mut reply).is_ok()
-            && reply.starts_with("HTTP/1.1 403")
+        let url = format!("{}/replay/", self.endpoint());
+        self.curl().args(["-o", "/dev/null", &url]).status().unwrap().success()
+    }
+
+    /// `curl` with what opens the bucket, failing on what is refused.
+    pub(crate) fn curl(&self) -> Command {
+        let mut curl = Command::new("curl");
+        curl.args(["-sf", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", &format!("{KEY}:{SECRET}")]);
+        curl
     }
 
     pub(crate) fn endpoint(&self) -> String {

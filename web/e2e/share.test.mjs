@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { eventually, launch, openFiles, PATIENCE_MS } from './browser.mjs';
+import { seed } from './seed.mjs';
 import { replayedText, shoot } from './watch.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -19,6 +20,7 @@ before(async () => {
   server = await openFiles([join(corpus, 'recorded/posthog-rrweb-0.0.59-shop.json')]);
   browser = await launch();
   [recording] = (await api('/api/recordings')).recordings;
+  await seed(server.url, 2);
 });
 
 after(async () => {
@@ -125,6 +127,67 @@ test('a clip begins and ends where it was cut, and shows the page of its first m
   assert.equal(await guest.page.getByRole('tab').count(), 0, 'there is no inspector');
   await shoot(guest.page, 'share-clip-dark');
   assert.deepEqual(guest.seen.errors, []);
+  await guest.context.close();
+});
+
+test('a link to a collection lists its recordings and plays each, and ends with it', async () => {
+  const another = '01930000-0000-7000-8000-000000000001';
+  const collection = await api('/api/collections', 'POST', { name: 'Only ours to know' });
+  for (const id of [another, recording.id]) {
+    await api(`/api/collections/${collection.id}/recordings`, 'POST', { recording: id });
+  }
+  const owner = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  await owner.request.get(server.login);
+  const page = await owner.newPage();
+  await page.goto(`${server.url}/collections/${collection.id}`);
+  await page.getByRole('button', { name: 'Share' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Share this collection' });
+  await dialog.getByText('also what is added later').waitFor();
+  await dialog.getByLabel('Events').check();
+  await dialog.getByLabel('Console and errors').check();
+  await shoot(page, 'share-collection-dialog-light');
+  await dialog.getByRole('button', { name: 'Make a link' }).click();
+  const url = await dialog.getByLabel('Link', { exact: true }).inputValue();
+  await owner.close();
+
+  const guest = await stranger();
+  await guest.page.goto(url);
+  await shown(guest.page);
+  const rows = guest.page.getByRole('navigation', { name: 'Recordings' }).getByRole('button');
+  assert.equal(await rows.count(), 2);
+  assert.equal(await rows.first().getAttribute('aria-current'), 'true');
+  await rows.last().press('Enter');
+  await eventually(
+    async () => (await replayedText(guest.page)).includes('Products'),
+    'the second to be drawn',
+  );
+  await guest.page.getByRole('tab', { name: 'Events' }).waitFor();
+  assert.equal(
+    await guest.page.getByRole('tab', { name: 'Network' }).count(),
+    0,
+    'what is not ticked is not sent',
+  );
+  await shoot(guest.page, 'share-collection-light');
+  await guest.page.setViewportSize({ width: 390, height: 844 });
+  await guest.page.emulateMedia({ colorScheme: 'dark' });
+  await shoot(guest.page, 'share-collection-phone-dark');
+  await guest.page.reload();
+  await eventually(
+    async () => (await replayedText(guest.page)).includes('Products'),
+    'the same after a reload',
+  );
+  assert.equal(await rows.last().getAttribute('aria-current'), 'true');
+  assert.deepEqual(guest.seen.errors, []);
+  const text = await guest.page.evaluate(() => document.documentElement.outerHTML);
+  for (const secret of [recording.id, another, 'person-1', 'Only ours to know']) {
+    assert.ok(!text.includes(secret) && !guest.seen.asked.join().includes(secret), secret);
+  }
+  await fetch(`${server.url}/api/collections/${collection.id}`, {
+    method: 'DELETE',
+    headers: { authorization: `Bearer ${server.token}` },
+  });
+  await guest.page.reload();
+  await guest.page.getByText('This link does not work').waitFor();
   await guest.context.close();
 });
 

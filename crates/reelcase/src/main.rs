@@ -76,7 +76,7 @@ enum Command {
     /// Delete recordings, what was said of them, and the links to them. What still comes of them is not taken.
     #[command(
         long_about = "Delete recordings, what was said of them, and the links to them.\n\nThey are gone at once from lists, links and the API. Their bytes go with the objects that hold them: those are written anew without them within minutes where the recordings beside them are finished, and as soon as they are elsewhere. What clients still send of them is not taken, for 90 days.",
-        after_help = "Examples:\n  reelcase delete ID --server http://127.0.0.1:8787 --token …\n  reelcase ls --data ./data --json | jq -r 'select(.tags | index(\"spam\")) | .id' | xargs reelcase delete --yes --data ./data"
+        after_help = "Examples:\n  reelcase delete ID --server http://127.0.0.1:8787 --token …\n  reelcase delete --where tag=spam --until 30d --data ./data"
     )]
     Delete(delete::DeleteArgs),
     /// Write a recording to a file or pipe, or many to a directory or bucket. Exits with 3 where damaged parts are left out.

@@ -494,6 +494,43 @@ async fn doctor_follows_one_upload_through_what_stands_in_front_and_leaves_nothi
 }
 
 #[tokio::test]
+async fn what_conditions_find_is_deleted_and_its_number_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let server = a_server_with_one_recording(dir.path()).await;
+    let two = UPLOAD.replace("\"one\"", "\"two\"").replace("fe70", "fe71");
+    let client = reqwest::Client::new();
+    assert_eq!(client.post(format!("{}/s/", server.url)).body(two).send().await.unwrap().status(), 200);
+    server.api("/api/recordings/one").await;
+    let tag = client.patch(format!("{}/api/recordings/two/notes", server.url)).bearer_auth(&server.token);
+    let tag = tag.header("content-type", "application/json").body("{\"tags\":[\"spam\"]}").send().await.unwrap();
+    assert_eq!(tag.status(), 200);
+    let token = server.token.clone();
+    let delete = |more: &[&str]| {
+        let output = reelcase().arg("delete").args(more).env("REELCASE_TOKEN", &token).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, _, message) = delete(&["--where", "tag=spam", "--server", &server.url]);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("hint: --yes deletes without asking"), "{message}");
+    for (conditions, said) in [("tag=none", "deleted 0 recordings\n"), ("tag=spam", "deleted 1 recording\n")] {
+        let (code, stdout, message) = delete(&["--where", conditions, "--yes", "--server", &server.url]);
+        assert_eq!((code, stdout.as_str()), (Some(0), said), "{message}");
+    }
+    assert_eq!(server.api("/api/recordings").await["recordings"][0]["id"], "one");
+    server.stop();
+    for (condition, flaw) in [("colour=red", "unknown field"), ("limit=1", "limit and cursor are no conditions")] {
+        let (code, _, message) = delete(&["--where", condition, "--yes", "--data", data]);
+        assert_eq!(code, Some(1), "{condition}");
+        assert!(message.contains(flaw), "{message}");
+    }
+    let (code, stdout, message) = delete(&["--where", "duration_max_ms=60000", "--yes", "--data", data]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "deleted 1 recording\n"), "{message}");
+    assert!(run(&["ls", "--json", "--data"], dir.path()).stdout.is_empty());
+}
+
+#[tokio::test]
 async fn recordings_are_deleted_on_a_server_and_in_a_store() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap();

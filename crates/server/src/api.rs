@@ -3,8 +3,10 @@
 //! All of it needs access, and none of it is ever shared with other origins.
 
 mod blocks;
+mod collections;
 mod doctor;
 mod export;
+mod filters;
 mod keys;
 mod notes;
 mod parameters;
@@ -56,17 +58,30 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         recordings::list,
         recordings::one,
         recordings::delete,
+        recordings::count_all,
+        recordings::delete_all,
         notes::show,
         notes::change,
         notes::comment,
         notes::change_comment,
         notes::delete_comment,
         notes::tags,
+        collections::list,
+        collections::create,
+        collections::one,
+        collections::rename,
+        collections::delete,
+        collections::add,
+        collections::remove,
+        filters::list,
+        filters::save,
+        filters::delete,
         blocks::list,
         blocks::one,
         export::export,
         shares::list,
         shares::create,
+        shares::create_of_collection,
         shares::revoke,
         projects::list,
         projects::create,
@@ -143,7 +158,8 @@ struct DownloadFormat {
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/api/info", get(info))
-        .route("/api/recordings", get(recordings::list))
+        .route("/api/recordings", get(recordings::list).delete(recordings::delete_all))
+        .route("/api/count", get(recordings::count_all))
         .route("/api/recordings/{id}", get(recordings::one).delete(recordings::delete))
         .route("/api/recordings/{id}/blocks", get(blocks::list))
         .route("/api/recordings/{id}/blocks/{object}/{block}", get(blocks::one))
@@ -151,6 +167,16 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/recordings/{id}/comments", post(notes::comment))
         .route("/api/recordings/{id}/comments/{comment}", patch(notes::change_comment).delete(notes::delete_comment))
         .route("/api/tags", get(notes::tags))
+        .route("/api/collections", get(collections::list).post(collections::create))
+        .route(
+            "/api/collections/{collection}",
+            get(collections::one).patch(collections::rename).delete(collections::delete),
+        )
+        .route("/api/collections/{collection}/recordings", post(collections::add))
+        .route("/api/collections/{collection}/recordings/{recording}", delete(collections::remove))
+        .route("/api/collections/{collection}/shares", post(shares::create_of_collection))
+        .route("/api/filters", get(filters::list).post(filters::save))
+        .route("/api/filters/{filter}", delete(filters::delete))
         .route("/api/recordings/{id}/export", get(export::export))
         .route("/api/recordings/{id}/shares", post(shares::create))
         .route("/api/shares", get(shares::list))

@@ -71,6 +71,8 @@ pub(crate) enum Failure {
     Links(#[from] ShareError),
     #[error("{}", refusal_message(*.0))]
     Link(Refusal),
+    #[error("{0}")]
+    TooMany(String),
     #[error("there are {limit} projects, and no more can be made")]
     TooManyProjects { limit: usize },
     #[error("the body must be JSON, with `content-type: application/json`")]
@@ -169,6 +171,7 @@ impl Failure {
             Self::Key(error) => key_answer(error),
             Self::Links(error) => share_answer(error),
             Self::Link(refusal) => refusal_answer(*refusal),
+            Self::TooMany(_) => (S::CONFLICT, "too_many", None),
             Self::TooManyProjects { .. } => (S::CONFLICT, "too_many_projects", None),
             Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", None),
             Self::NoAccess => (S::UNAUTHORIZED, "no_access", None),
@@ -240,6 +243,7 @@ fn store_answer(error: &StoreError) -> (StatusCode, &'static str, Option<u32>) {
         StoreError::Catalog(error) => catalog_answer(error),
         StoreError::NewerSettings => (StatusCode::CONFLICT, "newer_settings", None),
         StoreError::NewerNotes => (StatusCode::CONFLICT, "newer_notes", None),
+        StoreError::NewerDocument { .. } => (StatusCode::CONFLICT, "newer_document", None),
         StoreError::NotesFull { .. } => (StatusCode::CONFLICT, "notes_full", None),
         // Full disks and failing ones, and a store of objects that is away: what must still be sealed waits for them.
         StoreError::Object(ObjectError::Write { .. } | ObjectError::Sync(_)) => {

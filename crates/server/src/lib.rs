@@ -7,6 +7,7 @@
 mod access;
 pub mod api;
 mod capture;
+mod collections;
 pub mod config;
 mod connection;
 mod cors;

@@ -60,6 +60,8 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/start", get(app_page))
         .route("/recordings", get(app_page))
         .route("/recordings/{*rest}", get(app_page))
+        .route("/collections", get(app_page))
+        .route("/collections/{collection}", get(app_page))
         .route("/doctor", get(app_page))
         .route("/settings", get(app_page))
         .route("/playground", get(playground))

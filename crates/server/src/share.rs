@@ -1,4 +1,4 @@
-//! Links that show one recording, or a clip of it, to whoever has them.
+//! Links that show one recording, a clip of it, or a collection, to whoever has them.
 //!
 //! A link is a random token, of which only the hash is kept. All links are one document among the settings of the store,
 //! so they survive the catalog as projects do. It is read once and written with each change; a document that cannot be
@@ -51,8 +51,8 @@ pub(crate) struct Share {
     pub(crate) id: String,
     /// BLAKE3 of the token.
     token_hash: String,
-    pub(crate) project: ProjectKey,
-    pub(crate) recording: RecordingId,
+    #[serde(flatten)]
+    pub(crate) target: Target,
     pub(crate) created_at_ms: i64,
     /// How the password is kept: Argon2id, in the PHC form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +63,16 @@ pub(crate) struct Share {
     pub(crate) view_count: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_used_at_ms: Option<i64>,
+}
+
+/// What a link leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Target {
+    /// A recording, or a clip of it.
+    Recording { project: ProjectKey, recording: RecordingId },
+    /// Whatever is in the collection of this id when somebody looks.
+    Collection { collection: String },
 }
 
 /// What a link shows, to whom, and for how long.
@@ -149,12 +159,15 @@ impl Share {
 }
 
 impl Shares {
-    /// All links, or those to one recording, newest first. Expired ones are among them until they are revoked.
-    pub(crate) async fn list(&self, store: &Store, of: Option<&RecordingId>) -> Result<Vec<Share>, ShareError> {
+    /// The links that lead to what is wanted, newest first. Expired ones are among them until they are revoked.
+    pub(crate) async fn list(
+        &self,
+        store: &Store,
+        is_wanted: impl Fn(&Target) -> bool,
+    ) -> Result<Vec<Share>, ShareError> {
         let mut known = self.known.lock().await;
         let shares = read(&mut known, store).await?;
-        let is_wanted = |share: &&Share| of.is_none_or(|id| share.recording == *id);
-        let mut found: Vec<_> = shares.iter().filter(is_wanted).cloned().collect();
+        let mut found: Vec<_> = shares.iter().filter(|share| is_wanted(&share.target)).cloned().collect();
         found.sort_by(|a, b| (b.created_at_ms, &b.id).cmp(&(a.created_at_ms, &a.id)));
         Ok(found)
     }
@@ -163,7 +176,7 @@ impl Shares {
     pub(crate) async fn create(
         &self,
         store: &Store,
-        (project, recording): (ProjectKey, RecordingId),
+        target: Target,
         password: Option<String>,
         terms: Terms,
         now_ms: i64,
@@ -173,8 +186,7 @@ impl Shares {
         let share = Share {
             id,
             token_hash: hash_of(&token),
-            project,
-            recording,
+            target,
             created_at_ms: now_ms,
             password,
             terms,
@@ -203,17 +215,11 @@ impl Shares {
         Ok(is_there)
     }
 
-    /// Revokes the links to a recording.
-    pub(crate) async fn revoke_of(
-        &self,
-        store: &Store,
-        project: &ProjectKey,
-        recording: &RecordingId,
-    ) -> Result<(), ShareError> {
+    /// Revokes the links that lead to something.
+    pub(crate) async fn revoke_of(&self, store: &Store, targets: &[Target]) -> Result<(), ShareError> {
         let mut known = self.known.lock().await;
         let shares = read(&mut known, store).await?;
-        let is_other = |share: &&Share| share.project != *project || share.recording != *recording;
-        let left: Vec<_> = shares.iter().filter(is_other).cloned().collect();
+        let left: Vec<_> = shares.iter().filter(|share| !targets.contains(&share.target)).cloned().collect();
         if left.len() == shares.len() {
             return Ok(());
         }

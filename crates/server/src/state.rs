@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use reelcase_format::id::ProjectKey;
+use reelcase_store::document::Document;
 use reelcase_store::{Clock, Store};
 use tokio::sync::{Semaphore, watch};
 
 use crate::access::Access;
 use crate::capture::Budget;
+use crate::collections::{Collections, Filters};
 use crate::config::{ConfigError, Secret, ServerOptions};
 use crate::drops::Drops;
 use crate::error::Failure;
@@ -43,6 +45,9 @@ pub struct App {
     /// Links to recordings.
     pub(crate) shares: Shares,
     pub(crate) passes: Passes,
+    /// What people arranged.
+    pub(crate) collections: Document<Collections>,
+    pub(crate) saved_filters: Document<Filters>,
     /// The PostHog behind this server.
     pub(crate) upstream: Option<Upstream>,
     stopping: watch::Sender<bool>,
@@ -64,6 +69,8 @@ impl App {
             packed_scripts: PackedScripts::default(),
             shares: Shares::default(),
             passes: Passes::new(&secret),
+            collections: Document::default(),
+            saved_filters: Document::default(),
             metrics: Metrics::default(),
             drops: Drops::default(),
             upstream,

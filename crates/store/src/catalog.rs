@@ -80,6 +80,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// One page of recordings, newest first unless the query says otherwise.
     async fn list(&self, query: ListQuery) -> Result<Page, CatalogError>;
 
+    /// How many recordings a query finds, whatever its limit and cursor.
+    async fn count(&self, query: ListQuery) -> Result<u64, CatalogError>;
+
     /// One recording, if the project has it.
     async fn get(&self, project: &ProjectKey, id: &RecordingId) -> Result<Option<RecordingRow>, CatalogError>;
 

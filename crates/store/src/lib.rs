@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod catalog;
 pub mod clock;
 pub mod compact;
+pub mod document;
 mod entry;
 pub mod export;
 pub mod inbox;

@@ -26,6 +26,9 @@ use crate::abort_point;
 /// How many sequence numbers share a directory, as a power of two.
 const DIRECTORY_BITS: u32 = 12;
 
+/// The document in which a store keeps what was decided.
+const SETTINGS: &str = "settings";
+
 /// Where a store keeps what people say of its recordings.
 const NOTES_DIRECTORY: &str = "notes";
 
@@ -218,6 +221,11 @@ impl Objects {
         self.put_beside(notes_path(store_id, shard), bytes).await
     }
 
+    /// The same for one of its documents.
+    pub(crate) async fn put_document(&self, store_id: &str, name: &str, bytes: Vec<u8>) -> Result<(), ObjectError> {
+        self.put_beside(document_path(store_id, name), bytes).await
+    }
+
     /// Writes a file that is no object, whole or not at all.
     async fn put_beside(&self, path: ObjectPath, bytes: Vec<u8>) -> Result<(), ObjectError> {
         let name = path.to_string();
@@ -239,14 +247,19 @@ impl Objects {
 
     /// The settings of every store whose objects lie here, with the names of the stores and of their files.
     pub(crate) async fn settings(&self) -> Result<Vec<(String, String, Bytes)>, ObjectError> {
+        let named = |(store, bytes): (String, Bytes)| (store.clone(), settings_path(&store).to_string(), bytes);
+        Ok(self.documents(SETTINGS).await?.into_iter().map(named).collect())
+    }
+
+    /// The documents of this name of every store whose objects lie here, with the names of the stores.
+    pub(crate) async fn documents(&self, name: &str) -> Result<Vec<(String, Bytes)>, ObjectError> {
         let failed = |source| ObjectError::Store { operation: "list", object: "objects".to_owned(), source };
         let mut stores = self.store.list_with_delimiter(None).await.map_err(failed)?.common_prefixes;
         stores.sort();
         let mut found = Vec::new();
         for store in stores {
-            let path = settings_path(store.as_ref());
-            let bytes = self.read_beside(&path).await?;
-            found.extend(bytes.map(|bytes| (store.to_string(), path.to_string(), bytes)));
+            let bytes = self.read_beside(&document_path(store.as_ref(), name)).await?;
+            found.extend(bytes.map(|bytes| (store.to_string(), bytes)));
         }
         Ok(found)
     }
@@ -363,6 +376,11 @@ impl Objects {
         self.set_path_aside(settings_path(store_id), "settings").await
     }
 
+    /// Sets a damaged document aside.
+    pub(crate) async fn set_document_aside(&self, store_id: &str, name: &str) -> Result<(), ObjectError> {
+        self.set_path_aside(document_path(store_id, name), name).await
+    }
+
     /// Sets a damaged file of notes aside.
     pub(crate) async fn set_notes_aside(&self, store_id: &str, shard: u8) -> Result<(), ObjectError> {
         self.set_path_aside(notes_path(store_id, shard), "notes").await
@@ -431,7 +449,11 @@ fn path_of(id: &str) -> Result<ObjectPath, ObjectError> {
 }
 
 fn settings_path(store_id: &str) -> ObjectPath {
-    ObjectPath::from(format!("{store_id}/settings.json"))
+    document_path(store_id, SETTINGS)
+}
+
+fn document_path(store_id: &str, name: &str) -> ObjectPath {
+    ObjectPath::from(format!("{store_id}/{name}.json"))
 }
 
 fn notes_path(store_id: &str, shard: u8) -> ObjectPath {

@@ -13,12 +13,18 @@ export type Link = {
 export type Opened = {
   readonly pass: string;
   readonly title: string;
-  readonly recording: string;
+  /** The recording that it leads to; null where it leads to a collection. */
+  readonly recording: string | null;
+  /** Those of a collection, in order. */
+  readonly recordings: readonly Listed[] | null;
   readonly start_ms: number;
   readonly has_inspector: boolean;
   readonly has_console: boolean;
   readonly has_network: boolean;
 };
+
+/** A recording of a collection. */
+export type Listed = { readonly id: string; readonly start_ms: number; readonly duration_ms: number };
 
 /** What came of opening a link. */
 export type Outcome =
@@ -42,9 +48,14 @@ export const baseOf = ({ token }: Link) => at(`/share/${token}`);
 export async function goOn(link: Link): Promise<Opened | null> {
   const known = stored(link);
   if (known === null) return null;
-  const path = `${baseOf(link)}/api/recordings/${known.recording}`;
-  const reply = await apiOf(known)(path).catch(() => null);
-  return reply?.ok ? known : null;
+  const path = `${baseOf(link)}/api/recordings`;
+  const isOne = known.recording !== null;
+  const reply = await apiOf(known)(isOne ? `${path}/${known.recording}` : path).catch(() => null);
+  if (!reply?.ok) return null;
+  if (isOne) return known;
+  // What is in a collection may have changed since.
+  const { recordings } = (await reply.json()) as { recordings: readonly Listed[] };
+  return { ...known, recordings };
 }
 
 /** Opens a link, which counts as a view. */

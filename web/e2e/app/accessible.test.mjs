@@ -21,6 +21,7 @@ const PAGES = [
     ready: '[aria-busy=false] iframe',
     press: '?',
   },
+  { name: 'the collections', path: '/collections', ready: 'h1' },
   { name: 'a missing recording', path: '/recordings/none', ready: 'text=No such recording' },
   { name: 'first steps', path: '/start', ready: 'text=phc_' },
   { name: 'the doctor', path: '/doctor', ready: 'h2' },

@@ -1,5 +1,6 @@
 //! Recordings: a page of them, or one.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,8 +14,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::parameters::{Parameters, PathParts};
 use super::{LIVE_MS, find, is_live};
+use crate::collections::{Collections, Member};
 use crate::error::Failure;
+use crate::share::Target;
 use crate::state::App;
+
+/// Recordings deleted with one request, unless it says how many. Each is some writes to the disk, or the bucket.
+const DELETE_STEP_DEFAULT: usize = 50;
 
 /// Which recordings to list; all conditions hold at once.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -51,6 +57,8 @@ pub(super) struct ListParameters {
     commented: Option<bool>,
     /// Only those that are being recorded now.
     live: Option<bool>,
+    /// Only with `DELETE`: nothing must have been added since, by the clock of the server. `as_of_ms` of the count.
+    as_of_ms: Option<i64>,
     /// Most recordings on the page, up to 200.
     limit: Option<usize>,
     /// `next` of the page before.
@@ -70,6 +78,24 @@ pub(super) struct ProjectParameter {
 pub(super) struct RecordingPage {
     recordings: Vec<Recording>,
     /// Cursor of the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// How many recordings fit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Count {
+    recording_count: u64,
+    /// When they were counted, server clock.
+    as_of_ms: i64,
+}
+
+/// What became of some of the recordings that fit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Deleted {
+    deleted_count: usize,
+    /// How many were left, because something was added since `as_of_ms`.
+    left_count: usize,
+    /// What to ask with as `cursor` for the rest; null at the end.
     next: Option<String>,
 }
 
@@ -155,13 +181,66 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Parameters(parameters): Parameters<ListParameters>,
 ) -> Result<Json<RecordingPage>, Failure> {
-    let mut query = query_of(parameters, app.clock.now_ms())?;
-    query.project = query.project.map(|key| app.keys.project_of(key));
+    let query = asked(&app, parameters, app.clock.now_ms())?;
     let page = app.store.catalog().list(query).await?;
-    let is_of_people = |row: &RecordingRow| row.project.as_str() != super::TRIAL_KEY;
     let recordings =
         page.recordings.into_iter().filter(is_of_people).map(|row| Recording::new(row, app.clock.now_ms())).collect();
     Ok(Json(RecordingPage { recordings, next: page.next }))
+}
+
+/// How many recordings fit, of whatever `limit` and `cursor` say.
+#[utoipa::path(
+    get,
+    path = "/api/count",
+    params(ListParameters),
+    responses(
+        (status = 200, body = Count),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
+)]
+pub(super) async fn count_all(
+    State(app): State<Arc<App>>,
+    Parameters(parameters): Parameters<ListParameters>,
+) -> Result<Json<Count>, Failure> {
+    let now_ms = app.clock.now_ms();
+    let query = asked(&app, parameters, now_ms)?;
+    Ok(Json(Count { recording_count: app.store.catalog().count(query).await?, as_of_ms: now_ms }))
+}
+
+/// Deletes recordings that fit, some at a time: all are gone once `next` is null. At least one condition must be named.
+#[utoipa::path(
+    delete,
+    path = "/api/recordings",
+    params(ListParameters),
+    responses(
+        (status = 200, body = Deleted),
+        (status = "default", description = "What went wrong", body = crate::error::ErrorBody)
+    )
+)]
+pub(super) async fn delete_all(
+    State(app): State<Arc<App>>,
+    Parameters(mut parameters): Parameters<ListParameters>,
+) -> Result<Json<Deleted>, Failure> {
+    let as_of_ms = parameters.as_of_ms.take();
+    let mut query = asked(&app, parameters, app.clock.now_ms())?;
+    query.limit = Some(query.limit.unwrap_or(DELETE_STEP_DEFAULT));
+    let every = ListQuery { limit: query.limit, cursor: query.cursor.clone(), ..ListQuery::default() };
+    if query == every {
+        let message = "name at least one condition, such as tag=spam; project=KEY deletes all of a project";
+        return Err(Failure::BadParameter(message.to_owned()));
+    }
+    let page = app.store.catalog().list(query).await?;
+    let (mut deleted, mut left_count) = (Vec::new(), 0);
+    for row in page.recordings.into_iter().filter(is_of_people) {
+        if as_of_ms.is_some_and(|as_of_ms| row.updated_at_ms > as_of_ms) {
+            left_count += 1;
+        } else if app.store.delete_recording(&row.project, &row.id).await? {
+            deleted.push(Member { project: row.project, recording: row.id });
+        }
+    }
+    forget(&app, &deleted).await?;
+    tracing::info!(recordings = deleted.len(), "recordings were deleted");
+    Ok(Json(Deleted { deleted_count: deleted.len(), left_count, next: page.next }))
 }
 
 /// One recording.
@@ -204,9 +283,36 @@ pub(super) async fn delete(
     if !app.store.delete_recording(&row.project, &row.id).await? {
         return Err(Failure::NotFound("recording"));
     }
-    app.shares.revoke_of(&app.store, &row.project, &row.id).await?;
+    forget(&app, &[Member { project: row.project, recording: row.id.clone() }]).await?;
     tracing::info!(recording = %row.id, "a recording was deleted");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Revokes the links to what was deleted, and takes it out of collections. Where that cannot be written down now, the
+/// recording is gone all the same.
+async fn forget(app: &App, deleted: &[Member]) -> Result<(), Failure> {
+    let target = |Member { project, recording }: Member| Target::Recording { project, recording };
+    app.shares.revoke_of(&app.store, &deleted.iter().cloned().map(target).collect::<Vec<_>>()).await?;
+    let forget = |all: &mut Collections| {
+        all.forget(deleted);
+        Ok::<_, Infallible>(())
+    };
+    if let Err(error) = app.collections.change(&app.store, forget).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "collections still name what was deleted");
+    }
+    Ok(())
+}
+
+/// What is asked of the catalog. Any key of a project will do.
+fn asked(app: &App, parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failure> {
+    let mut query = query_of(parameters, now_ms)?;
+    query.project = query.project.map(|key| app.keys.project_of(key));
+    Ok(query)
+}
+
+/// Not what the doctor sent.
+fn is_of_people(row: &RecordingRow) -> bool {
+    row.project.as_str() != super::TRIAL_KEY
 }
 
 /// Reads a query as the list takes it from an address, for whoever lists a store that no server holds.
@@ -217,6 +323,9 @@ pub fn list_query(query: &str, now_ms: i64) -> Result<ListQuery, String> {
 }
 
 fn query_of(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failure> {
+    if parameters.as_of_ms.is_some() {
+        return Err(Failure::BadParameter("as_of_ms is no condition of a list, only of deleting".to_owned()));
+    }
     let project = parameters.project.filter(|key| !key.is_empty()).map(|key| key.parse()).transpose();
     Ok(ListQuery {
         order: ListOrder::NewestFirst,

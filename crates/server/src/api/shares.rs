@@ -1,4 +1,4 @@
-//! Links to recordings: who has access makes, lists and revokes them.
+//! Links to recordings and collections: who has access makes, lists and revokes them.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::parameters::{Parameters, PathParts};
 use super::projects::json_of;
 use super::recordings::ProjectParameter;
 use crate::error::{ErrorBody, Failure};
-use crate::share::{Share, Terms, hash_password};
+use crate::share::{Share, Target, Terms, hash_password};
 use crate::state::App;
 
 /// Longest title, in characters.
@@ -34,7 +34,7 @@ pub(super) struct NewShare {
     /// What its page is called; seen by whoever has the link, and by programs that show links.
     #[schema(max_length = 200)]
     title: Option<String>,
-    /// First moment of a clip; the recording's where there is none.
+    /// First moment of a clip; the recording's where there is none. A link to a collection has no clip.
     from_ms: Option<i64>,
     /// Last moment of a clip; the recording's where there is none.
     to_ms: Option<i64>,
@@ -68,8 +68,12 @@ pub(super) struct NewShare {
 pub(super) struct ShareInfo {
     /// Names it, to revoke it.
     id: String,
-    project: String,
-    recording: String,
+    /// Key of the recording's project; null where it leads to a collection.
+    project: Option<String>,
+    /// The recording that it leads to, all of it or a clip.
+    recording: Option<String>,
+    /// The collection that it leads to, with whatever is in it when somebody looks.
+    collection: Option<String>,
     title: String,
     from_ms: Option<i64>,
     to_ms: Option<i64>,
@@ -111,6 +115,8 @@ pub(super) struct ShareList {
 pub(super) struct SharesParameters {
     /// Only those to the recording with this id.
     recording: Option<String>,
+    /// Only those to the collection with this id.
+    collection: Option<String>,
 }
 
 /// Links that were made and not revoked, newest first.
@@ -125,7 +131,15 @@ pub(super) async fn list(
     Parameters(parameters): Parameters<SharesParameters>,
 ) -> Result<Json<ShareList>, Failure> {
     let of = parameters.recording.map(|id| id.parse::<RecordingId>()).transpose().map_err(Failure::bad_parameter)?;
-    let shares = app.shares.list(&app.store, of.as_ref()).await?;
+    let is_wanted = |target: &Target| match target {
+        Target::Recording { recording, .. } => {
+            parameters.collection.is_none() && of.as_ref().is_none_or(|of| of == recording)
+        }
+        Target::Collection { collection } => {
+            of.is_none() && parameters.collection.as_ref().is_none_or(|of| of == collection)
+        }
+    };
+    let shares = app.shares.list(&app.store, is_wanted).await?;
     Ok(Json(ShareList { shares: shares.into_iter().map(ShareInfo::from).collect() }))
 }
 
@@ -145,18 +159,43 @@ pub(super) async fn create(
 ) -> Result<Response, Failure> {
     let new: NewShare = json_of(&app, request).await?;
     let row = find(&app, &id, parameter.project.as_deref()).await?;
+    let is_before = new.to_ms.is_some_and(|to_ms| to_ms < row.summary.start_ms);
+    if is_before || new.from_ms.is_some_and(|from_ms| from_ms > row.summary.end_ms) {
+        return Err(Failure::BadParameter("the clip lies outside of the recording".to_owned()));
+    }
+    make(&app, Target::Recording { project: row.project, recording: row.id }, new).await
+}
+
+/// Makes a link to a collection. Whoever has it sees what is in the collection whenever they look.
+#[utoipa::path(
+    post,
+    path = "/api/collections/{collection}/shares",
+    params(("collection" = String, Path)),
+    request_body = NewShare,
+    responses((status = 201, body = MadeShare), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn create_of_collection(
+    State(app): State<Arc<App>>,
+    PathParts(id): PathParts<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let new: NewShare = json_of(&app, request).await?;
+    app.collections.read(&app.store).await?.find(&id)?;
+    if new.from_ms.or(new.to_ms).or(new.start_ms).is_some() {
+        return Err(Failure::BadParameter("a link to a collection has no from_ms, to_ms or start_ms".to_owned()));
+    }
+    make(&app, Target::Collection { collection: id }, new).await
+}
+
+async fn make(app: &Arc<App>, target: Target, new: NewShare) -> Result<Response, Failure> {
     let now_ms = app.clock.now_ms();
     let password = checked_password(new.password.as_deref())?;
     let terms = checked_terms(new, now_ms)?;
-    let is_before = terms.to_ms.is_some_and(|to_ms| to_ms < row.summary.start_ms);
-    if is_before || terms.from_ms.is_some_and(|from_ms| from_ms > row.summary.end_ms) {
-        return Err(Failure::BadParameter("the clip lies outside of the recording".to_owned()));
-    }
     let password = match password {
         Some(password) => Some(app.heavy_work(move || hash_password(&password)).await??),
         None => None,
     };
-    let (share, token) = app.shares.create(&app.store, (row.project, row.id), password, terms, now_ms).await?;
+    let (share, token) = app.shares.create(&app.store, target, password, terms, now_ms).await?;
     let base = app.public_url();
     let embed_url = (!share.terms.embed_origins.is_empty()).then(|| format!("{base}/embed/{token}"));
     tracing::info!(share = share.id, "a link was made");
@@ -244,10 +283,15 @@ impl From<Share> for ShareInfo {
         let has_password = share.has_password();
         let Terms { title, from_ms, to_ms, start_ms, has_inspector, has_console, has_network, .. } =
             share.terms.clone();
+        let (project, recording, collection) = match share.target {
+            Target::Recording { project, recording } => (Some(project.to_string()), Some(recording.to_string()), None),
+            Target::Collection { collection } => (None, None, Some(collection)),
+        };
         Self {
             id: share.id,
-            project: share.project.to_string(),
-            recording: share.recording.to_string(),
+            project,
+            recording,
+            collection,
             title,
             from_ms,
             to_ms,

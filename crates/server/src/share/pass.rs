@@ -3,10 +3,14 @@
 use subtle::ConstantTimeEq;
 
 use super::Share;
+use crate::collections::Member;
 use crate::config::Secret;
 
 /// How long a page may go on after it opened a link.
 const PASS_MS: i64 = 12 * 3_600_000;
+
+/// Length of what a recording of a collection is called.
+const NAME_CHARACTERS: usize = 16;
 
 /// Makes and checks passes.
 pub(crate) struct Passes {
@@ -30,6 +34,12 @@ impl Passes {
         let Ok(until_ms) = until.parse::<i64>() else { return false };
         let expected = self.check_of(share, until_ms).to_hex();
         now_ms < until_ms && bool::from(expected.as_bytes().ct_eq(check.as_bytes()))
+    }
+
+    /// What a recording of a collection is called below a link: it names no session, and is another below each link.
+    pub(crate) fn name_of(&self, share: &Share, Member { project, recording }: &Member) -> String {
+        let name = blake3::keyed_hash(&self.key, format!("{}\n{project}\n{recording}", share.id).as_bytes());
+        name.to_hex().chars().take(NAME_CHARACTERS).collect()
     }
 
     fn check_of(&self, share: &Share, until_ms: i64) -> blake3::Hash {

@@ -14,8 +14,9 @@ use reelcase_store::catalog::{BlockRow, RecordingRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Clip, Refusal, Share, opens};
+use super::{Clip, Refusal, Share, Target, opens};
 use crate::api::json_of;
+use crate::collections::Member;
 use crate::error::Failure;
 use crate::pages;
 use crate::state::App;
@@ -43,7 +44,10 @@ struct Opened {
     /// To be sent with each request for the recording, as a bearer token.
     pass: String,
     title: String,
-    recording: &'static str,
+    /// What the recording is called below the link; nothing where it leads to a collection.
+    recording: Option<&'static str>,
+    /// Those of a collection, in order.
+    recordings: Option<Vec<Listed>>,
     /// Where playback begins, from the first moment.
     start_ms: i64,
     has_inspector: bool,
@@ -51,14 +55,24 @@ struct Opened {
     has_network: bool,
 }
 
+/// A recording of a collection, as its page lists it: who was recorded is not told.
+#[derive(Debug, Serialize)]
+struct Listed {
+    /// What it is called below the link.
+    id: String,
+    start_ms: i64,
+    duration_ms: i64,
+}
+
 /// Pages and answers below the tokens of links.
 pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/share/{token}", get(page))
         .route("/share/{token}/open", post(open))
-        .route("/share/{token}/api/recordings/shown", get(summary))
-        .route("/share/{token}/api/recordings/shown/blocks", get(blocks))
-        .route("/share/{token}/api/recordings/shown/blocks/{object}/{block}", get(block))
+        .route("/share/{token}/api/recordings", get(recordings))
+        .route("/share/{token}/api/recordings/{shown}", get(summary))
+        .route("/share/{token}/api/recordings/{shown}/blocks", get(blocks))
+        .route("/share/{token}/api/recordings/{shown}/blocks/{object}/{block}", get(block))
         .route("/embed/{token}", get(embedded))
         .route("/embed/{token}/frame", get(frame))
         .route("/oembed", get(oembed))
@@ -139,17 +153,24 @@ async fn open(
     if share.has_password() {
         check_password(&app, &share, password, now_ms).await?;
     }
+    let (recordings, start_ms) = match &share.target {
+        Target::Recording { .. } => {
+            let (_, clip) = clip_of(&app, &share, SHOWN_ID).await?;
+            (None, share.terms.start_ms.map_or(0, |start_ms| start_ms.saturating_sub(clip.from_ms).max(0)))
+        }
+        Target::Collection { .. } => (Some(listed(&app, &share).await?), 0),
+    };
     if !app.shares.count_view(&app.store, &share.id, now_ms).await? {
         return Err(Failure::Link(Refusal::NoLink));
     }
-    let (_, clip) = clip_of(&app, &share).await?;
     let (has_inspector, has_console, has_network) =
         (share.terms.has_inspector, share.terms.has_console, share.terms.has_network);
     Ok(Json(Opened {
         pass: app.passes.make(&share, now_ms),
         title: share.terms.title.clone(),
-        recording: SHOWN_ID,
-        start_ms: share.terms.start_ms.map_or(0, |start_ms| start_ms.saturating_sub(clip.from_ms).max(0)),
+        recording: recordings.is_none().then_some(SHOWN_ID),
+        recordings,
+        start_ms,
         has_inspector,
         has_console: has_inspector && has_console,
         has_network: has_inspector && has_network,
@@ -169,37 +190,48 @@ async fn check_password(app: &Arc<App>, share: &Share, given: Option<String>, no
     Ok(())
 }
 
-/// What the player asks of any recording; only when it was and how long.
-async fn summary(
+/// The recordings of a collection, for a page that was open before.
+async fn recordings(
     State(app): State<Arc<App>>,
     Path(token): Path<String>,
     request: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let share = passed(&app, &token, &request).await?;
-    let (_, clip) = clip_of(&app, &share).await?;
+    Ok(Json(json!({ "recordings": listed(&app, &share).await? })))
+}
+
+/// What the player asks of any recording; only when it was and how long.
+async fn summary(
+    State(app): State<Arc<App>>,
+    Path((token, shown)): Path<(String, String)>,
+    request: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let share = passed(&app, &token, &request).await?;
+    let (_, clip) = clip_of(&app, &share, &shown).await?;
     Ok(Json(json!({
-        "id": SHOWN_ID, "start_ms": clip.from_ms, "end_ms": clip.to_ms,
+        "id": shown, "start_ms": clip.from_ms, "end_ms": clip.to_ms,
         "duration_ms": clip.to_ms.saturating_sub(clip.from_ms).max(0), "is_live": false,
     })))
 }
 
 async fn blocks(
     State(app): State<Arc<App>>,
-    Path(token): Path<String>,
+    Path((token, shown)): Path<(String, String)>,
     request: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let share = passed(&app, &token, &request).await?;
     app.shares.note_use(&app.store, &share, app.clock.now_ms()).await?;
-    let (blocks, clip) = clip_of(&app, &share).await?;
-    let shown = blocks.iter().filter(|block| clip.has(block)).enumerate();
-    let shown: Vec<_> = shown.map(|(index, block)| described(&app, &token, &clip, index, block)).collect();
+    let (blocks, clip) = clip_of(&app, &share, &shown).await?;
+    let base = format!("{}/share/{token}/api/recordings/{shown}/blocks", app.options.path_prefix);
+    let kept = blocks.iter().filter(|block| clip.has(block)).enumerate();
+    let kept: Vec<_> = kept.map(|(index, block)| described(&base, &clip, index, block)).collect();
     let version = crate::api::version_of(&blocks);
     Ok(Json(json!({
-        "blocks": shown, "is_live": false, "version": version, "from_ms": clip.from_ms, "to_ms": clip.to_ms,
+        "blocks": kept, "is_live": false, "version": version, "from_ms": clip.from_ms, "to_ms": clip.to_ms,
     })))
 }
 
-fn described(app: &App, token: &str, clip: &Clip, index: usize, block: &BlockRow) -> Value {
+fn described(base: &str, clip: &Clip, index: usize, block: &BlockRow) -> Value {
     let keyframes: Vec<_> = block.keyframes.iter().filter(|keyframe| clip.has_keyframe(keyframe)).collect();
     let keyframes: Vec<_> = keyframes
         .iter()
@@ -210,19 +242,17 @@ fn described(app: &App, token: &str, clip: &Clip, index: usize, block: &BlockRow
         "index": index, "kind": block.kind.as_str(), "start_ms": block.start_ms, "end_ms": block.end_ms.min(clip.to_ms),
         "event_count": block.event_count, "plain_bytes": block.plain_bytes, "stored_bytes": block.stored_bytes,
         "windows": block.windows, "keyframes": keyframes,
-        "url": format!(
-            "{}/share/{token}/api/recordings/{SHOWN_ID}/blocks/{object}/{}", app.options.path_prefix, block.block,
-        ),
+        "url": format!("{base}/{object}/{}", block.block),
     })
 }
 
 async fn block(
     State(app): State<Arc<App>>,
-    Path((token, object, block)): Path<(String, String, u32)>,
+    Path((token, shown, object, block)): Path<(String, String, String, u32)>,
     request: HeaderMap,
 ) -> Result<Response, Failure> {
     let share = passed(&app, &token, &request).await?;
-    let (blocks, clip) = clip_of(&app, &share).await?;
+    let (blocks, clip) = clip_of(&app, &share, &shown).await?;
     let row = blocks.into_iter().find(|row| row.object == object && row.block == block && clip.has(row));
     let row = row.ok_or(Failure::NotFound("block"))?;
     let plain = app.store.read_lines(&row).await?;
@@ -249,11 +279,39 @@ async fn passed(app: &App, token: &str, request: &HeaderMap) -> Result<Share, Fa
     if holds { Ok(share) } else { Err(Failure::Link(Refusal::NoLink)) }
 }
 
-async fn clip_of(app: &Arc<App>, share: &Share) -> Result<(Vec<BlockRow>, Clip), Failure> {
-    let row: Option<RecordingRow> = app.store.catalog().get(&share.project, &share.recording).await?;
-    // A link to what is gone is a link that does not work.
+/// What a link leads to now, with what that is called below it. A link to what is gone is one that does not work.
+async fn members_of(app: &App, share: &Share) -> Result<Vec<(String, Member)>, Failure> {
+    let collection = match &share.target {
+        Target::Recording { project, recording } => {
+            let member = Member { project: project.clone(), recording: recording.clone() };
+            return Ok(vec![(SHOWN_ID.to_owned(), member)]);
+        }
+        Target::Collection { collection } => collection,
+    };
+    let all = app.collections.read(&app.store).await?;
+    let found = all.find(collection).map_err(|_| Failure::Link(Refusal::NoLink))?;
+    Ok(found.members.iter().map(|member| (app.passes.name_of(share, member), member.clone())).collect())
+}
+
+async fn listed(app: &App, share: &Share) -> Result<Vec<Listed>, Failure> {
+    let mut listed = Vec::new();
+    for (id, Member { project, recording }) in members_of(app, share).await? {
+        let row: Option<RecordingRow> = app.store.catalog().get(&project, &recording).await?;
+        listed.extend(row.map(|row| Listed {
+            id,
+            start_ms: row.summary.start_ms,
+            duration_ms: row.summary.end_ms.saturating_sub(row.summary.start_ms).max(0),
+        }));
+    }
+    Ok(listed)
+}
+
+async fn clip_of(app: &Arc<App>, share: &Share, shown: &str) -> Result<(Vec<BlockRow>, Clip), Failure> {
+    let found = members_of(app, share).await?.into_iter().find(|(name, _)| name == shown);
+    let (_, Member { project, recording }) = found.ok_or(Failure::Link(Refusal::NoLink))?;
+    let row: Option<RecordingRow> = app.store.catalog().get(&project, &recording).await?;
     row.ok_or(Failure::Link(Refusal::NoLink))?;
-    let blocks = app.store.blocks(&share.project, &share.recording).await?;
+    let blocks = app.store.blocks(&project, &recording).await?;
     let clip = Clip::new(&share.terms, &blocks);
     Ok((blocks, clip))
 }

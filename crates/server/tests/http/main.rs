@@ -11,6 +11,7 @@ mod standin;
 mod capture_config;
 mod capture_forms;
 mod capture_traps;
+mod collections;
 mod connections;
 mod events_and_persons;
 mod failures;

@@ -160,3 +160,44 @@ async fn a_deleted_recording_is_gone_from_everywhere_and_stays_away() {
     assert_eq!(ask(&site, "GET", &recording, none).await.status, StatusCode::NOT_FOUND);
     assert!(site.metrics().await.contains("reelcase_items_dropped_total{reason=\"deleted_recording\"} 2"));
 }
+
+#[tokio::test]
+async fn what_a_filter_finds_is_counted_and_deleted_in_steps() {
+    let site = site().await;
+    let snapshots = (0..7).map(|number| {
+        snapshot_of(&format!("recording-{number}"), "w1", &uuid(number), json!([event(T0 + i64::from(number))]))
+    });
+    site.keep(Value::from_iter(snapshots).to_string()).await;
+    site.store.seal_all().await.unwrap();
+    for number in [0, 1, 2, 4, 6] {
+        let notes = format!("/api/recordings/recording-{number}/notes");
+        ask(&site, "PATCH", &notes, json!({ "tags": ["spam"] })).await;
+    }
+    let link = ask(&site, "POST", "/api/recordings/recording-0/shares", json!({})).await;
+    assert_eq!(link.status, StatusCode::CREATED);
+    let count = ask(&site, "GET", "/api/count?tag=spam", Value::Null).await.json();
+    assert_eq!(count["recording_count"], 5);
+    for query in ["", "?limit=2", "?person=", "?as_of_ms=1", "?colour=red"] {
+        let refused = ask(&site, "DELETE", &format!("/api/recordings{query}"), Value::Null).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{query} names nothing that could be meant");
+    }
+    let as_of_ms = count["as_of_ms"].as_i64().unwrap();
+    let nothing = format!("/api/recordings?tag=spam&as_of_ms={}", as_of_ms - 3_600_000);
+    let left = ask(&site, "DELETE", &nothing, Value::Null).await.json();
+    assert_eq!((&left["deleted_count"], &left["left_count"]), (&json!(0), &json!(5)), "they grew since the count");
+    let (mut steps, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let step = format!("/api/recordings?tag=spam&limit=2&as_of_ms={as_of_ms}{cursor}");
+        let step = ask(&site, "DELETE", &step, Value::Null).await.json();
+        steps.push(step["deleted_count"].as_u64().unwrap());
+        let Some(next) = step["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(steps, [2, 2, 1]);
+    assert_eq!(listed(&site, "").await, ["recording-5", "recording-3"]);
+    assert_eq!(ask(&site, "GET", "/api/count?tag=spam", Value::Null).await.json()["recording_count"], 0);
+    let links = ask(&site, "GET", "/api/shares", Value::Null).await.json();
+    assert_eq!(links["shares"], json!([]), "links to what is deleted end");
+    let all = ask(&site, "DELETE", "/api/recordings?project=phc_test", Value::Null).await.json();
+    assert_eq!((&all["deleted_count"], &all["next"]), (&json!(2), &Value::Null));
+}

@@ -391,3 +391,86 @@ async fn a_title_is_text_wherever_it_stands() {
     assert!(text.contains("og:title\" content=\"&lt;/title&gt;&lt;script&gt;"), "{text}");
     assert!(text.contains("noindex") && page.header("referrer-policy") == "no-referrer");
 }
+
+/// A collection of the visit and of another recording; its id.
+async fn collection(site: &Site, recordings: &[&str]) -> String {
+    let made = ask(site, "POST", "/api/collections", Some(SECRET), json!({ "name": "Secret name" })).await.json();
+    let id = made["id"].as_str().unwrap().to_owned();
+    for recording in recordings {
+        let path = format!("/api/collections/{id}/recordings");
+        let laid = ask(site, "POST", &path, Some(SECRET), json!({ "recording": recording })).await;
+        assert_eq!(laid.status, StatusCode::OK, "{}", laid.text());
+    }
+    id
+}
+
+async fn another_recording(site: &Site, id: &str, number: u32) {
+    let event = json!([{ "type": 4, "data": { "href": "https://shop.example/another" }, "timestamp": T0 + 60_000 }]);
+    site.keep(json!([snapshot_of(id, "w1", &uuid(number), event)]).to_string()).await;
+    site.store.seal_all().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_link_to_a_collection_shows_what_is_in_it_now_under_names_of_its_own() {
+    let site = site().await;
+    visit(&site).await;
+    another_recording(&site, "another-session", 10).await;
+    another_recording(&site, "outside-session", 11).await;
+    let collected = collection(&site, &[SESSION, "another-session"]).await;
+    let path = format!("/api/collections/{collected}/shares");
+    let clip = ask(&site, "POST", &path, Some(SECRET), json!({ "from_ms": T0 })).await;
+    assert_eq!(clip.status, StatusCode::BAD_REQUEST, "a collection has no moment");
+    let made = ask(&site, "POST", &path, Some(SECRET), json!({ "views_max": 2, "has_inspector": true })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    let (made, token) = (made.json(), made.json()["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned());
+    assert_eq!((&made["share"]["collection"], &made["share"]["recording"]), (&json!(collected), &Value::Null));
+    for (query, count) in [("", 1), (&*format!("?collection={collected}"), 1), (&*format!("?recording={SESSION}"), 0)] {
+        let list = ask(&site, "GET", &format!("/api/shares{query}"), Some(SECRET), Value::Null).await.json();
+        assert_eq!(list["shares"].as_array().unwrap().len(), count, "{query}");
+    }
+
+    let opened = open(&site, &token, json!({})).await;
+    let mut all = opened.text() + &site.get(&format!("/share/{token}")).await.text();
+    let (opened, pass) = (opened.json(), opened.json()["pass"].as_str().unwrap().to_owned());
+    let shown = opened["recordings"].as_array().unwrap().clone();
+    assert_eq!((shown.len(), &opened["recording"]), (2, &Value::Null));
+    assert_eq!((&shown[0]["start_ms"], &shown[0]["duration_ms"]), (&json!(T0), &json!(9_000)));
+    let below = format!("/share/{token}/api/recordings");
+    for row in &shown {
+        let path = format!("{below}/{}", row["id"].as_str().unwrap());
+        all += &ask(&site, "GET", &path, Some(&pass), Value::Null).await.text();
+        let list = ask(&site, "GET", &format!("{path}/blocks"), Some(&pass), Value::Null).await.json();
+        all += &list.to_string();
+        for block in list["blocks"].as_array().unwrap() {
+            let block = ask(&site, "GET", block["url"].as_str().unwrap(), Some(&pass), Value::Null).await;
+            assert_eq!(block.status, StatusCode::OK);
+            all += &block.text();
+        }
+    }
+    assert!(all.contains("first-page") && all.contains("shop.example/another") && all.contains("middle-custom"));
+    for secret in [SESSION, "another-session", "visitor-of-note", "Secret name", "middle-console", &collected] {
+        assert!(!all.contains(secret), "{secret} is nobody's who has the link");
+    }
+    for other in ["shown", SESSION, "another-session", "outside-session", "0000000000000000"] {
+        let refused = ask(&site, "GET", &format!("{below}/{other}/blocks"), Some(&pass), Value::Null).await;
+        assert_eq!(refused.status, StatusCode::NOT_FOUND, "{other}");
+    }
+    // Its names are of no use below another link to the same collection.
+    let second = ask(&site, "POST", &path, Some(SECRET), json!({})).await.json();
+    let second = second["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let names = open(&site, &second, json!({})).await.json()["recordings"].clone();
+    assert!(names.as_array().unwrap().iter().all(|row| shown.iter().all(|known| known["id"] != row["id"])));
+
+    let out = format!("/api/collections/{collected}/recordings/another-session");
+    ask(&site, "DELETE", &out, Some(SECRET), Value::Null).await;
+    let list = ask(&site, "GET", &below, Some(&pass), Value::Null).await.json();
+    assert_eq!(list["recordings"], json!([shown[0]]), "what is taken out is seen no more, without another view");
+    let gone = format!("{below}/{}/blocks", shown[1]["id"].as_str().unwrap());
+    assert_eq!(ask(&site, "GET", &gone, Some(&pass), Value::Null).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(open(&site, &token, json!({})).await.status, StatusCode::OK);
+    assert_eq!(open(&site, &token, json!({})).await.status, StatusCode::NOT_FOUND, "it had two views");
+    ask(&site, "DELETE", &format!("/api/collections/{collected}"), Some(SECRET), Value::Null).await;
+    assert_eq!(ask(&site, "GET", &below, Some(&pass), Value::Null).await.status, StatusCode::NOT_FOUND);
+    let left = ask(&site, "GET", "/api/shares", Some(SECRET), Value::Null).await.json();
+    assert_eq!(left["shares"], json!([]), "links to a collection go with it");
+}

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 23] = [
+const PRIVATE: [&str; 27] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -14,6 +14,10 @@ const PRIVATE: [&str; 23] = [
     "/api/recordings/some-id/export",
     "/api/recordings/some-id/notes",
     "/api/tags",
+    "/api/count",
+    "/api/collections",
+    "/api/collections/some-id",
+    "/api/filters",
     "/api/projects",
     "/api/projects/phc_some",
     "/api/projects/phc_some/keys",
@@ -32,13 +36,17 @@ const PRIVATE: [&str; 23] = [
 ];
 
 /// Every route that changes something, or is asked as if it did.
-const CHANGING: [(&str, &str); 8] = [
+const CHANGING: [(&str, &str); 12] = [
     ("PUT", "/api/projects/some-key/mode"),
     ("DELETE", "/api/projects/some-key/keys/another"),
     ("POST", "/api/projects/some-key/query"),
     ("POST", "/api/trial"),
     ("POST", "/api/recordings/some-id/shares"),
     ("POST", "/api/recordings/some-id/comments"),
+    ("POST", "/api/collections/some-id/recordings"),
+    ("POST", "/api/collections/some-id/shares"),
+    ("DELETE", "/api/collections/some-id/recordings/another"),
+    ("DELETE", "/api/filters/some-id"),
     ("PATCH", "/api/recordings/some-id/comments/another"),
     ("DELETE", "/api/shares/some-id"),
 ];

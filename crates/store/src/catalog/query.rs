@@ -55,18 +55,16 @@ impl Conditions {
         self.sql.push(condition.into());
         self.values.extend(values);
     }
+
+    fn joined(&self) -> String {
+        if self.sql.is_empty() { "true".to_owned() } else { self.sql.join(" AND ") }
+    }
 }
 
 pub(super) fn list(db: &Connection, query: &ListQuery) -> Result<Page, Failure> {
     let limit = query.limit.unwrap_or(PAGE_RECORDINGS_MAX).clamp(1, PAGE_RECORDINGS_MAX);
     let cursor = query.cursor.as_deref().map(Cursor::parse).transpose()?;
-    let project_id = match &query.project {
-        None => None,
-        Some(key) => match id_of_project(db, key)? {
-            None => return Ok(Page { recordings: Vec::new(), next: None }),
-            known => known,
-        },
-    };
+    let Some(project_id) = project_of(db, query)? else { return Ok(Page { recordings: Vec::new(), next: None }) };
     let (sql, values) = statement(db, query, project_id, cursor.as_ref(), limit)?;
     let mut found_rows = db.prepare_cached(&sql)?;
     let mut found = found_rows.query(params_from_iter(values))?;
@@ -80,6 +78,24 @@ pub(super) fn list(db: &Connection, query: &ListQuery) -> Result<Page, Failure> 
         recordings.push(recording_row(db, row)?);
     }
     Ok(Page { recordings, next })
+}
+
+pub(super) fn count_of(db: &Connection, query: &ListQuery) -> Result<u64, Failure> {
+    let Some(project_id) = project_of(db, query)? else { return Ok(0) };
+    let (source, conditions) = source_and_conditions(db, query, project_id, None)?;
+    let sql = format!(
+        "SELECT count(*) FROM recordings r{source} CROSS JOIN projects p ON p.id = r.project_id WHERE {}",
+        conditions.joined()
+    );
+    Ok(db.prepare_cached(&sql)?.query_one(params_from_iter(conditions.values), |row| unsigned(row, 0))?)
+}
+
+/// The project that is asked for, if any; nothing where there is none of that key, and so nothing to be found.
+fn project_of(db: &Connection, query: &ListQuery) -> Result<Option<Option<i64>>, Failure> {
+    match &query.project {
+        None => Ok(Some(None)),
+        Some(key) => Ok(id_of_project(db, key)?.map(Some)),
+    }
 }
 
 pub(super) fn get(db: &Connection, project: &ProjectKey, id: &RecordingId) -> Result<Option<RecordingRow>, Failure> {
@@ -106,6 +122,27 @@ fn statement(
     cursor: Option<&Cursor>,
     limit: usize,
 ) -> Result<(String, Vec<SqlValue>), Failure> {
+    let (source, mut conditions) = source_and_conditions(db, query, project_id, cursor)?;
+    // CROSS JOIN keeps the order of the tables: the recordings are walked, and each one's project is looked up.
+    let select = SELECT.replace("recordings r JOIN", &format!("recordings r{source} CROSS JOIN"));
+    let order = match (query.order, project_id) {
+        (ListOrder::NewestFirst, Some(_)) => "r.start_ms DESC, r.recording",
+        (ListOrder::NewestFirst, None) => "r.start_ms DESC, r.recording, r.project_id",
+        (ListOrder::OldestFirst, Some(_)) => "r.start_ms, r.recording DESC",
+        (ListOrder::OldestFirst, None) => "r.start_ms, r.recording DESC, r.project_id DESC",
+    };
+    let condition = conditions.joined();
+    conditions.values.push(signed(count(limit) + 1).into());
+    Ok((format!("{select} WHERE {condition} ORDER BY {order} LIMIT ?"), conditions.values))
+}
+
+/// Which index is walked, and what of it is taken.
+fn source_and_conditions(
+    db: &Connection,
+    query: &ListQuery,
+    project_id: Option<i64>,
+    cursor: Option<&Cursor>,
+) -> Result<(&'static str, Conditions), Failure> {
     let filters = filters(query);
     let mut conditions = Conditions::default();
     let source = match candidates(db, &filters)? {
@@ -125,17 +162,7 @@ fn statement(
     for filter in filters {
         conditions.add(filter.condition, filter.values);
     }
-    // CROSS JOIN keeps the order of the tables: the recordings are walked, and each one's project is looked up.
-    let select = SELECT.replace("recordings r JOIN", &format!("recordings r{source} CROSS JOIN"));
-    let order = match (query.order, project_id) {
-        (ListOrder::NewestFirst, Some(_)) => "r.start_ms DESC, r.recording",
-        (ListOrder::NewestFirst, None) => "r.start_ms DESC, r.recording, r.project_id",
-        (ListOrder::OldestFirst, Some(_)) => "r.start_ms, r.recording DESC",
-        (ListOrder::OldestFirst, None) => "r.start_ms, r.recording DESC, r.project_id DESC",
-    };
-    let condition = if conditions.sql.is_empty() { "true".to_owned() } else { conditions.sql.join(" AND ") };
-    conditions.values.push(signed(count(limit) + 1).into());
-    Ok((format!("{select} WHERE {condition} ORDER BY {order} LIMIT ?"), conditions.values))
+    Ok((source, conditions))
 }
 
 fn add_range(conditions: &mut Conditions, query: &ListQuery, cursor: Option<&Cursor>, has_project: bool) {

@@ -228,6 +228,10 @@ impl Catalog for SqliteCatalog {
         self.read(move |db| query::list(db, &query)).await
     }
 
+    async fn count(&self, query: ListQuery) -> Result<u64, CatalogError> {
+        self.read(move |db| query::count_of(db, &query)).await
+    }
+
     async fn get(&self, project: &ProjectKey, id: &RecordingId) -> Result<Option<RecordingRow>, CatalogError> {
         let (project, id) = (project.clone(), id.clone());
         self.read(move |db| query::get(db, &project, &id)).await

@@ -40,6 +40,12 @@ pub enum StoreError {
     /// A newer release wrote the notes, and this one would lose what it does not know.
     #[error("the notes are of a newer release\nhint: upgrade to change them")]
     NewerNotes,
+    /// A newer release wrote a document, and this one would lose what it does not know.
+    #[error("the file {name}.json is of a newer release\nhint: upgrade to use it")]
+    NewerDocument {
+        /// The document's name.
+        name: &'static str,
+    },
     /// More was said than there is room for.
     #[error("a file of notes would be longer than {limit} bytes\nhint: delete old comments")]
     NotesFull {

@@ -108,6 +108,28 @@ export function filterCount(filters: Filters): number {
   return names.size;
 }
 
+/** What the list is narrowed to, in words. */
+export function filterWords(filters: Filters): readonly string[] {
+  const { person, url, durationMinS, durationMaxS, clicksMin, tag } = filters;
+  const range = RANGES.find((known) => known.value === filters.range);
+  const words: readonly (string | false)[] = [
+    filters.range !== 'all' &&
+      (filters.range === 'custom' ? 'of some days' : (range?.label.toLowerCase() ?? '')),
+    person.trim() !== '' && `of “${person.trim()}”`,
+    url.trim() !== '' && `with “${url.trim()}” in an address`,
+    durationMinS !== null && `of ${durationMinS} s or more`,
+    durationMaxS !== null && `of ${durationMaxS} s or less`,
+    clicksMin !== null && `with ${clicksMin} clicks or more`,
+    tag.trim() !== '' && `tagged “${tag.trim()}”`,
+    filters.isPinned && 'pinned',
+    filters.isUnseen && 'not seen yet',
+    filters.hasComments && 'with comments',
+    filters.hasErrors && 'with errors',
+    filters.isLive && 'live',
+  ];
+  return words.filter((word) => word !== false);
+}
+
 /** The question to the server. A range that ends now is turned into times here. */
 export function listParams(
   filters: Filters,

@@ -66,6 +66,32 @@ export function deleteRecording(id: string): Promise<Outcome<null>> {
   return tell('DELETE', at(`/api/recordings/${encodeURIComponent(id)}`), null, () => null);
 }
 
+/** How many recordings a question finds, and when that was so by the server's clock. */
+export type Count = { readonly count: number; readonly asOfMs: number };
+
+/** What became of some of the recordings that a question finds; `next` is null at the end. */
+export type DeletedStep = { readonly deleted: number; readonly left: number; readonly next: string | null };
+
+/** Asks how many recordings a question finds. */
+export function countRecordings(params: URLSearchParams): Promise<Outcome<Count>> {
+  return ask(at(`/api/count?${params}`), (json) => {
+    const { recording_count, as_of_ms } = objectOf(json);
+    return { count: Number(recording_count), asOfMs: Number(as_of_ms) };
+  });
+}
+
+/** Deletes some of the recordings that a question finds, but for those that grew since they were counted. */
+export function deleteSome(params: URLSearchParams): Promise<Outcome<DeletedStep>> {
+  return tell('DELETE', at(`/api/recordings?${params}`), null, (json) => {
+    const { deleted_count, left_count, next } = objectOf(json);
+    return {
+      deleted: Number(deleted_count),
+      left: Number(left_count),
+      next: typeof next === 'string' ? next : null,
+    };
+  });
+}
+
 /** Asks which tags there are, the most used first. */
 export function fetchTags(project: string | null): Promise<Outcome<readonly string[]>> {
   const query = project === null ? '' : `?project=${encodeURIComponent(project)}`;

@@ -6,6 +6,8 @@ export type Route =
   | { readonly kind: 'start' }
   | { readonly kind: 'recordings' }
   | { readonly kind: 'recording'; readonly id: string }
+  | { readonly kind: 'collections' }
+  | { readonly kind: 'collection'; readonly id: string }
   | { readonly kind: 'settings' }
   | { readonly kind: 'doctor' }
   | { readonly kind: 'unknown' };
@@ -38,11 +40,15 @@ export function routeOf(path: string): Route {
   if (parts.length === 0) return { kind: 'home' };
   if (parts.length === 1 && first === 'start') return { kind: 'start' };
   if (parts.length === 1 && first === 'recordings') return { kind: 'recordings' };
+  if (parts.length === 1 && first === 'collections') return { kind: 'collections' };
   if (parts.length === 1 && first === 'settings') return { kind: 'settings' };
   if (parts.length === 1 && first === 'doctor') return { kind: 'doctor' };
   if (parts.length === 2 && first === 'recordings' && second !== undefined) {
     const id = decoded(second);
     if (/^[A-Za-z0-9-]{1,70}$/.test(id)) return { kind: 'recording', id };
+  }
+  if (parts.length === 2 && first === 'collections' && /^[0-9a-f]{1,64}$/.test(second ?? '')) {
+    return { kind: 'collection', id: second ?? '' };
   }
   return { kind: 'unknown' };
 }

@@ -1,6 +1,7 @@
-/** Links to recordings, as the server knows them. */
+/** Links to recordings and collections, as the server knows them. */
 import { ask, type Outcome, tell } from './api';
 import { at } from './base';
+import type { Recording } from './types';
 
 /** A link that was made. */
 export type Share = {
@@ -33,25 +34,32 @@ export type NewShare = {
   readonly embed_origins?: readonly string[];
 };
 
-/** Asks for the links to a recording. */
-export function fetchShares(recording: string): Promise<Outcome<readonly Share[]>> {
-  return ask(at(`/api/shares?recording=${encodeURIComponent(recording)}`), (json) =>
+/** What a link leads to. */
+export type ShareTarget =
+  | { readonly kind: 'recording'; readonly recording: Recording }
+  | { readonly kind: 'collection'; readonly id: string; readonly name: string };
+
+/** Asks for the links to something. */
+export function fetchShares(target: ShareTarget): Promise<Outcome<readonly Share[]>> {
+  const id = target.kind === 'recording' ? target.recording.id : target.id;
+  return ask(at(`/api/shares?${target.kind}=${encodeURIComponent(id)}`), (json) =>
     listOf(objectOf(json)['shares']).map(shareFrom),
   );
 }
 
 /** Makes a link. */
-export function createShare(
-  recording: string,
-  project: string,
-  share: NewShare,
-): Promise<Outcome<MadeShare>> {
-  const query = new URLSearchParams({ project });
-  const url = at(`/api/recordings/${encodeURIComponent(recording)}/shares?${query}`);
+export function createShare(target: ShareTarget, share: NewShare): Promise<Outcome<MadeShare>> {
+  const url = urlOf(target);
   return tell('POST', url, share, (json) => {
     const { url: made, embed_url } = objectOf(json);
     return { url: String(made), embedUrl: typeof embed_url === 'string' ? embed_url : null };
   });
+}
+
+function urlOf(target: ShareTarget): string {
+  if (target.kind === 'collection') return at(`/api/collections/${encodeURIComponent(target.id)}/shares`);
+  const query = new URLSearchParams({ project: target.recording.project });
+  return at(`/api/recordings/${encodeURIComponent(target.recording.id)}/shares?${query}`);
 }
 
 /** Takes a link back. */

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Args;
 use reelcase_format::id::ProjectKey;
-use reelcase_server::{BoundServer, Secret, ServerOptions};
+use reelcase_server::{BoundServer, Secret, ServerOptions, WebhookOptions};
 use reelcase_store::{Store, StoreOptions, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -57,6 +57,9 @@ pub(crate) struct ServeArgs {
     /// Keep analytics events that belong to no recording, too. They are stored in the objects, as lines of their own.
     #[arg(long, env = "REELCASE_KEEP_ALL_EVENTS")]
     keep_all_events: bool,
+    /// Let webhooks lead to private addresses, and without TLS: for receivers in your own network.
+    #[arg(long, env = "REELCASE_WEBHOOKS_ALLOW_PRIVATE")]
+    webhooks_allow_private: bool,
     /// Seconds without uploads after which a recording is finished, and rewritten into large blocks. Sooner than 2100,
     /// recordings that go on are rewritten more than once.
     #[arg(
@@ -116,6 +119,10 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         static_dir: args.static_dir,
         keep_all_events: args.keep_all_events,
         upstream: args.upstream.options(&args.data)?,
+        webhooks: WebhookOptions {
+            file: Some(args.data.join("webhooks.json")),
+            allow_private: args.webhooks_allow_private,
+        },
         ..ServerOptions::default()
     };
     args.limits.apply_to_server(&mut options);

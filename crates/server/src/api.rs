@@ -16,6 +16,7 @@ mod recordings;
 mod shares;
 mod trial;
 mod upstream;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -98,6 +99,11 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         trial::begin,
         trial::state,
         trial::end,
+        webhooks::list,
+        webhooks::create,
+        webhooks::change,
+        webhooks::delete,
+        webhooks::test,
         upstream::show,
         upstream::set_mode,
         upstream::settings,
@@ -190,6 +196,9 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/doctor", get(doctor::doctor))
         .route("/api/trial", post(trial::begin))
         .route("/api/trial/{id}", get(trial::state).delete(trial::end))
+        .route("/api/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/api/webhooks/{webhook}", patch(webhooks::change).delete(webhooks::delete))
+        .route("/api/webhooks/{webhook}/test", post(webhooks::test))
         .route("/api/upstream", get(upstream::show))
         .route("/api/projects/{key}/mode", put(upstream::set_mode))
         .route("/api/projects/{key}/upstream", get(upstream::settings))

@@ -10,6 +10,7 @@ use reelcase_format::limits::Limits;
 
 use crate::capture::body;
 use crate::upstream::UpstreamOptions;
+use crate::webhooks::WebhookOptions;
 
 /// Shortest secret that is taken, in bytes.
 pub const SECRET_BYTES_MIN: usize = 8;
@@ -50,6 +51,8 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// The PostHog that is behind this server, if any.
     pub upstream: Option<UpstreamOptions>,
+    /// Who is told that a recording has ended, and how far that may reach.
+    pub webhooks: WebhookOptions,
 }
 
 /// How long the server waits before it gives up.
@@ -120,6 +123,7 @@ impl Default for ServerOptions {
             timeouts: Timeouts::default(),
             connections_max: 20_000,
             upstream: None,
+            webhooks: WebhookOptions::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::keys::KeyError;
 use crate::settings::document::DocumentError;
 use crate::settings::{Flaw, SettingsError};
 use crate::share::{Refusal, ShareError};
+use crate::webhooks::WebhookError;
 
 /// Why a request was not done. The message goes to the client; what it must not see is only logged.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,8 @@ pub(crate) enum Failure {
     Links(#[from] ShareError),
     #[error("{}", refusal_message(*.0))]
     Link(Refusal),
+    #[error(transparent)]
+    Webhooks(#[from] WebhookError),
     #[error("{0}")]
     TooMany(String),
     #[error("there are {limit} projects, and no more can be made")]
@@ -171,6 +174,8 @@ impl Failure {
             Self::Key(error) => key_answer(error),
             Self::Links(error) => share_answer(error),
             Self::Link(refusal) => refusal_answer(*refusal),
+            Self::Webhooks(WebhookError::Unreadable(_)) => (S::SERVICE_UNAVAILABLE, "webhooks_unreadable", None),
+            Self::Webhooks(WebhookError::Unwritable(_)) => (S::SERVICE_UNAVAILABLE, "store_failing", Some(30)),
             Self::TooMany(_) => (S::CONFLICT, "too_many", None),
             Self::TooManyProjects { .. } => (S::CONFLICT, "too_many_projects", None),
             Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "not_json", None),

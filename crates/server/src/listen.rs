@@ -21,7 +21,7 @@ use crate::connection::Connections;
 use crate::drops::SAVE_EVERY;
 use crate::router::router;
 use crate::state::App;
-use crate::upstream;
+use crate::{upstream, webhooks};
 
 /// Pause after the operating system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -132,6 +132,7 @@ impl BoundServer {
         let mut accepting = self.accepting;
         let saver = tokio::spawn(save_drops(accepting.app.clone()));
         let sender = tokio::spawn(upstream::drain(accepting.app.clone()));
+        let caller = tokio::spawn(webhooks::run(accepting.app.clone()));
         tokio::select! {
             () = shutdown => {}
             () = accepting.run() => {}
@@ -139,6 +140,9 @@ impl BoundServer {
         accepting.finish().await;
         if let Err(error) = sender.await {
             tracing::warn!(%error, "sending to PostHog ended in disorder; what it does not have is sent again");
+        }
+        if let Err(error) = caller.await {
+            tracing::warn!(%error, "calling webhooks ended in disorder; what was not sent is sent again");
         }
         if let Err(error) = saver.await {
             tracing::warn!(%error, "cannot save the counts of what was dropped");

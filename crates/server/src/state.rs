@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::scripts::PackedScripts;
 use crate::share::{Passes, Shares};
 use crate::upstream::Upstream;
+use crate::webhooks::{Sender, Webhooks};
 
 /// The running server, shared by all requests.
 pub struct App {
@@ -48,6 +49,8 @@ pub struct App {
     /// What people arranged.
     pub(crate) collections: Document<Collections>,
     pub(crate) saved_filters: Document<Filters>,
+    pub(crate) webhooks: Webhooks,
+    pub(crate) sender: Sender,
     /// The PostHog behind this server.
     pub(crate) upstream: Option<Upstream>,
     stopping: watch::Sender<bool>,
@@ -58,6 +61,8 @@ impl App {
     pub fn new(mut options: ServerOptions, store: Arc<Store>, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
         let secret = options.settle()?;
         let upstream = options.upstream.take().map(Upstream::new).transpose()?;
+        let webhooks = Webhooks::new(std::mem::take(&mut options.webhooks));
+        let sender = Sender::new(webhooks.reach())?;
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             access: Access::new(&secret, options.listen.ip().is_loopback() && options.public_url.is_none()),
@@ -73,6 +78,8 @@ impl App {
             saved_filters: Document::default(),
             metrics: Metrics::default(),
             drops: Drops::default(),
+            webhooks,
+            sender,
             upstream,
             stopping: watch::Sender::new(false),
             options,

@@ -83,6 +83,9 @@ pub trait Catalog: Send + Sync + 'static {
     /// How many recordings a query finds, whatever its limit and cursor.
     async fn count(&self, query: ListQuery) -> Result<u64, CatalogError>;
 
+    /// Recordings to which nothing was added after `until_ms`: those after `after`, in the order of their last addition.
+    async fn ended(&self, after: EndedAt, until_ms: i64, limit: usize) -> Result<Vec<EndedAt>, CatalogError>;
+
     /// One recording, if the project has it.
     async fn get(&self, project: &ProjectKey, id: &RecordingId) -> Result<Option<RecordingRow>, CatalogError>;
 
@@ -255,6 +258,17 @@ pub struct CatalogCommit {
     pub now_ms: i64,
 }
 
+/// When something was last added to a recording, and a place in the order of that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedAt {
+    /// When, server clock.
+    pub updated_at_ms: i64,
+    /// The recording's id.
+    pub recording: String,
+    /// Key of its project.
+    pub project: String,
+}
+
 /// What one object holds of one recording.
 #[derive(Debug, Clone)]
 pub struct RecordingDelta {
@@ -395,6 +409,8 @@ pub struct ListQuery {
     pub clicks_min: Option<u64>,
     /// With at least this many key presses.
     pub keypresses_min: Option<u64>,
+    /// With this id.
+    pub recording: Option<RecordingId>,
     /// With at least this many console errors.
     pub errors_min: Option<u64>,
     /// With console errors, or without any.

@@ -22,6 +22,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use crate::resolver::{Reach, Resolver};
+
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,7 +75,7 @@ pub enum TlsError {
 /// See the module's page.
 #[derive(Clone)]
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, BoxError>>,
+    pool: Pool<HttpsConnector<HttpConnector<Resolver>>, UnsyncBoxBody<Bytes, BoxError>>,
     waits: Waits,
 }
 
@@ -86,10 +88,16 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// Trusts whom the system trusts, and `more_roots`, certificates in PEM form, besides.
     pub fn new(waits: Waits, more_roots: Option<&[u8]>) -> Result<Self, TlsError> {
+        Self::reaching(Reach::Anywhere, waits, more_roots)
+    }
+
+    /// The same, with names that lead within `reach` alone. An address that is written as numbers is resolved by nobody:
+    /// whoever asks looks at it with [`Reach::allows`].
+    pub fn reaching(reach: Reach, waits: Waits, more_roots: Option<&[u8]>) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let tls = tls.with_root_certificates(roots(more_roots)?).with_no_client_auth();
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(reach));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(waits.connect));

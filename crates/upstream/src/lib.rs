@@ -9,6 +9,7 @@ pub mod client;
 pub mod copied;
 pub mod headers;
 pub mod hosts;
+mod resolver;
 
 pub use cache::{Cache, Entry, Found};
 pub use check::{CheckError, LOOP_PATH, check};
@@ -16,3 +17,4 @@ pub use client::{BoxError, Client, ReplyBody, SendError, TlsError, Waits};
 pub use copied::{Copied, Rest, Sink};
 pub use headers::Route;
 pub use hosts::{Base, Hosts, HostsError};
+pub use resolver::Reach;

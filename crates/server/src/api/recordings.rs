@@ -338,6 +338,7 @@ fn query_of(parameters: ListParameters, now_ms: i64) -> Result<ListQuery, Failur
         duration_max_ms: parameters.duration_max_ms,
         clicks_min: count("clicks_min", parameters.clicks_min)?,
         keypresses_min: count("keypresses_min", parameters.keypresses_min)?,
+        recording: None,
         errors_min: count("errors_min", parameters.errors_min)?,
         has_errors: None,
         tag: parameters.tag.filter(|text| !text.is_empty()),

@@ -32,3 +32,4 @@ mod tee;
 mod trial;
 mod tunnel;
 mod web_surface;
+mod webhooks;

@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 27] = [
+const PRIVATE: [&str; 28] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -32,11 +32,12 @@ const PRIVATE: [&str; 27] = [
     "/api/doctor",
     "/api/trial/some-id",
     "/api/upstream",
+    "/api/webhooks",
     "/metrics",
 ];
 
 /// Every route that changes something, or is asked as if it did.
-const CHANGING: [(&str, &str); 12] = [
+const CHANGING: [(&str, &str); 14] = [
     ("PUT", "/api/projects/some-key/mode"),
     ("DELETE", "/api/projects/some-key/keys/another"),
     ("POST", "/api/projects/some-key/query"),
@@ -49,6 +50,8 @@ const CHANGING: [(&str, &str); 12] = [
     ("DELETE", "/api/filters/some-id"),
     ("PATCH", "/api/recordings/some-id/comments/another"),
     ("DELETE", "/api/shares/some-id"),
+    ("PATCH", "/api/webhooks/some-id"),
+    ("POST", "/api/webhooks/some-id/test"),
 ];
 
 /// The cookie that a browser has after the link was opened.

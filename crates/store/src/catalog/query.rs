@@ -11,12 +11,12 @@
 
 use reelcase_format::id::{ProjectKey, RecordingId};
 use rusqlite::types::Value as SqlValue;
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::commit::signed;
 use super::rows::{count, id_of_project, unsigned};
 use super::sqlite::Failure;
-use super::{ListOrder, ListQuery, PAGE_RECORDINGS_MAX, Page, RecordingRow, persons};
+use super::{EndedAt, ListOrder, ListQuery, PAGE_RECORDINGS_MAX, Page, RecordingRow, persons};
 
 /// Filters with at most this many matches drive the listing. Looking up so many of a million recordings takes about as
 /// long as walking them until a page of fifty is full.
@@ -90,6 +90,18 @@ pub(super) fn count_of(db: &Connection, query: &ListQuery) -> Result<u64, Failur
     Ok(db.prepare_cached(&sql)?.query_one(params_from_iter(conditions.values), |row| unsigned(row, 0))?)
 }
 
+/// See [`super::Catalog::ended`].
+pub(super) fn ended(db: &Connection, after: &EndedAt, until_ms: i64, limit: usize) -> Result<Vec<EndedAt>, Failure> {
+    let mut select = db.prepare_cached(ENDED)?;
+    let EndedAt { updated_at_ms, recording, project } = after;
+    let mut found = select.query(params![updated_at_ms, until_ms, recording, project, signed(count(limit))])?;
+    let mut ended = Vec::new();
+    while let Some(row) = found.next()? {
+        ended.push(EndedAt { updated_at_ms: row.get(0)?, recording: row.get(1)?, project: row.get(2)? });
+    }
+    Ok(ended)
+}
+
 /// The project that is asked for, if any; nothing where there is none of that key, and so nothing to be found.
 fn project_of(db: &Connection, query: &ListQuery) -> Result<Option<Option<i64>>, Failure> {
     match &query.project {
@@ -145,18 +157,26 @@ fn source_and_conditions(
 ) -> Result<(&'static str, Conditions), Failure> {
     let filters = filters(query);
     let mut conditions = Conditions::default();
-    let source = match candidates(db, &filters)? {
+    let among = match &query.recording {
+        Some(_) => None,
+        None => candidates(db, &filters)?,
+    };
+    let source = match among {
         Some(candidates) => {
             let candidates = serde_json::to_string(&candidates)?;
             conditions.add("r.id IN (SELECT value FROM json_each(?))", [candidates.into()]);
             // Row ids are still looked up; what is ruled out is walking the project's index instead.
             " NOT INDEXED"
         }
+        None if query.recording.is_some() => " INDEXED BY recordings_by_id",
         None if project_id.is_some() => " INDEXED BY recordings_newest_of_project",
         None => " INDEXED BY recordings_newest",
     };
     if let Some(project_id) = project_id {
         conditions.add("r.project_id = ?", [project_id.into()]);
+    }
+    if let Some(recording) = &query.recording {
+        conditions.add("r.recording = ?", [recording.as_str().to_owned().into()]);
     }
     add_range(&mut conditions, query, cursor, project_id.is_some());
     for filter in filters {
@@ -299,6 +319,14 @@ const DURATION_MAX_PROBE: &str = "SELECT id FROM recordings WHERE hot_block_coun
 const UPDATE_PROBE: &str = "SELECT id FROM recordings WHERE hot_block_count = 0 AND updated_at_ms >= ?1
     UNION ALL SELECT id FROM recordings INDEXED BY recordings_hot WHERE hot_block_count > 0 AND updated_at_ms >= ?1
     LIMIT ?2";
+
+const ENDED: &str = "SELECT r.updated_at_ms, r.recording, p.key FROM (
+      SELECT id FROM recordings WHERE hot_block_count = 0 AND updated_at_ms BETWEEN ?1 AND ?2
+      UNION ALL SELECT id FROM recordings INDEXED BY recordings_hot
+        WHERE hot_block_count > 0 AND updated_at_ms BETWEEN ?1 AND ?2) e
+    JOIN recordings r ON r.id = e.id JOIN projects p ON p.id = r.project_id
+    WHERE (r.updated_at_ms, r.recording, p.key) > (?1, ?3, ?4)
+    ORDER BY r.updated_at_ms, r.recording, p.key LIMIT ?5";
 
 /// What all rare filters match, sorted; nothing when every filter has more than [`RARE_MAX`] matches.
 fn candidates(db: &Connection, filters: &[Filter]) -> Result<Option<Vec<i64>>, Failure> {

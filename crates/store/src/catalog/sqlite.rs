@@ -19,9 +19,9 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    BlockRow, Candidate, Catalog, CatalogCommit, CatalogError, Committed, DeletedRecording, DropCount, ListQuery,
-    ObjectRow, Page, Part, Person, Project, RecordingRow, TagCount, commit, damage, dump, forget, notes, parts,
-    persons, query, rows,
+    BlockRow, Candidate, Catalog, CatalogCommit, CatalogError, Committed, DeletedRecording, DropCount, EndedAt,
+    ListQuery, ObjectRow, Page, Part, Person, Project, RecordingRow, TagCount, commit, damage, dump, forget, notes,
+    parts, persons, query, rows,
 };
 use crate::notes::Kept;
 
@@ -230,6 +230,10 @@ impl Catalog for SqliteCatalog {
 
     async fn count(&self, query: ListQuery) -> Result<u64, CatalogError> {
         self.read(move |db| query::count_of(db, &query)).await
+    }
+
+    async fn ended(&self, after: EndedAt, until_ms: i64, limit: usize) -> Result<Vec<EndedAt>, CatalogError> {
+        self.read(move |db| query::ended(db, &after, until_ms, limit)).await
     }
 
     async fn get(&self, project: &ProjectKey, id: &RecordingId) -> Result<Option<RecordingRow>, CatalogError> {

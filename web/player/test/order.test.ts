@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Add, readEvent, type WireEvent } from '../src/frame/model.ts';
 import { KnownNodes, orderAdds, orderMutation } from '../src/frame/order.ts';
+import { LIMITS } from '../src/limits.ts';
 import { hasCorpus, readCorpus } from './corpus.ts';
 
 const add = (id: number, parentId: number, nextId: number | null): Add => ({
@@ -31,6 +32,22 @@ test('a long list in the worst order is quick', () => {
   const start = performance.now();
   expect(orderAdds(adds, (id) => id === 1)).toHaveLength(100_000);
   expect(performance.now() - start).toBeLessThan(2000);
+});
+
+test('nodes as deep as a page may be are known, and a chain that goes on is not climbed', () => {
+  const known = new KnownNodes();
+  known.reset({ type: 0, id: 1 });
+  for (let id = 2; id <= 2 * LIMITS.depth; id++) known.place(id, id - 1);
+  expect(known.has(LIMITS.depth)).toBe(true);
+  expect(known.has(LIMITS.depth + 1)).toBe(false);
+  const before = (id: number): Add => ({ parentId: 1, nextId: id, node: { type: 3, id: 5000 + id } });
+  const mutation = {
+    type: 3,
+    timestamp: 1,
+    data: { adds: [before(LIMITS.depth), before(LIMITS.depth + 1)] },
+  };
+  orderMutation(mutation, known);
+  expect(mutation.data.adds.map(({ nextId }) => nextId)).toEqual([LIMITS.depth, null]);
 });
 
 test('a text that is told of twice is there once, with what was told last', () => {

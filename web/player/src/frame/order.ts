@@ -1,3 +1,4 @@
+import { LIMITS } from '../limits.ts';
 import { type Add, eachNode, isObject, objects, type WireEvent, type WireNode } from './model.ts';
 
 /**
@@ -35,10 +36,13 @@ export class KnownNodes {
     return this.#parents.get(node.id) === parentId && this.has(node.id);
   }
 
-  /** Whether a node hangs on a root. Removing a node removes its subtree without touching each of its nodes. */
+  /**
+   * Whether a node hangs on a root. Removing a node removes its subtree without touching each of its nodes. What hangs
+   * deeper than a page may be is left out of it, so nobody climbs further: a chain would cost the square of its length.
+   */
   has(id: number): boolean {
     let at: number | undefined = id;
-    for (let steps = 0; at !== undefined && steps <= this.#parents.size; steps++) {
+    for (let steps = 0; at !== undefined && steps <= LIMITS.depth; steps++) {
       if (at === 0) return true;
       at = this.#parents.get(at);
     }
@@ -97,23 +101,23 @@ export function orderAdds(adds: readonly Add[], known: (id: number) => boolean):
 }
 
 /**
- * What adds say of texts that are there already. Recorders tell of a shadow tree in the snapshot and once more after it;
- * the replayer would draw such a text a second time. One that is empty is that of a style whose rules its element holds.
+ * Orders a mutation's adds and keeps the known nodes up to date. Changes the event it is given. Recorders tell of a
+ * shadow tree in the snapshot and once more after it: a text that is there already is only given its content, where the
+ * replayer would draw it a second time. One that is empty is that of a style whose rules its element holds.
  */
-function repeated(adds: readonly Add[], known: KnownNodes): Record<string, unknown>[] {
-  const texts = adds.filter((add) => known.repeats(add) && add.node?.['textContent'] !== '');
-  return texts.map(({ node }) => ({ id: node?.id, value: node?.textContent }));
-}
-
-/** Orders a mutation's adds and keeps the known nodes up to date. Changes the event it is given. */
 export function orderMutation(event: WireEvent, known: KnownNodes): void {
   const { data } = event;
   for (const remove of objects(data['removes'])) {
     if (typeof remove['id'] === 'number') known.forget(remove['id']);
   }
   const told = objects(data['adds']).filter((add) => isObject(add['node'])) as Add[];
-  const adds = told.filter((add) => !known.repeats(add));
-  if (adds.length < told.length) data['texts'] = [...repeated(told, known), ...objects(data['texts'])];
+  const adds: Add[] = [];
+  const texts: Record<string, unknown>[] = [];
+  for (const add of told) {
+    if (!known.repeats(add)) adds.push(add);
+    else if (add.node?.textContent !== '') texts.push({ id: add.node?.id, value: add.node?.textContent });
+  }
+  if (adds.length < told.length) data['texts'] = [...texts, ...objects(data['texts'])];
   data['adds'] = orderAdds(adds, (id) => known.has(id));
   for (const add of adds) {
     if (add.node === undefined || typeof add.parentId !== 'number') continue;

@@ -126,7 +126,7 @@ test('a file that was cut off says so', async () => {
   const cut = begins + Math.floor((ends - begins) / 2);
   writeFileSync(join(dir, 'cut.html'), whole.slice(0, cut) + whole.slice(ends));
   const { page } = await open(join(dir, 'cut.html'));
-  await page.getByRole('alert').getByText('This file cannot be played').waitFor();
+  await page.getByRole('alert').getByText('This recording cannot be played').waitFor();
   await shoot(page, 'file-cut');
   await page.context().close();
 });

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 import { precompress } from '../precompress.ts';
-import { codeOf, fileTemplate } from './build/file.ts';
+import { codeOf, encryptedPage, fileTemplate } from './build/file.ts';
 import { hashOf, inline, literal, policy, replayOf, withoutPostcss } from './build/replay.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -35,7 +35,8 @@ function frameDocument(): Plugin {
       emit('frame.html', page);
       emit('csp.txt', `${policy('none', scripts, 'data:')}; frame-ancestors 'self'`);
       emit('csp-remote.txt', `${policy('remote', scripts, 'data:')}; frame-ancestors 'self'`);
-      emit('file.txt', await fileTemplate(replay, hash));
+      emit('file.txt', await fileTemplate({ replay, hash }));
+      emit('encrypted.html', await encryptedPage({ replay, hash }));
       emit('reelcase-player.js', await codeOf('src/element/reelcase-player.ts'));
     },
   };

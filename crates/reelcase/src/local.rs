@@ -151,7 +151,8 @@ pub(crate) fn print_row(recording: &serde_json::Value, json: bool) -> anyhow::Re
     Ok(())
 }
 
-async fn find(store: &Store, id: &str) -> anyhow::Result<RecordingRow> {
+/// The recording that an id names.
+pub(crate) async fn find(store: &Store, id: &str) -> anyhow::Result<RecordingRow> {
     let found = store.catalog().find(&id.parse()?).await?;
     found.into_iter().next().with_context(|| format!("there is no recording {id}"))
 }

@@ -17,6 +17,7 @@ mod remote;
 mod resend;
 mod serve;
 mod settings;
+mod share;
 mod terminal;
 mod upstream;
 
@@ -99,6 +100,12 @@ enum Command {
         #[command(flatten)]
         bulk: bulk::BulkArgs,
     },
+    /// Write a recording encrypted, for any host of plain files, and print the link that plays it there.
+    #[command(
+        long_about = "Write a recording encrypted, for any host of plain files, and print the link that plays it there.\n\nDIR gets the recording, encrypted, and replay.html, one page for all recordings in it. Copy both to any web server, bucket or site of static files. The link ends in the key, which browsers do not send: the host sees what it cannot read, and whoever has the link watches. Delete the file to take the link back. docs/sharing.md says more.",
+        after_help = "Examples:\n  reelcase share ID --data ./data --to ./public --url https://static.example.com/replays\n  reelcase share ID --server http://127.0.0.1:8787 --token … --to ./public"
+    )]
+    Share(share::ShareArgs),
     /// Turn a recording of one form into another: .reel, JSON Lines, rrweb JSON, PostHog's export, HAR, …
     #[command(
         long_about = "Turn a recording of one form into another.\n\nWhat the input is is found out from its content: a .reel file; rrweb events as a JSON array, one a line, within {\"events\": …} and the like, as strings or packed; PostHog's JSON export, its lines, blocks of its bucket and rows of its tables; Sentry's recordings; sessions of Seeds' recorder; requests of PostHog clients, Sentry and Mixpanel; all of it plain, gzipped or as zstd. Events keep their bytes, but for the compression that PostHog clients put into them, which is undone.\n\nWhat a form has no place for is counted on stderr; docs/formats.md says what that is. Exits with 1 where part of the input could not be read; what could be is written all the same.",
@@ -269,6 +276,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+        Command::Share(args) => return share::share(args).await,
         Command::Settings(args) => settings::settings(args).await?,
         Command::Keys(args) => keys::keys(args).await?,
         Command::Upstream(args) => upstream::upstream(args).await?,

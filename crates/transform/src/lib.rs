@@ -9,6 +9,7 @@ pub mod stream;
 pub mod foreign;
 pub mod reel;
 pub mod html;
+pub mod encrypted;
 pub mod jsonl;
 pub mod rrweb;
 pub mod posthog;

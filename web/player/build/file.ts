@@ -10,18 +10,37 @@ const here = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.u
 /** Where the recording belongs in the template. */
 const RECORDING = '<!--recording-->';
 
+/** The document that replays, and the hash of its script. */
+type Replay = { readonly replay: { readonly document: string }; readonly hash: string };
+
 /**
  * The HTML file around a recording: player and inspector, packed, and a policy under which nothing else runs and nothing
  * is fetched. What was recorded is only ever base64 in it.
  */
-export async function fileTemplate(replay: { document: string }, replayHash: string): Promise<string> {
-  const player = inline(`const REPLAY=${literal(replay)};${await codeOf('src/file/main.ts')}`);
+export function fileTemplate(replay: Replay): Promise<string> {
+  return page(replay, 'src/file/main.ts', 'none', '<!doctype html><!-- reelcase recording 1 -->', RECORDING);
+}
+
+/** The page that plays encrypted files beside it: the same, but that it may fetch from where it came from. */
+export function encryptedPage(replay: Replay): Promise<string> {
+  return page(replay, 'src/encrypted/main.ts', 'self', '<!doctype html>', '');
+}
+
+async function page(
+  { replay, hash: replayHash }: Replay,
+  entry: string,
+  fetches: 'none' | 'self',
+  begins: string,
+  recording: string,
+): Promise<string> {
+  const player = inline(`const REPLAY=${literal(replay)};${await codeOf(entry)}`);
   const boot = inline(await codeOf('src/file/boot.ts'));
   const scripts = [boot, player].map(hashOf).join(' ');
-  const rules = `${policy('none', `${scripts} ${replayHash}`, 'data:')}; worker-src blob:`;
+  const closed = `${policy('none', `${scripts} ${replayHash}`, 'data:')}; worker-src blob:`;
+  const rules = closed.replace("connect-src 'none'", `connect-src '${fetches}'`);
   const bytes = deflateRawSync(player, { level: 9, memLevel: 9 });
   return [
-    '<!doctype html><!-- reelcase recording 1 -->',
+    begins,
     '<html lang="en"><meta charset="utf-8">',
     `<meta http-equiv="Content-Security-Policy" content="${rules}">`,
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -29,7 +48,7 @@ export async function fileTemplate(replay: { document: string }, replayHash: str
     '<title>Recording – Reelcase</title>',
     '<body><div id="app"><noscript>A recording plays in this file, which needs JavaScript for it.</noscript></div>',
     `<script type="text/plain" id="player" data-bytes="${bytes.length}">${packed(bytes)}</script>`,
-    RECORDING,
+    recording,
     `<script>${boot}</script></body></html>\n`,
   ].join('\n');
 }

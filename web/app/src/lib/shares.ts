@@ -72,6 +72,12 @@ export function embedCode(url: string): string {
   return `<iframe src="${url}" title="Session replay" width="960" height="600" style="border:0" loading="lazy" allow="fullscreen"></iframe>`;
 }
 
+/** The same as an element, with the script that defines it. */
+export function elementCode(url: string): string {
+  const script = new URL('../player/reelcase-player.js', url).href;
+  return `<script src="${script}"></script>\n<reelcase-player src="${url}"></reelcase-player>`;
+}
+
 /** Reads a position as people write it: `90`, `1:30`, `1:02:03`. Null where it is none. */
 export function momentFrom(text: string): number | null {
   const parts = text.trim().split(':');

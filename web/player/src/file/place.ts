@@ -2,14 +2,14 @@ import { dataUrlOf, type Replay } from '../frame/data-url.ts';
 import type { Place } from '../place.ts';
 
 /** In a file that needs no server. The replay's document has no shell around it, because it has no address. */
-export function inFile(replay: Replay): Place {
+export function inFile(replay: Replay, hashAt: (second: number) => string): Place {
   return {
     frameUrl: () => dataUrlOf(replay, 'none'),
     frameOrigin: '*',
     mayLoadAssets: false,
     linkTo(second) {
       const url = new URL(location.href);
-      url.hash = `t=${second}`;
+      url.hash = hashAt(second);
       return url;
     },
   };

@@ -1,7 +1,7 @@
 import { decompress } from 'fzstd';
 import type { BlockInfo, BlockList, Keyframe } from '../core/blocks.ts';
 import { asObject, type Json } from '../core/record.ts';
-import type { EmbeddedBytes } from './bytes.ts';
+import type { Bytes } from './bytes.ts';
 
 /** What `docs/format.md` calls the tail: always the last bytes of a file. */
 const TAIL_BYTES = 64;
@@ -23,13 +23,13 @@ export type Reel = {
 };
 
 /** Reads the index at the end of a `.reel` file. Throws, in words for the viewer, where there is none. */
-export function openReel(bytes: EmbeddedBytes): Reel {
-  const tail = bytes.read(bytes.length - TAIL_BYTES, TAIL_BYTES);
+export async function openReel(bytes: Bytes): Promise<Reel> {
+  const tail = await bytes.read(bytes.length - TAIL_BYTES, TAIL_BYTES);
   const view = new DataView(tail.buffer);
   if (new TextDecoder().decode(tail.subarray(8, 12)) !== 'TAIL') throw new Error('the recording is cut off');
   if (view.getUint16(12, true) > VERSION) throw new Error('the recording is of a newer release');
   const [offset, length] = [Number(view.getBigUint64(32, true)), Number(view.getBigUint64(40, true))];
-  const frame = bytes.read(offset + FRAME_HEAD_BYTES, length - FRAME_HEAD_BYTES);
+  const frame = await bytes.read(offset + FRAME_HEAD_BYTES, length - FRAME_HEAD_BYTES);
   const index = asObject(JSON.parse(new TextDecoder().decode(decompress(frame))));
   const recording = asObject(listOf(index?.['recordings'])[0]);
   if (recording === null) throw new Error('there is no recording in it');

@@ -1,6 +1,7 @@
 // Follows a recording while it is being made, and measures how far behind the player is.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { eventually, launch, PATIENCE_MS, serve } from './browser.mjs';
 import { fetchReleases, NEWEST } from './clients.mjs';
@@ -50,6 +51,33 @@ function watchChanges() {
   }, 10);
 }
 
+/** Somebody who has a link alone, and watches it behind its address and in a frame of a site at once. */
+async function guestOf(id) {
+  const help = createServer((_, reply) => {
+    reply.setHeader('content-type', 'text/html');
+    reply.end(`<iframe src="${help.shows}" width="1000" height="700"></iframe>`);
+  });
+  await new Promise((done) => help.listen(0, '127.0.0.1', done));
+  const site = `http://help.test:${help.address().port}`;
+  const reply = await fetch(`${server.url}/api/recordings/${id}/shares`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${server.token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ embed_origins: [site] }),
+  });
+  const made = await reply.json();
+  help.shows = made.embed_url;
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  const [page, linked] = [await context.newPage(), await context.newPage()];
+  await page.goto(site);
+  await linked.goto(made.url);
+  const replayIn = (watched) => watched.frames().find((frame) => frame.url().startsWith('data:'));
+  await eventually(() => replayIn(page) && replayIn(linked), 'both replays');
+  const live = linked.getByText('Live', { exact: true }).last();
+  await eventually(() => live.isVisible(), 'the live mark of the link');
+  const close = () => Promise.all([context.close(), new Promise((done) => help.close(done))]);
+  return { page, replays: () => [replayIn(page), replayIn(linked)], close };
+}
+
 test('the player follows a page, seconds after its uploads leave it', { timeout: 600_000 }, async (t) => {
   // Events that are not compressed one by one let the page see which upload carries what.
   const options = { host: server.url, session_recording: { compress_events: false } };
@@ -80,6 +108,8 @@ test('the player follows a page, seconds after its uploads leave it', { timeout:
   await replay.evaluate(watchChanges);
   await eventually(() => watch.getByText('Live', { exact: true }).last().isVisible(), 'the live mark');
 
+  const guest = await guestOf(id);
+
   const changedAt = [];
   for (let change = 0; change < CHANGES; change++) {
     // At odd times, so that the changes fall anywhere between two uploads.
@@ -97,6 +127,14 @@ test('the player follows a page, seconds after its uploads leave it', { timeout:
     async () => (await replay.evaluate(() => Object.keys(window.seenAt))).length === CHANGES,
     'all changes',
   );
+  const last = `change ${CHANGES - 1}`;
+  for (const frame of guest.replays()) {
+    const heading = () => frame.locator('iframe').contentFrame().locator('h1').textContent();
+    await eventually(async () => (await heading().catch(() => '')) === last, 'the last change behind a link');
+  }
+  await shoot(guest.page, 'live-embedded');
+  await guest.close();
+
   const leftAt = await page.evaluate(() => window.leftAt);
   const seenAt = await replay.evaluate(() => window.seenAt);
   await shoot(watch, 'live');

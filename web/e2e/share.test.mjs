@@ -89,7 +89,7 @@ test('a link is made, copied, opened with its password, listed and taken back', 
   const tabs = await guest.page.getByRole('tab').allInnerTexts();
   assert.deepEqual(
     tabs.map((tab) => tab.replace(/\W|\d/g, '')),
-    ['Events', 'Console', 'Errors'],
+    ['Events', 'Console', 'Errors', 'DOM'],
   );
   await shoot(guest.page, 'share-page-light');
   assert.deepEqual(await guest.context.cookies(), [], 'a link sets no cookie');

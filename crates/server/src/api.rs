@@ -42,7 +42,7 @@ use crate::state::App;
 
 use projects::ProjectInfo;
 
-pub(crate) use blocks::{in_path, packed, version_of};
+pub(crate) use blocks::{blocks_after, in_path, packed, version_of};
 pub use export::{GAPS_HEADER, Gaps};
 pub(crate) use projects::json_of;
 pub use recordings::{Recording, iso, list_query};
@@ -315,6 +315,7 @@ async fn find(app: &App, id: &str, project: Option<&str>) -> Result<RecordingRow
     found.ok_or(Failure::NotFound("recording"))
 }
 
-fn is_live(row: &RecordingRow, now_ms: i64) -> bool {
+/// Whether it is being recorded now.
+pub(crate) fn is_live(row: &RecordingRow, now_ms: i64) -> bool {
     row.updated_at_ms >= now_ms - LIVE_MS
 }

@@ -102,6 +102,8 @@ export function viewsOf({ has_inspector, has_console, has_network }: Opened): Vi
   if (has_network) views.push('network');
   if (has_console) views.push('errors');
   if (has_network) views.push('performance');
+  // The tree of the page that is drawn, of which the link sends all there is.
+  views.push('dom');
   return views;
 }
 

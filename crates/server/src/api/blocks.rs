@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reelcase_format::id::ProjectKey;
+use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::catalog::{BlockRow, RecordingRow};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -104,29 +104,42 @@ pub(super) async fn list(
     PathParts(id): PathParts<String>,
     Parameters(parameters): Parameters<BlocksParameters>,
 ) -> Result<Json<Blocks>, Failure> {
+    let row = find(&app, &id, parameters.project.as_deref()).await?;
     let wait_ms = parameters.wait_ms.unwrap_or(0);
+    let blocks = blocks_after(&app, &row.project, &row.id, parameters.after.as_deref(), wait_ms).await?;
+    // It may have gone on, or ended, while this waited.
+    let row = if wait_ms > 0 { find(&app, &id, Some(row.project.as_str())).await? } else { row };
+    let version = version_of(&blocks);
+    Ok(Json(describe(&app, &row, &blocks, version)))
+}
+
+/// The blocks of a recording: at once, or, where their version is `after`, as soon as there are others; in `wait_ms` at
+/// the latest.
+pub(crate) async fn blocks_after(
+    app: &App,
+    project: &ProjectKey,
+    id: &RecordingId,
+    after: Option<&str>,
+    wait_ms: u64,
+) -> Result<Vec<BlockRow>, Failure> {
     if wait_ms > WAIT_MS_MAX {
         return Err(Failure::BadParameter(format!("wait_ms can be {WAIT_MS_MAX} at most")));
     }
-    let wait = Duration::from_millis(wait_ms);
-    let deadline = Instant::now() + wait;
-    let mut row = find(&app, &id, parameters.project.as_deref()).await?;
-    let news = app.store.subscribe(&row.project, &row.id);
+    let deadline = Instant::now() + Duration::from_millis(wait_ms);
+    let news = app.store.subscribe(project, id);
     loop {
         // Registered before the blocks are read, so that nothing that comes in between is missed.
         let mut woken = std::pin::pin!(news.notified());
         woken.as_mut().enable();
-        let blocks = app.store.blocks(&row.project, &row.id).await?;
-        let version = version_of(&blocks);
-        if parameters.after.as_ref() != Some(&version) || Instant::now() >= deadline {
-            return Ok(Json(describe(&app, &row, &blocks, version)));
+        let blocks = app.store.blocks(project, id).await?;
+        if after.is_none_or(|after| after != version_of(&blocks)) || Instant::now() >= deadline {
+            return Ok(blocks);
         }
         tokio::select! {
             () = woken => sleep(NEWS_PAUSE.min(deadline.saturating_duration_since(Instant::now()))).await,
             () = sleep_until(deadline) => {}
             () = app.stopped() => return Err(Failure::Stopping),
         }
-        row = find(&app, &id, Some(row.project.as_str())).await?;
     }
 }
 

@@ -210,24 +210,39 @@ async fn summary(
     let (_, clip) = clip_of(&app, &share, &shown).await?;
     Ok(Json(json!({
         "id": shown, "start_ms": clip.from_ms, "end_ms": clip.to_ms,
-        "duration_ms": clip.to_ms.saturating_sub(clip.from_ms).max(0), "is_live": false,
+        "duration_ms": clip.to_ms.saturating_sub(clip.from_ms).max(0), "is_live": goes_on(&app, &share, &shown).await?,
     })))
+}
+
+/// Which blocks a page knows, and how long it waits for others.
+#[derive(Debug, Deserialize)]
+struct Followed {
+    after: Option<String>,
+    wait_ms: Option<u64>,
 }
 
 async fn blocks(
     State(app): State<Arc<App>>,
     Path((token, shown)): Path<(String, String)>,
+    Query(followed): Query<Followed>,
     request: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let share = passed(&app, &token, &request).await?;
+    let mut share = passed(&app, &token, &request).await?;
     app.shares.note_use(&app.store, &share, app.clock.now_ms()).await?;
+    if let (true, Some(after)) = (share.terms.to_ms.is_none(), followed.after) {
+        let Member { project, recording } = member_of(&app, &share, &shown).await?;
+        crate::api::blocks_after(&app, &project, &recording, Some(&after), followed.wait_ms.unwrap_or(0)).await?;
+        // The link may have been taken back meanwhile.
+        share = passed(&app, &token, &request).await?;
+    }
+    let is_live = goes_on(&app, &share, &shown).await?;
     let (blocks, clip) = clip_of(&app, &share, &shown).await?;
     let base = format!("{}/share/{token}/api/recordings/{shown}/blocks", app.options.path_prefix);
     let kept = blocks.iter().filter(|block| clip.has(block)).enumerate();
     let kept: Vec<_> = kept.map(|(index, block)| described(&base, &clip, index, block)).collect();
     let version = crate::api::version_of(&blocks);
     Ok(Json(json!({
-        "blocks": kept, "is_live": false, "version": version, "from_ms": clip.from_ms, "to_ms": clip.to_ms,
+        "blocks": kept, "is_live": is_live, "version": version, "from_ms": clip.from_ms, "to_ms": clip.to_ms,
     })))
 }
 
@@ -262,6 +277,14 @@ async fn block(
     Ok(reply)
 }
 
+/// Whether more of the recording will come to be shown: it is being made, and the link has no last moment.
+async fn goes_on(app: &App, share: &Share, shown: &str) -> Result<bool, Failure> {
+    let Member { project, recording } = member_of(app, share, shown).await?;
+    let row = app.store.catalog().get(&project, &recording).await?;
+    let is_live = row.is_some_and(|row| crate::api::is_live(&row, app.clock.now_ms()));
+    Ok(is_live && share.terms.to_ms.is_none())
+}
+
 /// The link of a token, as long as it works.
 async fn find(app: &App, token: &str) -> Result<Option<Share>, Failure> {
     Ok(app.shares.find(&app.store, token, app.clock.now_ms()).await?)
@@ -293,6 +316,12 @@ async fn members_of(app: &App, share: &Share) -> Result<Vec<(String, Member)>, F
     Ok(found.members.iter().map(|member| (app.passes.name_of(share, member), member.clone())).collect())
 }
 
+/// The recording that is called so below a link.
+async fn member_of(app: &App, share: &Share, shown: &str) -> Result<Member, Failure> {
+    let found = members_of(app, share).await?.into_iter().find(|(name, _)| name == shown);
+    Ok(found.ok_or(Failure::Link(Refusal::NoLink))?.1)
+}
+
 async fn listed(app: &App, share: &Share) -> Result<Vec<Listed>, Failure> {
     let mut listed = Vec::new();
     for (id, Member { project, recording }) in members_of(app, share).await? {
@@ -307,8 +336,7 @@ async fn listed(app: &App, share: &Share) -> Result<Vec<Listed>, Failure> {
 }
 
 async fn clip_of(app: &Arc<App>, share: &Share, shown: &str) -> Result<(Vec<BlockRow>, Clip), Failure> {
-    let found = members_of(app, share).await?.into_iter().find(|(name, _)| name == shown);
-    let (_, Member { project, recording }) = found.ok_or(Failure::Link(Refusal::NoLink))?;
+    let Member { project, recording } = member_of(app, share, shown).await?;
     let row: Option<RecordingRow> = app.store.catalog().get(&project, &recording).await?;
     row.ok_or(Failure::Link(Refusal::NoLink))?;
     let blocks = app.store.blocks(&project, &recording).await?;

@@ -165,6 +165,43 @@ async fn a_link_shows_the_picture_and_nothing_that_was_not_ticked() {
 }
 
 #[tokio::test]
+async fn a_link_to_what_is_being_recorded_waits_for_more_and_one_with_an_end_does_not() {
+    let site = site().await;
+    visit(&site).await;
+    let (id, token) = share(&site, json!({})).await;
+    let pass_of_it = pass(&site, &token).await;
+    let path = format!("/share/{token}/api/recordings/shown/blocks");
+    let list = ask(&site, "GET", &path, Some(&pass_of_it), Value::Null).await.json();
+    assert_eq!(list["is_live"], true);
+    let waiting_path = format!("{path}?after={}&wait_ms=20000", list["version"].as_str().unwrap());
+    let waiting = ask(&site, "GET", &waiting_path, Some(&pass_of_it), Value::Null);
+    let more = json!([{ "type": 5, "data": { "tag": "more", "payload": {} }, "timestamp": T0 + 12_000 }]);
+    let more = snapshot_of(SESSION, "w1", &uuid(9), more.as_array().cloned().unwrap_or_default());
+    let (news, ()) = tokio::join!(waiting, site.keep(json!([more]).to_string()));
+    assert_eq!(news.json()["to_ms"], T0 + 12_000);
+
+    let waiting_path = format!("{path}?after={}&wait_ms=20000", news.json()["version"].as_str().unwrap());
+    let (ended, revoked) = tokio::join!(ask(&site, "GET", &waiting_path, Some(&pass_of_it), Value::Null), async {
+        let revoked = ask(&site, "DELETE", &format!("/api/shares/{id}"), Some(SECRET), Value::Null).await;
+        let more = json!([{ "type": 5, "data": { "tag": "yet more", "payload": {} }, "timestamp": T0 + 13_000 }]);
+        let more = snapshot_of(SESSION, "w1", &uuid(10), more.as_array().cloned().unwrap_or_default());
+        site.keep(json!([more]).to_string()).await;
+        revoked
+    });
+    assert!(revoked.status.is_success());
+    assert_eq!(ended.status, StatusCode::NOT_FOUND, "it was taken back while it waited");
+
+    let (_, token) = share(&site, json!({ "to_ms": T0 + 6_000 })).await;
+    let pass_of_it = pass(&site, &token).await;
+    let path = format!("/share/{token}/api/recordings/shown/blocks");
+    let list = ask(&site, "GET", &path, Some(&pass_of_it), Value::Null).await.json();
+    assert_eq!(list["is_live"], false);
+    let waiting_path = format!("{path}?after={}&wait_ms=20000", list["version"].as_str().unwrap());
+    let again = ask(&site, "GET", &waiting_path, Some(&pass_of_it), Value::Null).await.json();
+    assert_eq!((&again["is_live"], &again["to_ms"]), (&json!(false), &json!(T0 + 6_000)));
+}
+
+#[tokio::test]
 async fn a_clip_gives_the_page_as_it_was_and_nothing_of_what_was_done_outside() {
     let site = site().await;
     visit(&site).await;

@@ -1,5 +1,5 @@
 /**
- * The browser's rows of docs/performance.md: `node web/bench/run.mjs [ID …]`; P8 P8s P8h P18 P18h where none is named.
+ * The browser's rows of docs/performance.md: `node web/bench/run.mjs [ID …]`; P8 P8s P8h P8i P18 P18h where none is named.
  * P8g, a recording of 1 GB, takes minutes and runs where it is named or BIG=1 is set. ROUNDS is the number of rounds.
  * Needs a release binary, `web/dist` and Chromium.
  */
@@ -12,7 +12,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const release = join(root, 'target/release/reelcase');
 if (process.env.REELCASE_BIN === undefined && existsSync(release)) process.env.REELCASE_BIN = release;
 
-const USUAL = ['P8', 'P8s', 'P8h', 'P18', 'P18h'];
+const USUAL = ['P8', 'P8s', 'P8h', 'P8i', 'P18', 'P18h'];
 const KNOWN = [...USUAL, 'P8g'];
 const PLAIN_BYTES = 65_000_000;
 const BIG_PLAIN_BYTES = 1_000_000_000;
@@ -81,6 +81,19 @@ async function browserRows() {
   return rows;
 }
 
+/** The longest that anything a viewer does holds up the main thread, with 100,000 rows of the inspector. */
+async function inspectorRow() {
+  console.error('P8i');
+  const { longestTask } = await import('./long.mjs');
+  const { name, ms } = await longestTask();
+  return {
+    id: 'P8i',
+    reelcase: `${ms <= 50 ? 'at most 50' : ms.toFixed(0)} ms (${name})`,
+    against: '',
+    ratio: '',
+  };
+}
+
 async function bigRow() {
   console.error('P8g');
   const { Ours } = await import('./ours.mjs');
@@ -102,6 +115,7 @@ const rows = [];
 if (wanted.has('P18')) rows.push(await sizes());
 if (wanted.has('P18h')) rows.push(await fileSize());
 if (['P8', 'P8s', 'P8h'].some((id) => wanted.has(id))) rows.push(...(await browserRows()));
+if (wanted.has('P8i')) rows.push(await inspectorRow());
 if (wanted.has('P8g')) rows.push(await bigRow());
 print(rows);
 const only = named.length > 0 ? ` ONLY="${[...wanted].join(' ')}"` : '';

@@ -176,7 +176,7 @@ async fn a_link_to_what_is_being_recorded_waits_for_more_and_one_with_an_end_doe
     let waiting_path = format!("{path}?after={}&wait_ms=20000", list["version"].as_str().unwrap());
     let waiting = ask(&site, "GET", &waiting_path, Some(&pass_of_it), Value::Null);
     let more = json!([{ "type": 5, "data": { "tag": "more", "payload": {} }, "timestamp": T0 + 12_000 }]);
-    let more = snapshot_of(SESSION, "w1", &uuid(9), more.as_array().cloned().unwrap_or_default());
+    let more = snapshot_of(SESSION, "w1", &uuid(9), more);
     let (news, ()) = tokio::join!(waiting, site.keep(json!([more]).to_string()));
     assert_eq!(news.json()["to_ms"], T0 + 12_000);
 
@@ -184,7 +184,7 @@ async fn a_link_to_what_is_being_recorded_waits_for_more_and_one_with_an_end_doe
     let (ended, revoked) = tokio::join!(ask(&site, "GET", &waiting_path, Some(&pass_of_it), Value::Null), async {
         let revoked = ask(&site, "DELETE", &format!("/api/shares/{id}"), Some(SECRET), Value::Null).await;
         let more = json!([{ "type": 5, "data": { "tag": "yet more", "payload": {} }, "timestamp": T0 + 13_000 }]);
-        let more = snapshot_of(SESSION, "w1", &uuid(10), more.as_array().cloned().unwrap_or_default());
+        let more = snapshot_of(SESSION, "w1", &uuid(10), more);
         site.keep(json!([more]).to_string()).await;
         revoked
     });

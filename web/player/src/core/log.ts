@@ -21,6 +21,12 @@ export class Log {
   /** Rows that there was no room for. */
   leftOut = 0;
 
+  /** Rows of all kinds. */
+  get count(): number {
+    const { console, request, timing } = this.#rows;
+    return console.length + request.length + timing.length + this.#exceptions.length;
+  }
+
   add(rows: readonly Row[]): void {
     if (rows.length === 0) return;
     for (const row of rows) {

@@ -39,6 +39,8 @@ export type Picture = {
   readonly isAtEdge: boolean;
   /** It was live while it was watched, and is over now. */
   readonly hasEnded: boolean;
+  /** Whether a screen of an app is shown and not a page of the web. */
+  readonly isScreen: boolean;
   readonly windows: readonly string[];
   readonly window: string | null;
   /** Whether the viewer chose the window, or the player follows the person. */

@@ -36,8 +36,9 @@ const LIVE_WAIT_MS = 20_000;
  */
 const LIVE_LAG_MS = 300;
 const WINDOW_CHECK_MS = 250;
-/** How often the view is told of a growing timeline, at most. */
+/** How often the view is told of a growing timeline, at most; and how much less often with each row that it sorts anew. */
 const TIMELINE_PAUSE_MS = 200;
+const TIMELINE_PAUSE_ROW_MS = 0.01;
 /** The same of how much has come. */
 const PROGRESS_PAUSE_MS = 50;
 
@@ -259,6 +260,19 @@ export class Player {
     } catch (reason) {
       if (seek === this.#seeks) this.#fail(reason);
     }
+  }
+
+  /**
+   * What draws the page as it was at a time from the start, for a look that leaves playback alone; null where there is
+   * nothing to draw, or where playback itself waits.
+   */
+  async glance(offset: number): Promise<string[] | null> {
+    const at = this.#timeline.from + offset;
+    const window = this.#windowFor(at);
+    if (this.#isBusy || window === null) return null;
+    const { events } = await this.#loadFor(window, at);
+    if (events.length === 0) return null;
+    return drawable(events.some(isScreen) ? await newScreen() : null, events);
   }
 
   /** Goes to the mark before or after the position. */
@@ -558,11 +572,14 @@ export class Player {
 
   #timelineChanged(): void {
     if (this.#timelineTimer !== null || this.#isClosed) return;
-    this.#timelineTimer = setTimeout(() => {
-      this.#timelineTimer = null;
-      this.#timelineVersion++;
-      this.#emit();
-    }, TIMELINE_PAUSE_MS);
+    this.#timelineTimer = setTimeout(
+      () => {
+        this.#timelineTimer = null;
+        this.#timelineVersion++;
+        this.#emit();
+      },
+      TIMELINE_PAUSE_MS + TIMELINE_PAUSE_ROW_MS * this.log.count,
+    );
   }
 
   #emit(): void {
@@ -585,6 +602,7 @@ export class Player {
       isLive: this.#loader.isLive,
       isAtEdge: this.#isAtEdge,
       hasEnded: this.#hasEnded,
+      isScreen: this.#screen !== null,
       windows: this.#loader.index.windows,
       window: this.#window,
       isPinned: this.#pinned !== null,

@@ -9,13 +9,15 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 mod chunk;
 mod nest;
+mod string;
 mod text;
 
 use nest::Nest;
+use string::{checked_end, known_end};
 pub(crate) use text::has_controls;
 pub use text::{append_compact, append_string, latin1, text};
 
@@ -146,6 +148,12 @@ fn skip_key<const MODE: Mode>(bytes: &[u8], at: usize) -> Result<usize, JsonErro
     skip_colon(bytes, string_end::<MODE>(bytes, at)?)
 }
 
+/// Returns the offset behind the string whose opening quote is at `at`.
+#[inline]
+fn string_end<const MODE: Mode>(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
+    if MODE == CHECKING { checked_end(bytes, at + 1) } else { known_end(bytes, at + 1) }
+}
+
 fn skip_colon(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
     let at = skip_blanks(bytes, at);
     if bytes.get(at) == Some(&b':') { Ok(at + 1) } else { Err(JsonError { at, expected: "a colon" }) }
@@ -162,64 +170,6 @@ pub fn skip_blanks(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
-}
-
-/// Returns the offset behind the string whose opening quote is at `at`.
-#[inline]
-fn string_end<const MODE: Mode>(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
-    let start = at + 1;
-    let mut at = start;
-    loop {
-        at = special_from::<MODE>(bytes, at);
-        match bytes.get(at) {
-            Some(b'"') if MODE == CHECKING || !is_escaped(bytes, start, at) => return Ok(at + 1),
-            Some(b'"') => at += 1,
-            Some(_) => at = escape_end(bytes, at)?,
-            None => return Err(JsonError { at: bytes.len(), expected: "the end of a string" }),
-        }
-    }
-}
-
-/// Whether the quote at `at`, of a string whose text begins at `start`, is part of an escape.
-#[inline]
-fn is_escaped(bytes: &[u8], start: usize, at: usize) -> bool {
-    bytes[start..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
-}
-
-/// Returns the offset of the first quote at or after `at`, or backslash where these are looked at, or the end.
-///
-/// Names and short values end within a chunk or two, and what clients compress has an escape every dozen bytes; for these
-/// a few comparisons beat the set-up of a search, which the long rest is left to.
-#[inline]
-fn special_from<const MODE: Mode>(bytes: &[u8], mut at: usize) -> usize {
-    const NEAR_CHUNKS: usize = 2;
-    for _ in 0..NEAR_CHUNKS {
-        let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { break };
-        let found = if MODE == CHECKING { chunk::ends_of_runs(*chunk) } else { chunk::quotes(*chunk) };
-        if found != 0 {
-            return at + found.trailing_zeros() as usize;
-        }
-        at += chunk.len();
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    let found = if MODE == CHECKING { memchr2(b'"', b'\\', rest) } else { memchr(b'"', rest) };
-    found.map_or(bytes.len(), |found| at + found)
-}
-
-/// Returns the offset behind the escape whose backslash is at `at`.
-#[inline]
-fn escape_end(bytes: &[u8], at: usize) -> Result<usize, JsonError> {
-    match bytes.get(at + 1) {
-        Some(b'u') if bytes.get(at + 2..at + 6).is_some_and(are_hex_digits) => Ok(at + 6),
-        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 2),
-        _ => Err(JsonError { at, expected: "an escape" }),
-    }
-}
-
-/// Looks at all of them, because four branches cost more than four comparisons.
-#[inline]
-fn are_hex_digits(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |all, byte| all & byte.is_ascii_hexdigit())
 }
 
 fn number_end(bytes: &[u8], at: usize) -> Result<usize, JsonError> {

@@ -29,6 +29,22 @@ pub(super) fn ends_of_runs(chunk: [u8; CHUNK_BYTES]) -> u32 {
     (bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'))).to_bitmask()
 }
 
+/// Bytes of a block: as many as a mask has bits.
+pub(super) const BLOCK_BYTES: usize = 64;
+
+/// Which bytes of a block are quotes, and which are backslashes.
+#[inline]
+pub(super) fn specials(block: &[u8; BLOCK_BYTES]) -> (u64, u64) {
+    let (mut quotes, mut backslashes) = (0, 0);
+    for (at, chunk) in block.as_chunks::<CHUNK_BYTES>().0.iter().enumerate() {
+        let bytes = u8x16::new(*chunk);
+        let shift = at * CHUNK_BYTES;
+        quotes |= u64::from(bytes.simd_eq(u8x16::splat(b'"')).to_bitmask()) << shift;
+        backslashes |= u64::from(bytes.simd_eq(u8x16::splat(b'\\')).to_bitmask()) << shift;
+    }
+    (quotes, backslashes)
+}
+
 /// A chunk of UTF-8 in which each character stands for a byte.
 pub(super) struct Latin1 {
     /// What each byte stands for, if it is not the first of two.

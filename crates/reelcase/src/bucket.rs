@@ -133,7 +133,7 @@ impl Bucket {
             .with_bucket_name(&url.bucket)
             .with_allow_http(true)
             .with_retry(retry)
-            .with_http_connector(Http(Client::new(WAITS, None)?));
+            .with_http_connector(Http(Arc::new(Client::new(WAITS, None)?)));
         if builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_none()
             && let Some(profile) = profile::read()
         {
@@ -364,7 +364,7 @@ fn piece_of(file: &mut File, at: u64, bytes: u64) -> object_store::Result<Bytes>
 
 /// Our own HTTP client, which has the TLS and the waits of everything else that goes out.
 #[derive(Debug, Clone)]
-struct Http(Client);
+struct Http(Arc<Client>);
 
 impl HttpConnector for Http {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {

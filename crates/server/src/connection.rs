@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -25,10 +24,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tower::Service;
 
 use crate::listen::Peer;
 use crate::patience::Patience;
+use crate::router::Routes;
 use crate::state::App;
 use crate::upstream::Tunnel;
 
@@ -41,21 +40,21 @@ const SPARED_PART: usize = 4;
 /// What all connections have in common.
 pub(crate) struct Connections {
     app: Arc<App>,
-    router: Router,
+    routes: Routes,
     http: http1::Builder,
     places: Arc<Semaphore>,
 }
 
 impl Connections {
     /// `places` are those for connections that are still free.
-    pub(crate) fn new(app: Arc<App>, router: Router, places: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(app: Arc<App>, routes: Routes, places: Arc<Semaphore>) -> Self {
         let mut http = http1::Builder::new();
         // How long a client may be silent is bounded here, where it costs no timer for each request.
         http.header_read_timeout(None).max_buf_size(CONNECTION_BUFFER_BYTES_MAX);
         // A browser that leaves a page closes the connection with what it has sent on it. An upload that is here whole
         // is kept all the same, though nobody waits for the answer any more.
         http.half_close(true);
-        Self { app, router, http, places }
+        Self { app, routes, http, places }
     }
 
     /// How long a connection may be idle now.
@@ -110,10 +109,10 @@ impl Connections {
             requests.begun.fetch_add(1, Relaxed);
             let answer = Part::of(&requests);
             let request = request.map(|body| Body::new(Asked { body, is_read: false, part: Part::of(&requests) }));
-            let reply = self.router.clone().call(request);
+            let reply = self.routes.answer(request);
             let requests = Arc::clone(&requests);
             async move {
-                let mut reply = reply.await?;
+                let mut reply = reply.await;
                 if let Some(tunnel) = reply.extensions_mut().remove() {
                     *requests.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
                 }

@@ -27,10 +27,10 @@ pub mod settings;
 mod state;
 pub mod upstream;
 pub mod webhooks;
+mod workers;
 
 pub use config::{ConfigError, Secret, ServerOptions, Timeouts};
 pub use listen::{BoundServer, ServeError, serve};
-pub use router::router;
 pub use state::App;
 pub use upstream::{Mode, QuotaLimited, UpstreamOptions};
 pub use webhooks::WebhookOptions;

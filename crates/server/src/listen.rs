@@ -19,8 +19,9 @@ use crate::capture::create_project;
 use crate::config::{ConfigError, ServerOptions};
 use crate::connection::Connections;
 use crate::drops::SAVE_EVERY;
-use crate::router::router;
+use crate::router::Routes;
 use crate::state::App;
+use crate::workers::Workers;
 use crate::{upstream, webhooks};
 
 /// Pause after the operating system refused a connection, most often for want of file descriptors.
@@ -50,6 +51,9 @@ pub enum ServeError {
         /// What the operating system said.
         error: std::io::Error,
     },
+    /// No threads to serve with.
+    #[error("cannot start the threads that serve connections: {0}")]
+    Threads(std::io::Error),
 }
 
 /// A server that has its address. It answers only while it looks at the PostHog behind it, and once it serves.
@@ -65,6 +69,7 @@ struct Accepting {
     connections: Arc<Connections>,
     places: Arc<Semaphore>,
     open: JoinSet<()>,
+    workers: Workers,
 }
 
 /// Binds and serves until `shutdown`. Use [`BoundServer`] where the address must be known first.
@@ -99,7 +104,8 @@ impl BoundServer {
             }
             create_project(&app, key, app.clock.now_ms()).await?;
         }
-        let server = Self { address, accepting: Accepting::new(listener, Arc::new(app)) };
+        let workers = Workers::start().map_err(ServeError::Threads)?;
+        let server = Self { address, accepting: Accepting::new(listener, Arc::new(app), workers) };
         server.look_at_upstream().await
     }
 
@@ -151,13 +157,14 @@ impl BoundServer {
 }
 
 impl Accepting {
-    fn new(listener: TcpListener, app: Arc<App>) -> Self {
+    fn new(listener: TcpListener, app: Arc<App>, workers: Workers) -> Self {
         let places = Arc::new(Semaphore::new(app.options.connections_max));
         Self {
             listener,
-            connections: Arc::new(Connections::new(app.clone(), router(app.clone()), places.clone())),
+            connections: Arc::new(Connections::new(app.clone(), Routes::new(app.clone()), places.clone())),
             places,
             open: JoinSet::new(),
+            workers,
             app,
         }
     }
@@ -171,7 +178,8 @@ impl Accepting {
             };
             match accepted {
                 Ok(accepted) => {
-                    self.open.spawn(serve_one(accepted, self.app.clone(), self.connections.clone()));
+                    let serving = serve_one(accepted, self.app.clone(), self.connections.clone());
+                    self.open.spawn_on(serving, self.workers.next());
                 }
                 Err(error) => {
                     self.app.metrics.connections_refused.fetch_add(1, Relaxed);
@@ -184,7 +192,7 @@ impl Accepting {
 
     /// Accepts nothing more, and waits for what is under way.
     async fn finish(self) {
-        let Self { listener, app, mut open, .. } = self;
+        let Self { listener, app, mut open, workers, .. } = self;
         drop(listener);
         app.stop();
         let finishing = async { while open.join_next().await.is_some() {} };
@@ -195,6 +203,8 @@ impl Accepting {
         if let Some(upstream) = &app.upstream {
             upstream.finish().await;
         }
+        // Not before: copies of uploads are kept on these threads.
+        drop(workers);
     }
 }
 
@@ -215,9 +225,9 @@ async fn save_drops(app: Arc<App>) {
     }
 }
 
-/// A connection, and its place among those that may be open.
+/// A connection, and its place among those that may be open. No runtime watches it yet.
 struct Accepted {
-    stream: TcpStream,
+    stream: std::net::TcpStream,
     peer: Peer,
     _place: OwnedSemaphorePermit,
 }
@@ -226,12 +236,19 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok(Accepted { stream, peer: Peer(peer.ip()), _place: place })
+    Ok(Accepted { stream: stream.into_std()?, peer: Peer(peer.ip()), _place: place })
 }
 
 /// Serves one connection to its end, and counts it meanwhile.
 async fn serve_one(accepted: Accepted, app: Arc<App>, connections: Arc<Connections>) {
     let Accepted { stream, peer, _place } = accepted;
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => {
+            app.metrics.connections_refused.fetch_add(1, Relaxed);
+            return tracing::warn!(%error, "could not serve a connection");
+        }
+    };
     app.metrics.connections_open.fetch_add(1, Relaxed);
     connections.serve(stream, peer).await;
     app.metrics.connections_open.fetch_sub(1, Relaxed);

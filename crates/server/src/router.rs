@@ -6,15 +6,13 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
-use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tower::util::MapRequest;
+use tower::Service;
 
 use crate::error::Failure;
 use crate::state::App;
@@ -35,34 +33,50 @@ pub(crate) enum ClientPath<'a> {
 const INERT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
 /// Everything the server answers.
-pub fn router(app: Arc<App>) -> Router {
-    let prefix = app.options.path_prefix.clone();
-    let has_upstream = app.upstream.is_some();
-    let routes = api::routes()
-        .route_layer(axum::middleware::from_fn_with_state(app.clone(), access::require))
-        .merge(pages::routes())
-        .merge(share::routes())
-        .route("/health", get(health))
-        .route("/openapi.json", get(api::openapi_document))
-        .method_not_allowed_fallback(other_method)
-        .fallback(client)
-        .with_state(app);
-    // The path is rewritten outside the routes, because axum has chosen a route before any layer of it runs.
-    Router::new()
-        .fallback_service(MapRequest::new(routes, move |request| tidy(request, &prefix, has_upstream)))
-        .layer(map_response(inert))
+pub(crate) struct Routes {
+    router: Router,
+    prefix: String,
+    has_upstream: bool,
+}
+
+impl Routes {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        let (prefix, has_upstream) = (app.options.path_prefix.clone(), app.upstream.is_some());
+        let router = api::routes()
+            .route_layer(axum::middleware::from_fn_with_state(app.clone(), access::require))
+            .merge(pages::routes())
+            .merge(share::routes())
+            .route("/health", get(health))
+            .route("/openapi.json", get(api::openapi_document))
+            .method_not_allowed_fallback(other_method)
+            .fallback(client)
+            .with_state(app);
+        Self { router, prefix, has_upstream }
+    }
+
+    /// Answers one request.
+    ///
+    /// What is done here to all of them is no layer of the router, which would cost each of them more than it does: and
+    /// the path has to be tidy before a route is chosen by it.
+    pub(crate) fn answer(&self, request: Request) -> impl Future<Output = Response> + use<> {
+        let answering = self.router.clone().call(tidy(request, &self.prefix, self.has_upstream));
+        async move {
+            let mut reply = answering.await.unwrap_or_else(|never| match never {});
+            make_inert(&mut reply);
+            reply
+        }
+    }
 }
 
 /// Makes an answer that is no page of ours into nothing a browser could run, whatever it holds and however it was
 /// asked for: recorded HTML must never become a document of this origin.
-async fn inert(mut reply: Response) -> Response {
-    if upstream::is_from_posthog(&reply) {
-        return reply;
+fn make_inert(reply: &mut Response) {
+    if upstream::is_from_posthog(reply) {
+        return;
     }
     let headers = reply.headers_mut();
     headers.entry(X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(INERT_POLICY));
-    reply
 }
 
 async fn health() -> impl IntoResponse {
@@ -153,7 +167,7 @@ pub(crate) fn client_path(path: &str) -> Option<ClientPath<'_>> {
 pub(crate) struct Target(pub(crate) PathAndQuery);
 
 /// Squeezes slashes, drops the last one, and takes off the prefix.
-fn tidy(mut request: Request<Body>, prefix: &str, has_upstream: bool) -> Request<Body> {
+fn tidy(mut request: Request, prefix: &str, has_upstream: bool) -> Request {
     if has_upstream && let Some(target) = target(request.uri(), prefix) {
         request.extensions_mut().insert(Target(target));
     }

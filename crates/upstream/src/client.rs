@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use thread_local::ThreadLocal;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -30,7 +31,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// An open connection that nobody uses is closed after this long: before the other side does, as far as is known.
 const IDLE_WAIT: Duration = Duration::from_secs(45);
 
-/// Open connections that nobody uses, for each host.
+/// Open connections that nobody uses, for each host and thread.
 const IDLE_CONNECTIONS_MAX: usize = 512;
 
 /// How long the system keeps a silent connection before it looks whether anybody is there.
@@ -72,10 +73,17 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
+/// Opens a connection.
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
+
+/// Connections that are open.
+type Connections = Pool<Connector, UnsyncBoxBody<Bytes, BoxError>>;
+
 /// See the module's page.
-#[derive(Clone)]
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector<Resolver>>, UnsyncBoxBody<Bytes, BoxError>>,
+    /// Each thread has connections of its own: what comes on one of another thread would wake that thread first.
+    connections: ThreadLocal<Connections>,
+    connector: Connector,
     waits: Waits,
 }
 
@@ -103,13 +111,19 @@ impl Client {
         tcp.set_connect_timeout(Some(waits.connect));
         tcp.set_keepalive(Some(KEEPALIVE));
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_WAIT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .http1_max_buf_size(BUFFER_BYTES_MAX)
-            .build(connector.wrap_connector(tcp));
-        Ok(Self { pool, waits })
+        Ok(Self { connections: ThreadLocal::new(), connector: connector.wrap_connector(tcp), waits })
+    }
+
+    /// The connections of this thread.
+    fn connections(&self) -> &Connections {
+        self.connections.get_or(|| {
+            Pool::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_WAIT)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+                .http1_max_buf_size(BUFFER_BYTES_MAX)
+                .build(self.connector.clone())
+        })
     }
 
     /// Sends a request, whose address names the host, and waits for the head of the reply.
@@ -120,7 +134,7 @@ impl Client {
     {
         let ((begun, connected), (done, sent)) = (oneshot::channel(), oneshot::channel());
         let request = request.map(|body| UnsyncBoxBody::new(Sent { body, begun: Some(begun), done: Some(done) }));
-        let mut pending = std::pin::pin!(self.pool.request(request));
+        let mut pending = std::pin::pin!(self.connections().request(request));
         let reply = tokio::select! {
             reply = &mut pending => Some(reply),
             // These end when the other side of the channel is dropped, too.

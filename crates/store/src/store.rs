@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use object_store::ObjectStore;
-use reelcase_format::block::{BlockHead, BlockLimits, decode_block};
+use reelcase_format::block::{BlockHash, BlockHead, BlockLimits, decode_block};
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::limits::Limits;
 use tokio::sync::{Notify, watch};
@@ -425,7 +425,10 @@ impl Store {
             return Ok(frame);
         }
         let frame = self.read_frame(row).await?;
-        self.recent_frames.remember(&row.object, row.offset, &frame);
+        // What the disk got wrong once is not to be told for as long as it is asked for.
+        if BlockHash::of(&frame) == row.hash {
+            self.recent_frames.remember(&row.object, row.offset, &frame);
+        }
         Ok(frame)
     }
 

@@ -37,7 +37,7 @@ pub(crate) const LINES: &[Line] = &[
     Line { ids: &["P11", "P11p"], run: moving::into },
     Line { ids: &["P14", "P14f", "P14c", "P14m"], run: catalog::run },
     Line { ids: &["P15", "P15a"], run: restart::run },
-    Line { ids: &["P17", "P17s", "P17c"], run: proxy::run },
+    Line { ids: &["P17", "P17s", "P17c", "P17p"], run: proxy::run },
     Line { ids: &["P19", "P19r"], run: restart::size },
 ];
 

@@ -1,5 +1,5 @@
-//! Standing in front of PostHog: a stand-in asked directly, through nginx as a plain proxy, and through Reelcase, which
-//! keeps a copy of every upload besides.
+//! Standing in front of PostHog: a stand-in asked directly, through nginx as a plain proxy, through Reelcase as one, and
+//! through Reelcase keeping a copy of every upload besides.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::Settings;
 use crate::lines::serving::uploads;
 use crate::load::Load;
 use crate::process::{Process, Server, free_address, wait_for};
-use crate::report::{Row, median, number};
+use crate::report::{Row, median, number, times};
 
 const CONNECTIONS: usize = 16;
 
@@ -33,26 +33,32 @@ struct Turn {
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     let requests = uploads(settings, 17)?;
     let posthog = Server::party("bare", &[])?;
-    let (data, scratch) = (settings.directory()?, settings.directory()?);
+    let (data, other_data, scratch) = (settings.directory()?, settings.directory()?, settings.directory()?);
     let upstream = format!("http://{}", posthog.address);
     let ours = Server::reelcase_with(&settings.binary, data.path(), &["--upstream", &upstream])?;
+    let passing = ["--upstream", upstream.as_str(), "--mode", "pass"];
+    let passing = Server::reelcase_with(&settings.binary, other_data.path(), &passing)?;
     let nginx = nginx(scratch.path(), posthog.address)?;
-    let (mut direct, mut plain, mut tee) = (vec![], vec![], vec![]);
+    let (mut direct, mut plain, mut pass, mut tee) = (vec![], vec![], vec![], vec![]);
     for _ in 0..settings.rounds {
         direct.push(turn(&posthog.process, posthog.address, &requests)?);
         plain.push(turn(&nginx.0, nginx.1, &requests)?);
+        pass.push(turn(&passing.process, passing.address, &requests)?);
         tee.push(turn(&ours.process, ours.address, &requests)?);
     }
     nginx.0.stop("-TERM")?;
     let middle = |turns: &[Turn], of: fn(&Turn) -> f64| median(turns.iter().map(of));
     let added = |turns: &[Turn], of| format!("{:.2}", middle(turns, of) - middle(&direct, of));
     let rate = |turns: &[Turn]| middle(turns, |turn| turn.per_cpu_second);
-    let ratio = format!("{:.2}x", rate(&tee) / rate(&plain));
+    let compared = |id, turns: &[Turn]| {
+        Row::compared(id, number(rate(turns)), number(rate(&plain)), times(rate(turns) / rate(&plain)))
+    };
     let (p50, p99) = (|turn: &Turn| turn.p50_ms, |turn: &Turn| turn.p99_ms);
     Ok(vec![
         Row::compared("P17", added(&tee, p50), added(&plain, p50), String::new()),
         Row::compared("P17s", added(&tee, p99), added(&plain, p99), String::new()),
-        Row::compared("P17c", number(rate(&tee)), number(rate(&plain)), ratio),
+        compared("P17c", &tee),
+        compared("P17p", &pass),
     ])
 }
 

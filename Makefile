@@ -62,8 +62,8 @@ $(S3)/bin/weed:
 
 test-web: web
 	cd web && npm test
-	node --test --test-concurrency=2 --test-timeout=400000 $(filter-out $(RECORDING_TESTS),$(wildcard web/e2e/*.test.mjs web/e2e/*/*.test.mjs))
-	node --test --test-concurrency=1 --test-timeout=400000 $(RECORDING_TESTS)
+	node --test --test-concurrency=2 --test-timeout=900000 $(filter-out $(RECORDING_TESTS),$(wildcard web/e2e/*.test.mjs web/e2e/*/*.test.mjs))
+	node --test --test-concurrency=1 --test-timeout=900000 $(RECORDING_TESTS)
 
 ## Questions that nobody thought of, for the API that docs/openapi.json describes; API_SECONDS of them.
 test-api: $(SCHEMATHESIS)/bin/schemathesis

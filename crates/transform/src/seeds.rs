@@ -109,7 +109,7 @@ impl<W: Write> Write for Numbers<W> {
             if std::mem::replace(&mut self.has_begun, true) {
                 text.push(b',');
             }
-            text.extend_from_slice(byte.to_string().as_bytes());
+            push_number(&mut text, *byte);
         }
         self.out.write_all(&text)?;
         Ok(bytes.len())
@@ -117,5 +117,30 @@ impl<W: Write> Write for Numbers<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
+    }
+}
+
+/// Writes a number as digits, some nanoseconds each: there is one for each byte of a file.
+fn push_number(text: &mut Vec<u8>, number: u8) {
+    if number >= 100 {
+        text.push(b'0' + number / 100);
+    }
+    if number >= 10 {
+        text.push(b'0' + number / 10 % 10);
+    }
+    text.push(b'0' + number % 10);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_number;
+
+    #[test]
+    fn all_bytes_are_written_as_the_numbers_they_are() {
+        for number in 0..=u8::MAX {
+            let mut text = Vec::new();
+            push_number(&mut text, number);
+            assert_eq!(text, number.to_string().into_bytes());
+        }
     }
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_server::api::{Recording, list_query};
 use reelcase_server::export::FileExport;
+use reelcase_server::schedules::LastRun;
 use reelcase_store::{Clock, Store, SystemClock};
 use reelcase_transform::format::Format;
 use serde_json::Value;
@@ -36,6 +37,9 @@ pub(crate) use target::{MANIFEST, read_manifest};
 
 /// Recordings that may be exported at once.
 const JOBS_MAX: usize = 64;
+
+/// Recordings that a server exports at once, which has other things to do.
+const SERVER_JOBS: usize = 2;
 
 /// Recordings asked for at a time.
 const PAGE_RECORDINGS: usize = 200;
@@ -106,6 +110,17 @@ struct Outcome {
     unchanged: u64,
     failed: u64,
     with_gaps: u64,
+    /// Why the first that failed did.
+    first_failure: Option<String>,
+}
+
+/// How a run is made.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// Recordings at once.
+    jobs: usize,
+    /// Nobody looks on.
+    is_quiet: bool,
 }
 
 impl BulkArgs {
@@ -129,13 +144,13 @@ pub(crate) async fn export(origin: Origin, to: To, args: BulkArgs, form: ExportF
         bail!("--jobs can be 1 to {JOBS_MAX}");
     }
     let mut target = Destination::open(Place::open(&to, args.s3.endpoint()).await?, form).await?;
-    let origin = Arc::new(origin);
+    let (origin, manner) = (Arc::new(origin), Manner { jobs: args.jobs, is_quiet: false });
     loop {
         // Times like `7d` count from now, each time anew.
         let query = query(&args.conditions, &args.since, &args.until, SystemClock.now_ms())?;
         let outcome = match &mut target {
-            Destination::Files(target) => run(&origin, target, &query, args.jobs).await?,
-            Destination::Tables(target) => tables::run(&origin, target, &query, args.jobs).await?,
+            Destination::Files(target) => run(&origin, target, &query, manner).await?,
+            Destination::Tables(target) => tables::run(&origin, target, &query, manner).await?,
         };
         outcome.tell(&target.about());
         let Some(seconds) = args.watch else {
@@ -151,7 +166,32 @@ pub(crate) async fn export(origin: Origin, to: To, args: BulkArgs, form: ExportF
     }
 }
 
-async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize) -> anyhow::Result<Outcome> {
+/// Makes one run for a server that holds the store itself. `query` is that of an address, each condition behind a `&`.
+pub(crate) async fn export_for_server(
+    store: Arc<Store>,
+    to: &str,
+    form: ExportForm,
+    query: &str,
+) -> anyhow::Result<LastRun> {
+    let manner = Manner { jobs: SERVER_JOBS, is_quiet: true };
+    let mut target = Destination::open(Place::open(&to.parse()?, None).await?, form).await?;
+    let origin = Arc::new(Origin::Local(store));
+    let outcome = match &mut target {
+        Destination::Files(target) => run(&origin, target, query, manner).await?,
+        Destination::Tables(target) => tables::run(&origin, target, query, manner).await?,
+    };
+    Ok(LastRun {
+        exported_count: outcome.exported,
+        exported_bytes: outcome.exported_bytes,
+        unchanged_count: outcome.unchanged,
+        failed_count: outcome.failed,
+        gap_count: outcome.with_gaps,
+        error: outcome.first_failure,
+        ..LastRun::default()
+    })
+}
+
+async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Manner) -> anyhow::Result<Outcome> {
     let format = target.format();
     let mut outcome = Outcome::default();
     let mut waiting = Vec::new();
@@ -163,10 +203,11 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize
         }
     }
     let mut progress = Progress::new(waiting.len() as u64, waiting.iter().map(|listed| listed.stored_bytes).sum());
+    progress = progress.quiet(manner.is_quiet);
     // The oldest first, so that a run which is stopped has what is most likely to be deleted next.
     let mut running = JoinSet::new();
     while !waiting.is_empty() || !running.is_empty() {
-        while running.len() < jobs
+        while running.len() < manner.jobs
             && let Some(listed) = waiting.pop()
         {
             let (origin, place) = (origin.clone(), target.place().clone());
@@ -186,7 +227,7 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, jobs: usize
                 target.note(entry).await?;
             }
             Err(error) => {
-                outcome.failed += 1;
+                outcome.fail(&listed.id, &error);
                 progress.say(&terminal::message(&format!("recording {} is not exported: {error:#}", listed.id)));
             }
         }
@@ -203,8 +244,13 @@ async fn export_one(origin: &Origin, place: &Place, format: Format, listed: &Lis
 }
 
 impl Outcome {
+    fn fail(&mut self, id: &str, error: &anyhow::Error) {
+        self.failed += 1;
+        self.first_failure.get_or_insert_with(|| format!("recording {id} is not exported: {error:#}"));
+    }
+
     fn tell(&self, about: &str) {
-        let Self { exported, exported_bytes, unchanged, failed, with_gaps } = self;
+        let Self { exported, exported_bytes, unchanged, failed, with_gaps, .. } = self;
         let megabytes = *exported_bytes as f64 / 1e6;
         eprintln!("exported {exported} recordings, {megabytes:.1} MB; {unchanged} unchanged; {about}");
         if *with_gaps > 0 {

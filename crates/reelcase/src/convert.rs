@@ -14,11 +14,12 @@ use reelcase_store::FileSource;
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::Format;
 use reelcase_transform::html::ReelInHtml;
+use reelcase_transform::kind::Kind;
 use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
 use reelcase_transform::stream::{Header, ReadEvents, ReadReport, WriteEvents, Written};
 use reelcase_transform::tables::SnapshotReader;
 
-use crate::file::{self, Kind, Output};
+use crate::file::{self, Output};
 use crate::local::report_left_out;
 use crate::{format_of, format_parser, terminal};
 
@@ -82,7 +83,7 @@ pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns a `.reel` file to open: `path` itself, or what it converts to, which is written into `dir`.
 pub(crate) fn reel_of(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
-    match Kind::of_file(path)? {
+    match Kind::read(file::open(path)?)? {
         Kind::Reel => return Ok(path.to_owned()),
         Kind::Page => return file::reel_of_page(path, dir),
         Kind::Table | Kind::Other => {}

@@ -4,10 +4,10 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use http::Method;
 use reelcase_format::id::ProjectKey;
 use reelcase_server::api::list_query;
 use reelcase_store::{Clock, SystemClock};
-use reqwest::Method;
 use serde_json::Value;
 
 use crate::remote::{Remote, encoded};

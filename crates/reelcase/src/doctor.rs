@@ -6,17 +6,20 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clap::Args;
-use reelcase_store::{Clock, SystemClock};
-use reqwest::Method;
-use reqwest::header::{
+use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE,
-    HeaderMap, ORIGIN,
+    HeaderName, ORIGIN,
 };
+use http::{HeaderMap, Method, Request};
+use http_body_util::Full;
+use reelcase_store::{Clock, SystemClock};
 use serde_json::Value;
 
 use crate::remote::Remote;
 use crate::terminal;
+use crate::web::{Web, base_of};
 
 /// Where the page would be. Its site is asked for, and never connected to.
 const PAGE: &str = "https://doctor.reelcase.invalid";
@@ -26,6 +29,8 @@ const SKEW_MAX_MS: u64 = 60_000;
 const BLOCKED_WORDS: [&str; 6] = ["posthog", "analytics", "tracking", "tracker", "telemetry", "metrics"];
 /// How long an upload may take to be listed: behind a PostHog that is slow, its copy is kept when it has answered.
 const LISTED_WAIT: Duration = Duration::from_secs(10);
+/// How long an answer may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
@@ -61,7 +66,7 @@ enum State {
 
 /// Looks at a server, then sends it one upload.
 pub(crate) async fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let url = args.url.unwrap_or_else(|| args.server.clone()).trim_end_matches('/').to_owned();
+    let url = base_of(args.url.as_ref().unwrap_or(&args.server))?;
     let remote = Remote::new(Some(args.server), Some(args.token))?;
     let mut is_well = true;
     let report = remote.json("/api/doctor").await?;
@@ -71,7 +76,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         print(&text("state"), &text("name"), &text("message"), Some(text("hint")).filter(|hint| !hint.is_empty()));
     }
     println!("\nOne upload, by way of {url}:");
-    let mut way = Way { url, client: reqwest::Client::new(), remote, findings: Vec::new() };
+    let mut way = Way { url, web: Web::new()?, remote, findings: Vec::new() };
     way.follow(args.project).await?;
     for Finding { state, name, message, hint } in way.findings {
         is_well &= state != State::Fail;
@@ -90,7 +95,7 @@ fn print(state: &str, name: &str, message: &str, hint: Option<String>) {
 /// The way that an upload takes, and what was found on it.
 struct Way {
     url: String,
-    client: reqwest::Client,
+    web: Web,
     remote: Remote,
     findings: Vec<Finding>,
 }
@@ -318,20 +323,23 @@ impl Way {
     /// Asks as a browser would for a page of another site.
     async fn ask(&self, method: Method, path: &str, body: Option<&str>) -> Result<Answer, String> {
         let is_preflight = method == Method::OPTIONS;
-        let mut request = self.client.request(method, format!("{}{path}", self.url)).header(ORIGIN, PAGE);
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url)).header(ORIGIN, PAGE);
         if is_preflight {
             request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
             request = request.header(ACCESS_CONTROL_REQUEST_HEADERS, "content-type");
         }
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body.to_owned());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
         }
         let read = async {
-            let reply = request.timeout(Duration::from_secs(30)).send().await?;
-            let (status, headers) = (reply.status().as_u16(), reply.headers().clone());
-            Ok(Answer { status, headers, body: reply.bytes().await?.to_vec() })
+            let reply =
+                self.web.send(request.body(Full::new(Bytes::from(body.unwrap_or_default().to_owned())))?).await?;
+            let (status, headers) = (reply.status.as_u16(), reply.headers.clone());
+            anyhow::Ok(Answer { status, headers, body: reply.bytes().await? })
         };
-        read.await.map_err(|error: reqwest::Error| format!("{:#}", anyhow::Error::from(error)))
+        let read = tokio::time::timeout(ANSWER_WAIT, read).await;
+        let read = read.map_err(|_| format!("no answer within {} s", ANSWER_WAIT.as_secs()))?;
+        read.map_err(|error| format!("{error:#}"))
     }
 
     /// A browser would keep the answer from the page.
@@ -376,7 +384,7 @@ impl Answer {
         }
     }
 
-    fn says(&self, name: reqwest::header::HeaderName, word: &str) -> bool {
+    fn says(&self, name: HeaderName, word: &str) -> bool {
         self.headers.get(name).is_some_and(|value| value.to_str().is_ok_and(|text| text.contains(word)))
     }
 }

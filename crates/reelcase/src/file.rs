@@ -8,9 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use reelcase_format::reel::{Damage, ReelError, ReelLimits, verify as verify_reel};
 use reelcase_store::FileSource;
-use reelcase_transform::foreign::is_reel;
-use reelcase_transform::html::{HTML_MAGIC_BYTES, ReelInHtml, is_html};
-use reelcase_transform::tables::is_parquet;
+use reelcase_transform::html::ReelInHtml;
+use reelcase_transform::kind::Kind;
 
 use crate::{LEFT_AS_NEWER, terminal};
 
@@ -94,44 +93,12 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What a file is, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Reel,
-    /// A page with a reel in it.
-    Page,
-    /// A table in Parquet.
-    Table,
-    Other,
-}
-
-impl Kind {
-    /// Bytes of a file that tell.
-    pub(crate) const MAGIC_BYTES: u64 = HTML_MAGIC_BYTES as u64;
-
-    pub(crate) fn of(magic: &[u8]) -> Self {
-        match magic.get(..4).is_some_and(is_reel) {
-            true => Self::Reel,
-            false if is_html(magic) => Self::Page,
-            false if is_parquet(magic) => Self::Table,
-            false => Self::Other,
-        }
-    }
-
-    pub(crate) fn of_file(path: &Path) -> anyhow::Result<Self> {
-        let mut magic = Vec::new();
-        let read = open(path)?.take(Self::MAGIC_BYTES).read_to_end(&mut magic);
-        read.with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(Self::of(&magic))
-    }
-}
-
 /// Opens a `.reel` file for reading, wherever in it; of a page, the one in it.
 pub(crate) fn source(path: &Path) -> anyhow::Result<FileSource> {
     let file = open(path)?;
     let unreadable = || format!("cannot read {}", path.display());
     anyhow::ensure!(file.metadata().with_context(unreadable)?.is_file(), "{} is not a file", path.display());
-    let file = match Kind::of_file(path)? {
+    let file = match Kind::read(open(path)?).with_context(unreadable)? {
         Kind::Page => kept(ReelInHtml::new(file)).with_context(unreadable)?,
         Kind::Reel | Kind::Table | Kind::Other => file,
     };

@@ -1,40 +1,31 @@
-//! Brings recordings of any form into a store that no server holds.
+//! Brings recordings of any form into a store that no server holds, or into that of a running server.
 //!
-//! Each file becomes a `.reel` file, unless it is one, and that an object of the store, which then enters it as it enters
-//! any object. What is there already is recognised by its uploads, or else by the recording's id, so that a run may be
-//! cut short and be repeated.
+//! What is there already is recognised, so that a run may be cut short and be repeated. What a file is, and what becomes of
+//! it, is decided in one place for both, `import.rs` of the server.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use reelcase_format::id::ProjectKey;
-use reelcase_server::keys;
-use reelcase_store::Store;
+use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_server::import::{ImportOptions, Imported, Name};
 
-mod examine;
+mod done;
 mod gather;
 mod posthog;
 mod sessions;
+mod sink;
 
 use crate::bucket::S3Args;
-use crate::{local, terminal};
-pub(crate) use examine::LEVEL;
-use examine::{Found, Name, examine};
-use gather::Gathered;
+use crate::terminal;
+use done::Done;
+use gather::{Blob, Gathered};
 use sessions::{Session, Walked};
+use sink::{Sink, SinkArgs};
 
-/// Files that are made ready before the store enters them.
-const BATCH_FILES: usize = 200;
-
-/// Bytes of them.
-const BATCH_BYTES: u64 = 256 << 20;
-
-/// Where files take shape, below the data directory.
-pub(crate) const WORKSHOP: &str = "importing";
+/// zstd's level in files that the store compacts later.
+pub(crate) const LEVEL: i32 = 3;
 
 /// `reelcase import`.
 #[derive(Debug, Args)]
@@ -44,9 +35,8 @@ pub(crate) struct ImportArgs {
     /// Files, and directories or s3://bucket/prefix that are searched for files.
     #[arg(required = true, value_name = "PATH")]
     inputs: Vec<PathBuf>,
-    /// The data directory; no server may hold it.
-    #[arg(long, required = true, value_name = "DATA")]
-    data: Option<PathBuf>,
+    #[command(flatten)]
+    sink: SinkArgs,
     /// Key of the project for recordings whose file names none.
     #[arg(long, default_value = "imported")]
     project: ProjectKey,
@@ -78,9 +68,9 @@ enum From {
 impl ImportArgs {
     /// One file, as it is.
     pub(crate) fn of_file(file: PathBuf, data: PathBuf, keep_partial: bool) -> anyhow::Result<Self> {
-        let (inputs, data, project) = (vec![file], Some(data), "imported".parse()?);
+        let (inputs, sink, project) = (vec![file], SinkArgs::of_data(data), "imported".parse()?);
         let (blocks, s3) = (None, S3Args::default());
-        Ok(Self { from: None, inputs, data, project, dry_run: false, keep_partial, blocks, s3 })
+        Ok(Self { from: None, inputs, sink, project, dry_run: false, keep_partial, blocks, s3 })
     }
 }
 
@@ -95,48 +85,31 @@ struct Outcome {
     partial: u64,
 }
 
-/// What is ready to be entered.
-#[derive(Debug, Default)]
-pub(crate) struct Batch {
-    pub(crate) reels: Vec<PathBuf>,
-    recordings: BTreeSet<Name>,
-    bytes: u64,
-}
-
 /// A run.
 struct Run {
-    args: ImportArgs,
-    data: PathBuf,
-    /// Where files take shape.
-    workshop: PathBuf,
-    /// Gone only while the store is opened anew.
-    store: Option<Arc<Store>>,
-    batch: Batch,
+    sink: Sink,
+    /// How a file is taken that says of itself what it is.
+    options: ImportOptions,
+    done: Done,
     outcome: Outcome,
     file_count: usize,
 }
 
 /// Imports files. The code tells whether all of them are in the store now.
-pub(crate) async fn import(mut args: ImportArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     if let Some(From::Posthog(args)) = args.from {
         return posthog::import(*args).await;
     }
-    let data = args.data.take().context("--data is missing")?;
     let mut gathered = Gathered::default();
     for input in &args.inputs {
         gathered.add(input, args.s3.endpoint()).await?;
     }
     let listed = args.blocks.as_deref().map(sessions::read_blocks).transpose()?;
-    let store = local::open(&data, "reelcase import").await?;
-    args.project = keys::project_of(&store, &args.project).await?;
-    // What an earlier run left when it was killed.
-    let workshop = data.join(WORKSHOP);
-    if workshop.exists() {
-        std::fs::remove_dir_all(&workshop)?;
-    }
-    std::fs::create_dir(&workshop)?;
-    let (store, batch, outcome) = (Some(store), Batch::default(), Outcome::default());
-    let mut run = Run { args, data, workshop, store, batch, outcome, file_count: 0 };
+    let work = args.sink.work().to_owned();
+    let sink = args.sink.open().await?;
+    let project = sink.project_of(&args.project).await?;
+    let options = ImportOptions { project, name: None, keep_partial: args.keep_partial, is_dry_run: args.dry_run };
+    let mut run = Run { sink, options, done: Done::open(&work)?, outcome: Outcome::default(), file_count: 0 };
     match listed {
         Some(listed) => run.sessions(&gathered, gathered.of_urls(listed)?).await?,
         None => run.all(&gathered).await?,
@@ -149,16 +122,18 @@ impl Run {
     async fn all(&mut self, gathered: &Gathered) -> anyhow::Result<()> {
         let mut walked = Walked::default();
         for blob in &gathered.blobs {
-            if self.is_known(gathered.known(blob)).await? {
+            if self.is_known(gathered.known(blob)).await? || blob.version().is_some_and(|state| self.done.has(&state)) {
                 self.file_count += 1;
                 self.outcome.there += 1;
                 continue;
             }
-            let local = gathered.fetch(blob, &self.workshop).await?;
-            match walked.walk(blob, local.path())? {
-                true => self.file_count += 1,
-                false => self.file(local.path(), &blob.to_string(), gathered.name(blob)).await?,
+            let local = gathered.fetch(blob, self.sink.workshop()).await?;
+            if walked.walk(blob, local.path())? {
+                self.file_count += 1;
+                continue;
             }
+            let is_taken = self.file(local.path(), &blob.to_string(), gathered.name(blob).cloned()).await?;
+            self.note_done(blob, is_taken)?;
         }
         self.sessions(gathered, gathered.pieces.clone()).await?;
         self.sessions(gathered, walked.sessions()).await
@@ -167,138 +142,96 @@ impl Run {
     /// Recordings of which the pieces lie in several places.
     async fn sessions(&mut self, gathered: &Gathered, sessions: Vec<Session>) -> anyhow::Result<()> {
         for Session { id, pieces, what } in sessions {
-            let whole = gathered.join(&pieces, &self.workshop).await;
+            let whole = gathered.join(&pieces, self.sink.workshop()).await;
             let whole = whole.with_context(|| format!("cannot import {what}"))?;
-            let name = id.map(|id| (self.args.project.clone(), id));
-            self.file(whole.path(), &what, name.as_ref()).await?;
+            let name = id.map(|id| (self.options.project.clone(), id));
+            self.file(whole.path(), &what, name).await?;
         }
         Ok(())
     }
 
-    /// One file, which is called `label` for people.
-    async fn file(&mut self, path: &Path, label: &str, name: Option<&Name>) -> anyhow::Result<()> {
+    /// One file, which is called `label` for people. Returns whether nothing of it is left to be taken.
+    async fn file(&mut self, path: &Path, label: &str, name: Option<Name>) -> anyhow::Result<bool> {
         self.file_count += 1;
-        let cannot = || format!("cannot import {label}");
-        let found = examine(self.store()?, path, name, &self.workshop, &self.args).await.with_context(cannot)?;
-        let is_twice = matches!(&found, Found::New { recordings, .. }
-            if recordings.iter().any(|recording| self.batch.recordings.contains(recording)));
-        let found = if is_twice {
-            // Two files hold the same recording: the first is entered, and then the second compared with it.
-            self.enter().await?;
-            examine(self.store()?, path, name, &self.workshop, &self.args).await.with_context(cannot)?
-        } else {
-            found
-        };
-        self.outcome.note(label, &found, self.args.dry_run);
-        if let Found::New { reels, recordings, .. } = found
-            && !self.args.dry_run
-        {
-            let bytes = |reel: &PathBuf| reel.metadata().map_or(0, |reel| reel.len());
-            self.batch.bytes += reels.iter().map(bytes).sum::<u64>();
-            self.batch.reels.extend(self.kept(path, reels)?);
-            self.batch.recordings.extend(recordings);
-        }
-        if self.batch.reels.len() >= BATCH_FILES || self.batch.bytes >= BATCH_BYTES {
-            self.enter().await?;
-        }
-        Ok(())
+        let options = ImportOptions { name, ..self.options.clone() };
+        let imported = self.sink.take(path, &options).await.with_context(|| format!("cannot import {label}"))?;
+        self.outcome.note(label, &imported, self.options.is_dry_run);
+        Ok(!imported.is_left_alone())
     }
 
-    /// The same files. One that is in the workshop itself, and goes when it has been looked at, gets another name.
-    fn kept(&self, path: &Path, reels: Vec<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
-        let is_fetched = |reel: &PathBuf| reel == path && reel.starts_with(&self.workshop);
-        let keep = |reel: PathBuf| {
-            if !is_fetched(&reel) {
-                return Ok(reel);
-            }
-            let kept = reel.with_extension("kept.reel");
-            std::fs::hard_link(&reel, &kept)?;
-            Ok(kept)
-        };
-        reels.into_iter().map(keep).collect()
+    /// Notes an object that need not be fetched again.
+    fn note_done(&mut self, blob: &Blob, is_taken: bool) -> anyhow::Result<()> {
+        match blob.version() {
+            Some(state) if is_taken && !self.options.is_dry_run => self.done.note(&state),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the store has as much of a recording as a manifest says that a file holds.
     async fn is_known(&self, known: Option<&gather::Known>) -> anyhow::Result<bool> {
         let Some(gather::Known { name: (project, id), start_ms, event_count }) = known else { return Ok(false) };
-        let there = self.store()?.catalog().get(project, id).await?;
-        Ok(there.is_some_and(|row| (row.summary.start_ms, row.summary.event_count) == (*start_ms, *event_count)))
+        let there = self.sink.recording(project, id).await?;
+        let has = |there: &serde_json::Value| {
+            there["start_ms"].as_i64() == Some(*start_ms) && there["event_count"].as_u64() == Some(*event_count)
+        };
+        Ok(there.as_ref().is_some_and(has))
     }
 
-    fn store(&self) -> anyhow::Result<&Arc<Store>> {
-        self.store.as_ref().context("the store is closed")
-    }
-
-    async fn enter(&mut self) -> anyhow::Result<()> {
-        let store = self.store.take().context("the store is closed")?;
-        self.store = Some(self.batch.enter(store, &self.data).await?);
-        Ok(())
-    }
-
-    async fn end(mut self) -> anyhow::Result<ExitCode> {
-        self.enter().await?;
-        self.store()?.close().await?;
-        std::fs::remove_dir_all(&self.workshop)?;
-        self.outcome.tell(self.file_count, self.args.dry_run);
+    async fn end(self) -> anyhow::Result<ExitCode> {
+        self.sink.close().await?;
+        if !self.options.is_dry_run {
+            self.done.clear()?;
+        }
+        self.outcome.tell(self.file_count, self.options.is_dry_run);
         Ok(if self.outcome.left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-impl Batch {
-    /// Has the store enter what is ready, which it does when it is opened.
-    pub(crate) async fn enter(&mut self, store: Arc<Store>, data: &Path) -> anyhow::Result<Arc<Store>> {
-        let Self { reels, .. } = std::mem::take(self);
-        if reels.is_empty() {
-            return Ok(store);
-        }
-        let next_seq = store.catalog().next_object_seq().await?;
-        store.close().await?;
-        drop(store);
-        for (seq, reel) in (next_seq..).zip(&reels) {
-            let placed = Store::place_object(data, reel, seq).await;
-            placed.with_context(|| format!("cannot import {}", reel.display()))?;
-        }
-        for reel in reels.iter().filter(|reel| reel.starts_with(data.join(WORKSHOP))) {
-            std::fs::remove_file(reel)?;
-        }
-        local::open(data, "reelcase import").await
-    }
-}
-
 impl Outcome {
-    fn note(&mut self, label: &str, found: &Found, is_dry_run: bool) {
+    fn note(&mut self, label: &str, imported: &Imported, is_dry_run: bool) {
         let path = terminal::line(label);
-        let (what, detail) = match found {
-            Found::New { recordings, event_count, damage, .. } => {
-                self.recordings += recordings.len() as u64;
-                self.events += event_count;
-                self.partial += u64::from(damage.is_some());
-                let ids: Vec<_> = recordings.iter().map(|(_, id)| id.as_str()).collect();
-                ("new", format!("{event_count} events, recording {}", ids.join(", ")))
-            }
-            Found::There => {
-                self.there += 1;
-                ("there", "all of it is in the store".to_owned())
-            }
-            Found::Nothing => {
-                self.nothing += 1;
-                ("nothing", "no recording".to_owned())
-            }
-            Found::Other(id) => {
-                self.left_alone += 1;
-                ("other", format!("the store has recording {id} with other events"))
-            }
-            Found::Damaged(what) => {
-                self.left_alone += 1;
-                ("damaged", what.clone())
-            }
+        let Imported { new, event_count, there_count, other, damage } = imported;
+        self.recordings += new.len() as u64;
+        self.events += event_count;
+        self.there += there_count;
+        self.left_alone += other.len() as u64;
+        let ids = |recordings: &[reelcase_server::import::ImportedRecording]| {
+            recordings.iter().map(|recording| RecordingId::as_str(&recording.id)).collect::<Vec<_>>().join(", ")
         };
-        if is_dry_run {
-            println!("{what:<8} {path}: {}", terminal::line(&detail));
-        } else if matches!(found, Found::Other(_) | Found::Damaged(_)) {
-            eprintln!("left alone: {path}: {}", terminal::line(&detail));
-        } else if let Found::New { damage: Some(damage), .. } = found {
-            eprintln!("imported in part: {path}: {}", terminal::line(damage));
+        let mut said = Vec::new();
+        if !new.is_empty() {
+            said.push(("new", format!("{event_count} events, recording {}", ids(new))));
+        }
+        if !other.is_empty() {
+            let what = format!("the store has recording {} with other events", ids(other));
+            said.push(("other", what));
+        }
+        if *there_count > 0 {
+            said.push(("there", "all of it is in the store".to_owned()));
+        }
+        match damage {
+            Some(damage) if imported.is_left_alone() && other.is_empty() => {
+                self.left_alone += 1;
+                said.push(("damaged", damage.clone()));
+            }
+            Some(damage) if !new.is_empty() => {
+                self.partial += 1;
+                if !is_dry_run {
+                    eprintln!("imported in part: {path}: {}", terminal::line(damage));
+                }
+            }
+            _ => {}
+        }
+        if said.is_empty() {
+            self.nothing += 1;
+            said.push(("nothing", "no recording".to_owned()));
+        }
+        for (what, detail) in said {
+            if is_dry_run {
+                println!("{what:<8} {path}: {}", terminal::line(&detail));
+            } else if ["other", "damaged"].contains(&what) {
+                eprintln!("left alone: {path}: {}", terminal::line(&detail));
+            }
         }
     }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use clap::Args;
+use http::Method;
 use reelcase_format::id::ProjectKey;
 use reelcase_server::keys::{self, CaptureKey};
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::remote::{Remote, encoded};

@@ -20,6 +20,7 @@ mod settings;
 mod share;
 mod terminal;
 mod upstream;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use reelcase_format::summary::Summary;
 use reelcase_server::api::list_query;
@@ -15,7 +15,7 @@ use reelcase_store::catalog::{ListQuery, Part, RecordingRow};
 use reelcase_store::{Clock, Store, SystemClock};
 
 use crate::file::Output;
-use crate::import::{self, Batch, ImportArgs, WORKSHOP};
+use crate::import::{self, ImportArgs};
 use crate::{EXPORTED_WITH_GAPS, bulk, local, terminal};
 
 /// Recordings of a packed file. Its index, which readers hold in memory, takes about a kilobyte for each.
@@ -122,12 +122,8 @@ pub(crate) async fn unpack(args: UnpackArgs) -> anyhow::Result<ExitCode> {
 /// Brings another store in. The code tells whether all of it is in the store now.
 pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
     let other = local::open(&args.other, "reelcase merge").await?;
-    let mut store = local::open(&args.data, "reelcase merge").await?;
-    let workshop = args.data.join(WORKSHOP);
-    if workshop.exists() {
-        fs::remove_dir_all(&workshop)?;
-    }
-    fs::create_dir(&workshop)?;
+    let store = local::open(&args.data, "reelcase merge").await?;
+    store.clear_workshop()?;
     let (mut merged, mut there, mut left_alone, mut cursor) = (0_u64, 0_u64, 0_u64, None);
     let mut waiting = Vec::new();
     loop {
@@ -144,7 +140,7 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
             let bytes: u64 = waiting.iter().map(|(row, _)| row.stored_bytes).sum();
             if bytes >= MERGE_BYTES || waiting.len() >= MERGE_RECORDINGS {
                 let recordings = std::mem::take(&mut waiting);
-                store = enter(store, &other, recordings, &args.data, &mut merged, &mut left_alone).await?;
+                enter(&store, &other, recordings, &mut merged, &mut left_alone).await?;
             }
         }
         cursor = page.next;
@@ -152,10 +148,10 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    store = enter(store, &other, waiting, &args.data, &mut merged, &mut left_alone).await?;
+    enter(&store, &other, waiting, &mut merged, &mut left_alone).await?;
     store.close().await?;
     other.close().await?;
-    fs::remove_dir_all(&workshop)?;
+    store.clear_workshop()?;
     eprintln!("merged {merged} recordings; {there} are there already, {left_alone} left alone");
     Ok(if left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -202,13 +198,12 @@ async fn in_common(store: &Store, other: &Store, row: &RecordingRow) -> anyhow::
 
 /// Makes a file of recordings of the other store, and has ours enter it.
 async fn enter(
-    store: Arc<Store>,
+    store: &Arc<Store>,
     other: &Store,
     recordings: Vec<(RecordingRow, Vec<Part>)>,
-    data: &Path,
     merged: &mut u64,
     left_alone: &mut u64,
-) -> anyhow::Result<Arc<Store>> {
+) -> anyhow::Result<()> {
     let mut whole = Vec::new();
     for (row, parts) in recordings {
         // A gap would be taken for all there is of it ever after.
@@ -221,10 +216,10 @@ async fn enter(
         }
     }
     if whole.is_empty() {
-        return Ok(store);
+        return Ok(());
     }
     *merged += whole.len() as u64;
-    let path = data.join(WORKSHOP).join("merged.reel");
+    let path = store.workshop()?.join("merged.reel");
     let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
     let now_ms = SystemClock.now_ms();
     let (mut bundle, bytes) = Bundle::new(other, &format!("merge-{now_ms}"))?;
@@ -236,10 +231,8 @@ async fn enter(
         anyhow::ensure!(gaps == 0, "recording {id} of the other store was damaged meanwhile");
     }
     file.write_all(&bundle.finish()?.0)?;
-    file.into_inner().map_err(|error| error.into_error()).context("cannot write on")?.sync_all()?;
-    let mut batch = Batch::default();
-    batch.reels.push(path);
-    batch.enter(store, data).await
+    file.flush()?;
+    Ok(store.enter_reel(&path).await?)
 }
 
 /// What cannot be read of some parts.

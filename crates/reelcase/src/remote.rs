@@ -5,6 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode, request};
+use http_body_util::{Empty, Full};
 use reelcase_server::api::{GAPS_HEADER, Gaps};
 use reelcase_transform::format::Format;
 use serde_json::Value;
@@ -12,20 +16,24 @@ use serde_json::Value;
 use crate::file::Output;
 use crate::local::{print_row, report_gaps};
 use crate::terminal;
+use crate::web::{Reply, Web, base_of};
 
 /// A server and what opens it.
 pub(crate) struct Remote {
+    /// Without a slash at the end.
     base: String,
-    token: String,
-    client: reqwest::Client,
+    authorization: HeaderValue,
+    web: Box<Web>,
 }
 
 impl Remote {
     /// Checks that there is all that is needed.
     pub(crate) fn new(server: Option<String>, token: Option<String>) -> anyhow::Result<Self> {
-        let base = server.context("--server is missing")?.trim_end_matches('/').to_owned();
+        let base = base_of(&server.context("--server is missing")?)?;
         let token = token.context("--token is missing\nhint: the server prints it, and keeps it in DIR/secret")?;
-        Ok(Self { base, token, client: reqwest::Client::new() })
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).context("the token is none")?;
+        authorization.set_sensitive(true);
+        Ok(Self { base, authorization, web: Box::new(Web::new()?) })
     }
 
     /// `reelcase ls --server`.
@@ -65,59 +73,72 @@ impl Remote {
         id: &str,
         project: Option<&str>,
         format: Format,
-    ) -> anyhow::Result<(reqwest::Response, Option<Gaps>)> {
+    ) -> anyhow::Result<(Reply, Option<Gaps>)> {
         let project = project.map_or_else(String::new, |project| format!("&project={}", encoded(project)));
         let format = format.info().name;
-        let response = self.get(&format!("/api/recordings/{id}/export?format={format}{project}")).await?;
-        let named = response.headers().get(GAPS_HEADER);
+        let reply = self.get(&format!("/api/recordings/{id}/export?format={format}{project}")).await?;
+        let named = reply.headers.get(GAPS_HEADER);
         let gaps = named.map(|named| serde_json::from_slice::<Gaps>(named.as_bytes())).transpose();
-        Ok((response, gaps.context("the server says that something is missing, but not what")?))
+        Ok((reply, gaps.context("the server says that something is missing, but not what")?))
     }
 
     /// Asks for JSON in another way than `GET`; `body` goes along.
-    pub(crate) async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let request = request.header("content-type", "application/json").body(body.to_string());
-        let answer = self.answer(request).await?.bytes().await?;
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.request(method, path).header(CONTENT_TYPE, "application/json");
+        let reply = self.web.send(request.body(Full::new(Bytes::from(body.to_string())))?).await?;
+        let answer = checked(reply).await?.bytes().await?;
         Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer)? })
     }
 
     pub(crate) async fn json(&self, path: &str) -> anyhow::Result<Value> {
-        Ok(serde_json::from_slice(&self.get(path).await?.bytes().await?)?)
+        Ok(serde_json::from_slice(&self.bytes(path).await?)?)
     }
 
     /// The same; nothing where there is no such thing.
     pub(crate) async fn json_if_any(&self, path: &str) -> anyhow::Result<Option<Value>> {
-        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
-        let response = request.send().await.with_context(|| format!("cannot reach {}", self.base))?;
-        if response.status() == reqwest::StatusCode::NOT_FOUND {
+        let reply = self.ask(path).await?;
+        if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        Ok(Some(serde_json::from_slice(&checked(response).await?.bytes().await?)?))
+        Ok(Some(serde_json::from_slice(&checked(reply).await?.bytes().await?)?))
     }
 
     /// What an address holds.
     pub(crate) async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
-        Ok(self.get(path).await?.bytes().await?.to_vec())
+        self.get(path).await?.bytes().await
     }
 
-    async fn get(&self, path: &str) -> anyhow::Result<reqwest::Response> {
-        self.answer(self.client.get(format!("{}{path}", self.base)).bearer_auth(&self.token)).await
+    async fn get(&self, path: &str) -> anyhow::Result<Reply> {
+        checked(self.ask(path).await?).await
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<reqwest::Response> {
-        let response = request.send().await;
-        checked(response.with_context(|| format!("cannot reach {}", self.base))?).await
+    async fn ask(&self, path: &str) -> anyhow::Result<Reply> {
+        self.web.send(self.request(Method::GET, path).body(Empty::new())?).await
+    }
+
+    /// Sends a request that has its body.
+    pub(crate) async fn send_body<B>(&self, request: Request<B>) -> anyhow::Result<Reply>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<reelcase_upstream::BoxError>,
+    {
+        self.web.send(request).await
+    }
+
+    /// Begins a request to the server.
+    pub(crate) fn request(&self, method: Method, path: &str) -> request::Builder {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        request.header(AUTHORIZATION, self.authorization.clone())
     }
 }
 
 /// A reply that is what was asked for, or why it is not.
-async fn checked(response: reqwest::Response) -> anyhow::Result<reqwest::Response> {
-    if response.status().is_success() {
-        return Ok(response);
+pub(crate) async fn checked(reply: Reply) -> anyhow::Result<Reply> {
+    if reply.status.is_success() {
+        return Ok(reply);
     }
-    let status = response.status();
-    let body: Value = serde_json::from_slice(&response.bytes().await?).unwrap_or_default();
+    let status = reply.status;
+    let body: Value = serde_json::from_slice(&reply.bytes().await?).unwrap_or_default();
     bail!("the server answered {status}: {}", body["error"]["message"].as_str().unwrap_or("no reason given"))
 }
 

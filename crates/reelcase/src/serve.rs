@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::convert;
 
+mod exports;
 mod limits;
 mod upstream;
 
@@ -54,6 +55,9 @@ pub(crate) struct ServeArgs {
     /// Folder of further posthog-js releases, one folder each: the npm package, its dist/, or the scripts themselves.
     #[arg(long, env = "REELCASE_STATIC_DIR")]
     static_dir: Option<PathBuf>,
+    /// Folder below which scheduled exports lie that go to no bucket [default: DATA/exports].
+    #[arg(long, env = "REELCASE_EXPORTS_DIR", value_name = "DIR")]
+    exports_dir: Option<PathBuf>,
     /// Keep analytics events that belong to no recording, too. They are stored in the objects, as lines of their own.
     #[arg(long, env = "REELCASE_KEEP_ALL_EVENTS")]
     keep_all_events: bool,
@@ -117,6 +121,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         path_prefix: args.path_prefix,
         public_url: args.public_url,
         static_dir: args.static_dir,
+        exports_dir: std::path::absolute(args.exports_dir.unwrap_or_else(|| args.data.join("exports")))?,
         keep_all_events: args.keep_all_events,
         upstream: args.upstream.options(&args.data)?,
         webhooks: WebhookOptions {
@@ -176,7 +181,11 @@ async fn run(options: ServerOptions, listener: TcpListener, store: Arc<Store>) -
         tracing::warn!("told to stop twice: what waits stays in the inbox and is sealed after the next start");
         std::process::exit(STOPPED_TWICE);
     });
+    let exporting = tokio::spawn(exports::run(server.schedules(), Arc::clone(&store)));
     server.serve(async { drop(stopping.await) }).await;
+    // What it is at is taken up after the next start.
+    exporting.abort();
+    drop(exporting.await);
     store.close().await.context("cannot seal what waits; it stays in the inbox until the next start")?;
     Ok(())
 }

@@ -58,8 +58,8 @@ async fn on_server(remote: &remote::Remote, project: &ProjectKey, wanted: Option
     let path = format!("/api/projects/{project}/settings");
     let mut reply = match wanted {
         None => remote.json(&path).await?,
-        Some(Change::Merge(values)) => remote.send(reqwest::Method::PATCH, &path, &Value::Object(values)).await?,
-        Some(Change::Replace(values)) => remote.send(reqwest::Method::PUT, &path, &Value::Object(values)).await?,
+        Some(Change::Merge(values)) => remote.send(http::Method::PATCH, &path, &Value::Object(values)).await?,
+        Some(Change::Replace(values)) => remote.send(http::Method::PUT, &path, &Value::Object(values)).await?,
     };
     Ok(reply["settings"].take())
 }

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use http::Method;
 use reelcase_format::id::ProjectKey;
 use reelcase_server::upstream::modes::{Decided, decide, decided};
 use reelcase_server::{Mode, keys};
 use reelcase_store::Store;
 use reelcase_store::catalog::Project;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::remote::{Remote, encoded};

@@ -6,7 +6,9 @@ mod blocks;
 mod collections;
 mod doctor;
 mod export;
+mod exports;
 mod filters;
+mod import;
 mod keys;
 mod notes;
 mod parameters;
@@ -80,6 +82,11 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         blocks::list,
         blocks::one,
         export::export,
+        import::import,
+        exports::list,
+        exports::set,
+        exports::delete,
+        exports::run,
         shares::list,
         shares::create,
         shares::create_of_collection,
@@ -184,6 +191,10 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/filters", get(filters::list).post(filters::save))
         .route("/api/filters/{filter}", delete(filters::delete))
         .route("/api/recordings/{id}/export", get(export::export))
+        .route("/api/import", post(import::import))
+        .route("/api/exports", get(exports::list))
+        .route("/api/exports/{name}", put(exports::set).delete(exports::delete))
+        .route("/api/exports/{name}/run", post(exports::run))
         .route("/api/recordings/{id}/shares", post(shares::create))
         .route("/api/shares", get(shares::list))
         .route("/api/shares/{share}", delete(shares::revoke))

@@ -43,6 +43,8 @@ pub struct ServerOptions {
     pub inflated_bytes_in_flight_max: usize,
     /// Folder of further posthog-js releases, each in `<folder>/<version>/` as the npm package, its `dist/`, or bare.
     pub static_dir: Option<PathBuf>,
+    /// Folder below which scheduled exports lie that go to no bucket.
+    pub exports_dir: PathBuf,
     /// Whether analytics events that belong to no recording are kept too.
     pub keep_all_events: bool,
     /// How long to wait for slow clients.
@@ -119,6 +121,7 @@ impl Default for ServerOptions {
             body_bytes_in_flight_max: 128 << 20,
             inflated_bytes_in_flight_max: 80 << 20,
             static_dir: None,
+            exports_dir: PathBuf::from("exports"),
             keep_all_events: false,
             timeouts: Timeouts::default(),
             connections_max: 20_000,

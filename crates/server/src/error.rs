@@ -12,7 +12,9 @@ use reelcase_store::{AcceptError, StoreError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::import::ImportError;
 use crate::keys::KeyError;
+use crate::schedules::ScheduleError;
 use crate::settings::document::DocumentError;
 use crate::settings::{Flaw, SettingsError};
 use crate::share::{Refusal, ShareError};
@@ -48,6 +50,8 @@ pub(crate) enum Failure {
     NoSuchProject,
     #[error("the body is longer than {limit} bytes")]
     BodyTooLarge { limit: usize },
+    #[error("the file is longer than {limit} bytes")]
+    FileTooLarge { limit: u64 },
     #[error("the body came too slowly")]
     SlowBody,
     #[error("the body ended early")]
@@ -68,6 +72,10 @@ pub(crate) enum Failure {
     Settings(SettingsError),
     #[error(transparent)]
     Key(KeyError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Schedule(ScheduleError),
     #[error(transparent)]
     Links(#[from] ShareError),
     #[error("{}", refusal_message(*.0))]
@@ -162,6 +170,7 @@ impl Failure {
             Self::BadKeyCharacters => (S::BAD_REQUEST, "bad_key", None),
             Self::NoSuchProject => (S::NOT_FOUND, "unknown_key", None),
             Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "body_too_large", None),
+            Self::FileTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "file_too_large", None),
             Self::Bomb { .. } => (S::PAYLOAD_TOO_LARGE, "too_large", None),
             Self::SlowBody => (S::SERVICE_UNAVAILABLE, "slow_body", Some(5)),
             Self::BrokenBody => (S::SERVICE_UNAVAILABLE, "broken_body", Some(5)),
@@ -172,6 +181,8 @@ impl Failure {
             Self::Catalog(error) => catalog_answer(error),
             Self::Settings(error) => settings_answer(error),
             Self::Key(error) => key_answer(error),
+            Self::Import(error) => import_answer(error),
+            Self::Schedule(error) => schedule_answer(error),
             Self::Links(error) => share_answer(error),
             Self::Link(refusal) => refusal_answer(*refusal),
             Self::Webhooks(WebhookError::Unreadable(_)) => (S::SERVICE_UNAVAILABLE, "webhooks_unreadable", None),
@@ -194,6 +205,26 @@ impl Failure {
             Self::LostMode => (S::SERVICE_UNAVAILABLE, "mode_lost", Some(60)),
             Self::NoUpstream => (S::CONFLICT, "no_upstream", None),
         }
+    }
+}
+
+fn import_answer(error: &ImportError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        ImportError::Store(error) => store_answer(error),
+        // Full disks and failing ones.
+        ImportError::Read { .. } | ImportError::Write(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "store_failing", Some(30))
+        }
+    }
+}
+
+fn schedule_answer(error: &ScheduleError) -> (StatusCode, &'static str, Option<u32>) {
+    match error {
+        ScheduleError::Invalid(_) => (StatusCode::BAD_REQUEST, "bad_export", None),
+        ScheduleError::Unknown => (StatusCode::NOT_FOUND, "not_found", None),
+        ScheduleError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "exports_unreadable", None),
+        ScheduleError::Store(error) => store_answer(error),
+        ScheduleError::Catalog(error) => catalog_answer(error),
     }
 }
 
@@ -302,6 +333,16 @@ impl From<KeyError> for Failure {
     }
 }
 
+impl From<ScheduleError> for Failure {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Store(error) => Self::Store(error),
+            ScheduleError::Catalog(error) => Self::Catalog(error),
+            other => Self::Schedule(other),
+        }
+    }
+}
+
 impl From<SettingsError> for Failure {
     fn from(error: SettingsError) -> Self {
         match error {
@@ -329,7 +370,9 @@ impl IntoResponse for Failure {
             // What the store says names files of this machine: it is for the log.
             // The inbox has logged once why it refuses.
             Self::Accept(AcceptError::Failing { .. }) => "the server could not do this; its log says why".to_owned(),
-            Self::Store(_) | Self::Catalog(_) | Self::Links(ShareError::Store(_)) if status.is_server_error() => {
+            Self::Store(_) | Self::Catalog(_) | Self::Import(_) | Self::Links(ShareError::Store(_))
+                if status.is_server_error() =>
+            {
                 tracing::error!(code, error = &self as &dyn std::error::Error, "request failed");
                 "the server could not do this; its log says why".to_owned()
             }

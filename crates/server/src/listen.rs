@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use reelcase_store::catalog::CatalogError;
-use reelcase_store::{Store, SystemClock};
+use reelcase_store::{Store, StoreError, SystemClock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use crate::config::{ConfigError, ServerOptions};
 use crate::connection::Connections;
 use crate::drops::SAVE_EVERY;
 use crate::router::Routes;
+use crate::schedules::Schedules;
 use crate::state::App;
 use crate::workers::Workers;
 use crate::{upstream, webhooks};
@@ -37,6 +38,9 @@ pub enum ServeError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What an earlier process left cannot be cleared away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The projects that were asked for cannot be created.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -97,6 +101,7 @@ impl BoundServer {
         let address = listener.local_addr().map_err(|error| ServeError::Listen { address: listen, error })?;
         app.options.listen = address;
         app.keys.load(&app.store).await?;
+        app.store.clear_workshop()?;
         for key in &app.options.projects {
             // One that another project has, or had, makes none of its own.
             if app.keys.project_of(key.clone()) != *key {
@@ -131,6 +136,11 @@ impl BoundServer {
     pub fn login_url(&self) -> String {
         let app = &self.accepting.app;
         format!("{}/?token={}", app.public_url(), app.secret.expose())
+    }
+
+    /// The exports that are to be made again and again, for whoever makes them.
+    pub fn schedules(&self) -> Arc<Schedules> {
+        Arc::clone(&self.accepting.app.schedules)
     }
 
     /// Serves until `shutdown`, then lets open requests finish.

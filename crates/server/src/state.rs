@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use reelcase_format::id::ProjectKey;
 use reelcase_store::document::Document;
 use reelcase_store::{Clock, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::access::Access;
 use crate::capture::Budget;
@@ -17,6 +17,7 @@ use crate::drops::Drops;
 use crate::error::Failure;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
+use crate::schedules::Schedules;
 use crate::scripts::PackedScripts;
 use crate::share::{Passes, Shares};
 use crate::upstream::Upstream;
@@ -37,12 +38,16 @@ pub struct App {
     pub(crate) inflating: Budget,
     /// Places for work that would hold up an async thread: inflating and scanning large bodies.
     pub(crate) heavy: Semaphore,
+    /// Held while a file is imported: one at a time, so that of two with the same recording one comes first.
+    pub(crate) importing: Mutex<()>,
     /// Projects seen to exist, so that an upload costs no catalog read. Projects are never deleted.
     pub(crate) known_projects: RwLock<HashSet<ProjectKey>>,
     /// Which keys record into which of them.
     pub(crate) keys: Keys,
     /// Scripts that were compressed before.
     pub(crate) packed_scripts: PackedScripts,
+    /// Exports that are made again and again.
+    pub(crate) schedules: Arc<Schedules>,
     /// Links to recordings.
     pub(crate) shares: Shares,
     pub(crate) passes: Passes,
@@ -69,9 +74,11 @@ impl App {
             budget: Budget::new(options.body_bytes_in_flight_max),
             inflating: Budget::new(options.inflated_bytes_in_flight_max),
             heavy: Semaphore::new(threads),
+            importing: Mutex::default(),
             known_projects: RwLock::default(),
             keys: Keys::default(),
             packed_scripts: PackedScripts::default(),
+            schedules: Arc::new(Schedules::new(Arc::clone(&store), Arc::clone(&clock), options.exports_dir.clone())),
             shares: Shares::default(),
             passes: Passes::new(&secret),
             collections: Document::default(),

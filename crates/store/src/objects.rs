@@ -166,7 +166,7 @@ impl Objects {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
             fs::create_dir_all(file.parent().unwrap_or(&dir))?;
-            fs::rename(&unfinished, &file)?;
+            move_file(&unfinished, &file)?;
             sync_directories(&dir, &file)
         });
         let placed = placed.await.map_err(io::Error::other)?;
@@ -513,6 +513,20 @@ fn write_durably(dir: &Path, path: &str, bytes: &[u8]) -> io::Result<()> {
     sync_directories(dir, &file)?;
     abort_point!("object.synced");
     Ok(())
+}
+
+/// Renames a synced file. Where objects lie on a disk of their own, it is copied there first.
+fn move_file(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let copy = to.with_extension("new");
+            io::copy(&mut File::open(from)?, &mut File::create(&copy)?)?;
+            File::open(&copy)?.sync_all()?;
+            fs::rename(&copy, to)?;
+            fs::remove_file(from)
+        }
+        renamed => renamed,
+    }
 }
 
 fn write_and_sync(path: &Path, bytes: &[u8]) -> io::Result<()> {

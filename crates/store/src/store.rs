@@ -3,6 +3,7 @@
 //! There is one way to read: what waits of a recording is sealed first, then its blocks are read. Sealing one
 //! recording out of turn costs little, and spares every reader a second kind of source.
 
+mod entrance;
 mod error;
 mod sealer;
 mod sender;

@@ -20,5 +20,7 @@ pub mod packed;
 pub mod upload;
 #[cfg(feature = "tables")]
 pub mod tables;
+#[cfg(feature = "tables")]
+pub mod kind;
 pub mod format;
 mod time;

@@ -21,13 +21,20 @@ pub(super) struct Progress {
     since: Instant,
     told_at: Instant,
     is_terminal: bool,
+    /// Nobody waits for it: a server makes it, and its log says what went wrong.
+    is_quiet: bool,
 }
 
 impl Progress {
     /// Begins with nothing done of `count_all` recordings, which take `bytes_all` in the store.
     pub(super) fn new(count_all: u64, bytes_all: u64) -> Self {
         let (since, is_terminal) = (Instant::now(), io::stderr().is_terminal());
-        Self { count: 0, count_all, bytes: 0, bytes_all, since, told_at: since, is_terminal }
+        Self { count: 0, count_all, bytes: 0, bytes_all, since, told_at: since, is_terminal, is_quiet: false }
+    }
+
+    /// The same for nobody to look at, where that is so.
+    pub(super) fn quiet(self, is_quiet: bool) -> Self {
+        Self { is_quiet, is_terminal: self.is_terminal && !is_quiet, ..self }
     }
 
     /// One more recording is done.
@@ -35,7 +42,7 @@ impl Progress {
         self.count += 1;
         self.bytes += bytes;
         let pause = if self.is_terminal { TERMINAL_PAUSE } else { LOG_PAUSE };
-        if self.told_at.elapsed() < pause {
+        if self.is_quiet || self.told_at.elapsed() < pause {
             return;
         }
         self.told_at = Instant::now();
@@ -52,6 +59,9 @@ impl Progress {
 
     /// Prints a line of its own.
     pub(super) fn say(&mut self, line: &str) {
+        if self.is_quiet {
+            return tracing::warn!("{line}");
+        }
         self.clear();
         eprintln!("{line}");
     }

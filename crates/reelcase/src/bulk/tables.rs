@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 
 use super::place::{Place, Unfinished};
 use super::progress::Progress;
-use super::{Listed, Origin, Outcome};
+use super::{Listed, Manner, Origin, Outcome};
 use crate::convert::CREATOR;
 use crate::remote::encoded;
 use crate::terminal;
@@ -180,15 +180,16 @@ pub(super) async fn run(
     origin: &Arc<Origin>,
     target: &mut TablesTarget,
     query: &str,
-    jobs: usize,
+    manner: Manner,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     let (mut days, mut waiting) = plan(origin, target, query, &mut outcome).await?;
     let all = || waiting.iter().flat_map(|job: &Job| &job.recordings);
     let mut progress = Progress::new(all().count() as u64, all().map(|listed| listed.stored_bytes).sum());
+    progress = progress.quiet(manner.is_quiet);
     let mut running = JoinSet::new();
     while !waiting.is_empty() || !running.is_empty() {
-        while running.len() < jobs
+        while running.len() < manner.jobs
             && let Some(job) = waiting.pop_front()
         {
             let (origin, place) = (origin.clone(), target.place.clone());
@@ -202,7 +203,7 @@ pub(super) async fn run(
         let Done { part, failed } = done?;
         recordings.iter().for_each(|listed| progress.add(listed.stored_bytes));
         for (id, error) in &failed {
-            outcome.failed += 1;
+            outcome.fail(id, error);
             progress.say(&terminal::message(&format!("recording {id} is not exported: {error:#}")));
         }
         if let Some(part) = &part {

@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use reelcase_server::import::Name;
 
-use super::examine::{Name, Names};
 use super::sessions::{self, Piece, Session, piece_of_session};
 use crate::bucket::{Bucket, BucketUrl};
 use crate::bulk::{MANIFEST, exported_files, read_manifest};
@@ -17,6 +17,9 @@ use crate::file;
 
 /// Directories within directories.
 const DEPTH_MAX: usize = 32;
+
+/// What is known of files that do not say it themselves, such as lines.
+type Names = BTreeMap<PathBuf, Name>;
 
 /// Where something lies.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub(super) struct Blob {
     pub(super) name: String,
     path: PathBuf,
     bytes: u64,
+    /// Of an object, what changes when its content does.
+    version: Option<String>,
 }
 
 /// What a manifest says of a file.
@@ -82,7 +87,12 @@ impl fmt::Display for Blob {
 impl Blob {
     fn of_file(path: PathBuf) -> Self {
         let bytes = path.metadata().map_or(0, |file| file.len());
-        Self { origin: Origin::Disk, name: path.to_string_lossy().into_owned(), path, bytes }
+        Self { origin: Origin::Disk, name: path.to_string_lossy().into_owned(), path, bytes, version: None }
+    }
+
+    /// The state of an object, by name. A file is at hand anyway.
+    pub(super) fn version(&self) -> Option<String> {
+        self.version.as_ref().map(|version| format!("{self} {version}"))
     }
 
     /// All of it, as a piece.
@@ -138,8 +148,8 @@ impl Gathered {
         // What keeps the books of an export is no recording.
         listed.retain(|found| !["manifest.jsonl", "tables.jsonl", "SHA256SUMS"].contains(&found.name.as_str()));
         let blob = |found: crate::bucket::Found| {
-            let (name, bytes) = (found.name, found.bytes);
-            Blob { origin: origin.clone(), path: PathBuf::from(&name), name, bytes }
+            let (name, bytes, version) = (found.name, found.bytes, Some(found.version));
+            Blob { origin: origin.clone(), path: PathBuf::from(&name), name, bytes, version }
         };
         let blobs = listed.into_iter().map(blob).collect();
         self.origins.push((origin, PathBuf::new()));
@@ -193,7 +203,7 @@ impl Gathered {
                     Origin::Disk => Origin::Disk,
                     Origin::Bucket(bucket) => Origin::Bucket(bucket.at_top()),
                 };
-                let blob = Blob { origin, path: root.join(&key), name: key, bytes: range.end };
+                let blob = Blob { origin, path: root.join(&key), name: key, bytes: range.end, version: None };
                 Piece { blob, range, is_block: true }
             };
             let pieces = listed.blocks.into_iter().map(piece).collect();

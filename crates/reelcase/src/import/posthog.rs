@@ -1,4 +1,4 @@
-//! Brings recordings from PostHog's API, of its cloud or of a server of one's own, into a store that no server holds.
+//! Brings recordings from PostHog's API, of its cloud or of a server of one's own, into a store or to a server.
 //!
 //! The list is walked a page at a time, and how far it came is kept in a file; blocks that were fetched are kept until
 //! the store has them. So a run may be cut short anywhere, and the next one takes up where it ended. What came is
@@ -18,16 +18,16 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_server::api::iso;
-use reelcase_server::keys;
-use reelcase_store::{Clock, Store, SystemClock};
+use reelcase_server::import::ImportOptions;
+use reelcase_store::{Clock, SystemClock};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::{BATCH_BYTES, BATCH_FILES, Batch};
+use super::sink::{Sink, SinkArgs};
 use crate::bulk::moment_ms;
 use crate::remote::encoded;
-use crate::{local, terminal};
+use crate::terminal;
 use api::Api;
 use recording::{Fetched, Listed};
 use state::State;
@@ -59,9 +59,8 @@ pub(crate) struct PosthogArgs {
     /// A personal API key with session_recording:read, person:read and query:read.
     #[arg(long, env = "POSTHOG_PERSONAL_API_KEY", hide_env_values = true)]
     key: String,
-    /// The data directory; no server may hold it.
-    #[arg(long)]
-    data: PathBuf,
+    #[command(flatten)]
+    sink: SinkArgs,
     /// Key of the project that the recordings come into. By default PostHog's own for the project, or else imported.
     #[arg(long)]
     into: Option<ProjectKey>,
@@ -114,14 +113,12 @@ struct Outcome {
 /// All that a run needs to know.
 struct Run {
     api: Arc<Api>,
-    args: PosthogArgs,
+    sink: Sink,
     into: ProjectKey,
     dir: PathBuf,
-    /// Gone only while the store is opened anew.
-    store: Option<Arc<Store>>,
-    batch: Batch,
-    /// Folders of what was fetched and is not in the store.
-    fetched: Vec<PathBuf>,
+    jobs: usize,
+    with_events: bool,
+    keep_partial: bool,
     outcome: Outcome,
 }
 
@@ -131,7 +128,7 @@ pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
         bail!("--jobs can be 1 to {JOBS_MAX}");
     }
     let api = Arc::new(Api::new(&args.host, &args.project, &args.key)?);
-    let dir = state::folder(&args.data, api.base(), &args.project);
+    let dir = state::folder(args.sink.work(), api.base(), &args.project);
     let found = State::load(&dir)?;
     let state = match &found {
         Some(state) if args.since.is_none() && args.until.is_none() => state.clone(),
@@ -141,12 +138,13 @@ pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
         return plan(&api, &state).await;
     }
     let into = project_of(&args, &api).await?;
-    let store = local::open(&args.data, "reelcase import").await?;
-    let into = keys::project_of(&store, &into).await?;
+    let PosthogArgs { sink, jobs, no_events, keep_partial, .. } = args;
+    let sink = sink.open().await?;
+    let into = sink.project_of(&into).await?;
     fs::create_dir_all(&dir)?;
-    let (batch, fetched, outcome) = (Batch::default(), Vec::new(), Outcome::default());
     eprintln!("importing into project {into} what began from {} to {}", state.from, state.to);
-    let run = Run { api, args, into, dir, store: Some(store), batch, fetched, outcome };
+    let (with_events, outcome) = (!no_events, Outcome::default());
+    let run = Run { api, sink, into, dir, jobs, with_events, keep_partial, outcome };
     run.go(state).await
 }
 
@@ -255,7 +253,7 @@ impl Run {
                 eprintln!("{} recordings are imported so far", self.outcome.recordings);
             }
         }
-        self.store()?.close().await?;
+        self.sink.close().await?;
         if state.failed.is_empty() {
             fs::remove_dir_all(&self.dir)?;
         } else {
@@ -265,12 +263,12 @@ impl Run {
         Ok(self.outcome.code())
     }
 
-    /// Imports some recordings, and has the store enter them.
+    /// Imports some recordings.
     async fn page(&mut self, rows: Vec<Listed>, failed: &mut Vec<String>) -> anyhow::Result<()> {
         let mut waiting = rows.into_iter();
         let mut running = JoinSet::new();
         loop {
-            while running.len() < self.args.jobs
+            while running.len() < self.jobs
                 && let Some(row) = waiting.next()
             {
                 if let Some(job) = self.job(row).await? {
@@ -280,14 +278,11 @@ impl Run {
             let Some(done) = running.join_next().await else { break };
             let (id, dir, done) = done?;
             match done {
-                Ok(fetched) => self.take(id, dir, fetched),
+                Ok(fetched) => self.take(id, dir, fetched).await?,
                 Err(error) => self.fail(id, &error, failed),
             }
-            if self.batch.reels.len() >= BATCH_FILES || self.batch.bytes >= BATCH_BYTES {
-                self.enter().await?;
-            }
         }
-        self.enter().await
+        Ok(())
     }
 
     /// What is to be done for a recording; nothing where the store has it, or something else of its name.
@@ -300,13 +295,9 @@ impl Run {
                 return Ok(None);
             }
         };
-        if let Some(there) = self.store()?.catalog().get(&self.into, &id).await? {
-            let of_posthog =
-                there.summary.other.get(recording::FIGURES).and_then(|figures| figures["event_count"].as_u64());
-            let is_same = match row.figure("event_count") {
-                Some(listed) => listed == of_posthog.unwrap_or(there.summary.event_count),
-                None => true,
-            };
+        if let Some(there) = self.sink.recording(&self.into, &id).await? {
+            let known = there[recording::FIGURES]["event_count"].as_u64().or(there["event_count"].as_u64());
+            let is_same = row.figure("event_count").is_none_or(|listed| Some(listed) == known);
             if is_same {
                 self.outcome.there += 1;
             } else {
@@ -321,17 +312,13 @@ impl Run {
             row,
             id,
             into: self.into.clone(),
-            with_events: !self.args.no_events,
-            keep_partial: self.args.keep_partial,
+            with_events: self.with_events,
+            keep_partial: self.keep_partial,
             now_ms: SystemClock.now_ms(),
         }))
     }
 
-    fn store(&self) -> anyhow::Result<&Arc<Store>> {
-        self.store.as_ref().context("the store is closed")
-    }
-
-    fn take(&mut self, id: String, dir: PathBuf, fetched: Fetched) {
+    async fn take(&mut self, id: String, dir: PathBuf, fetched: Fetched) -> anyhow::Result<()> {
         match fetched {
             Fetched::Gone => {
                 self.outcome.gone += 1;
@@ -343,6 +330,11 @@ impl Run {
                 eprintln!("left alone: recording {id}: {}", terminal::line(&what));
             }
             Fetched::Reel(reel) => {
+                let (project, keep_partial) = (self.into.clone(), self.keep_partial);
+                let options = ImportOptions { project, name: None, keep_partial, is_dry_run: false };
+                let imported = self.sink.take(&reel.path, &options).await;
+                imported.with_context(|| format!("cannot import recording {id}"))?;
+                fs::remove_dir_all(&dir)?;
                 let outcome = &mut self.outcome;
                 outcome.recordings += 1;
                 outcome.events += reel.event_count;
@@ -357,27 +349,15 @@ impl Run {
                         terminal::line(&reel.differs.join(", "))
                     );
                 }
-                self.batch.bytes += reel.bytes;
-                self.batch.reels.push(reel.path);
-                self.fetched.push(dir);
             }
         }
+        Ok(())
     }
 
     fn fail(&mut self, id: String, error: &anyhow::Error, failed: &mut Vec<String>) {
         self.outcome.failed += 1;
         eprintln!("{}", terminal::message(&format!("recording {id} is not imported: {error:#}")));
         failed.push(id);
-    }
-
-    async fn enter(&mut self) -> anyhow::Result<()> {
-        // Nobody else may hold it: it is closed and opened on the way.
-        let store = self.store.take().context("the store is closed")?;
-        self.store = Some(self.batch.enter(store, &self.args.data).await?);
-        for dir in self.fetched.drain(..) {
-            fs::remove_dir_all(&dir)?;
-        }
-        Ok(())
     }
 }
 

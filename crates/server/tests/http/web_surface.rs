@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode};
 use crate::site::{PAGE, SECRET, SESSION, Site, one_snapshot, site, site_with};
 
 /// Every route that needs access to be read.
-const PRIVATE: [&str; 28] = [
+const PRIVATE: [&str; 29] = [
     "/api/info",
     "/api/recordings",
     "/api/recordings/some-id",
@@ -13,6 +13,7 @@ const PRIVATE: [&str; 28] = [
     "/api/recordings/some-id/blocks/object/0",
     "/api/recordings/some-id/export",
     "/api/recordings/some-id/notes",
+    "/api/exports",
     "/api/tags",
     "/api/count",
     "/api/collections",
@@ -37,10 +38,13 @@ const PRIVATE: [&str; 28] = [
 ];
 
 /// Every route that changes something, or is asked as if it did.
-const CHANGING: [(&str, &str); 14] = [
+const CHANGING: [(&str, &str); 17] = [
     ("PUT", "/api/projects/some-key/mode"),
     ("DELETE", "/api/projects/some-key/keys/another"),
     ("POST", "/api/projects/some-key/query"),
+    ("POST", "/api/import"),
+    ("PUT", "/api/exports/some-name"),
+    ("POST", "/api/exports/some-name/run"),
     ("POST", "/api/trial"),
     ("POST", "/api/recordings/some-id/shares"),
     ("POST", "/api/recordings/some-id/comments"),

@@ -317,11 +317,11 @@ function windowFrom(json: unknown): RecordedWindow {
   return { id: text(from['id']) ?? '', start_ms: count(from['start_ms']), end_ms: count(from['end_ms']) };
 }
 
-function fields(json: unknown): Fields {
+export function fields(json: unknown): Fields {
   return typeof json === 'object' && json !== null ? (json as Fields) : {};
 }
 
-function list(json: unknown): readonly unknown[] {
+export function list(json: unknown): readonly unknown[] {
   return Array.isArray(json) ? json : [];
 }
 
@@ -329,7 +329,7 @@ function texts(json: unknown): readonly string[] {
   return list(json).filter((item) => typeof item === 'string');
 }
 
-function text(json: unknown): string | null {
+export function text(json: unknown): string | null {
   return typeof json === 'string' && json !== '' ? json : null;
 }
 
@@ -337,6 +337,6 @@ function time(json: unknown): number | null {
   return typeof json === 'number' && Number.isFinite(json) ? json : null;
 }
 
-function count(json: unknown): number {
+export function count(json: unknown): number {
   return typeof json === 'number' && Number.isFinite(json) ? json : 0;
 }

@@ -9,6 +9,7 @@ export type Route =
   | { readonly kind: 'collections' }
   | { readonly kind: 'collection'; readonly id: string }
   | { readonly kind: 'settings' }
+  | { readonly kind: 'exports' }
   | { readonly kind: 'doctor' }
   | { readonly kind: 'unknown' };
 
@@ -42,6 +43,7 @@ export function routeOf(path: string): Route {
   if (parts.length === 1 && first === 'recordings') return { kind: 'recordings' };
   if (parts.length === 1 && first === 'collections') return { kind: 'collections' };
   if (parts.length === 1 && first === 'settings') return { kind: 'settings' };
+  if (parts.length === 2 && first === 'settings' && second === 'exports') return { kind: 'exports' };
   if (parts.length === 1 && first === 'doctor') return { kind: 'doctor' };
   if (parts.length === 2 && first === 'recordings' && second !== undefined) {
     const id = decoded(second);

@@ -219,3 +219,43 @@ export interface TrialState {
     readonly last_error: string | null;
   } | null;
 }
+
+/** What is exported again and again. */
+export interface Schedule {
+  /** A folder below the server's folder of exports, or `s3://bucket/prefix`. */
+  readonly to: string;
+  readonly format: string;
+  /** Parameters of the list, all of which must hold. */
+  readonly filter: Readonly<Record<string, string>>;
+  readonly every_s: number;
+  readonly is_on: boolean;
+}
+
+/** How a run of an export went. */
+export interface ExportRun {
+  readonly started_at_ms: number;
+  readonly ended_at_ms: number;
+  readonly exported_count: number;
+  readonly exported_bytes: number;
+  readonly unchanged_count: number;
+  readonly failed_count: number;
+  readonly gap_count: number;
+  /** Null where nothing went wrong. */
+  readonly error: string | null;
+}
+
+/** A scheduled export and how it goes. */
+export interface ScheduledExport {
+  readonly name: string;
+  readonly schedule: Schedule;
+  readonly is_running: boolean;
+  readonly last_run: ExportRun | null;
+  readonly next_run_at_ms: number | null;
+}
+
+/** All of them. */
+export interface ExportList {
+  readonly exports: readonly ScheduledExport[];
+  /** Where folders lie on the server. */
+  readonly folder: string;
+}

@@ -1,7 +1,7 @@
 //! Makes a `.reel` file of one recording of PostHog: its blocks, its analytics events, who is in it, and PostHog's figures.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use reelcase_format::id::{ProjectKey, RecordingId, upload_id_from_hex};
@@ -68,7 +68,6 @@ pub(super) enum Fetched {
 /// A recording that is ready for the store.
 pub(super) struct Reel {
     pub(super) path: PathBuf,
-    pub(super) bytes: u64,
     pub(super) event_count: u64,
     pub(super) analytics_event_count: u64,
     /// PostHog did not answer for its analytics events.
@@ -140,7 +139,8 @@ impl Job {
         let Some(id) = self.row.text("distinct_id") else { return Ok(()) };
         // A key may read recordings and no persons.
         if let Ok(Some(mut found)) = self.api.json(&format!("persons/?distinct_id={}", encoded(&id))).await {
-            self.row.person = found["results"][0].take();
+            // It may know of nobody by that id.
+            self.row.person = found.pointer_mut("/results/0").map(Value::take).unwrap_or_default();
         }
         Ok(())
     }
@@ -208,7 +208,6 @@ impl Job {
         let written = sink.finish(&header)?;
         let differs = self.compare(&written.summary, blocks);
         Ok(Fetched::Reel(Reel {
-            bytes: file_bytes(&path)?,
             path,
             event_count: report.event_count,
             analytics_event_count,
@@ -284,8 +283,4 @@ fn moment_ms(time: &Value) -> Option<i64> {
         Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
     });
     Some(moment?.as_millisecond())
-}
-
-fn file_bytes(path: &Path) -> anyhow::Result<u64> {
-    Ok(fs::metadata(path)?.len())
 }

@@ -44,7 +44,7 @@ use crate::state::App;
 
 use projects::ProjectInfo;
 
-pub(crate) use blocks::{blocks_after, in_path, packed, version_of};
+pub(crate) use blocks::{blocks_after, in_path, packed, version_of, wait_of};
 pub use export::{GAPS_HEADER, Gaps};
 pub(crate) use projects::json_of;
 pub use recordings::{Recording, iso, list_query};

@@ -104,28 +104,33 @@ pub(super) async fn list(
     PathParts(id): PathParts<String>,
     Parameters(parameters): Parameters<BlocksParameters>,
 ) -> Result<Json<Blocks>, Failure> {
+    let wait = wait_of(parameters.wait_ms)?;
     let row = find(&app, &id, parameters.project.as_deref()).await?;
-    let wait_ms = parameters.wait_ms.unwrap_or(0);
-    let blocks = blocks_after(&app, &row.project, &row.id, parameters.after.as_deref(), wait_ms).await?;
+    let blocks = blocks_after(&app, &row.project, &row.id, parameters.after.as_deref(), wait).await?;
     // It may have gone on, or ended, while this waited.
-    let row = if wait_ms > 0 { find(&app, &id, Some(row.project.as_str())).await? } else { row };
+    let row = if wait > Duration::ZERO { find(&app, &id, Some(row.project.as_str())).await? } else { row };
     let version = version_of(&blocks);
     Ok(Json(describe(&app, &row, &blocks, version)))
 }
 
-/// The blocks of a recording: at once, or, where their version is `after`, as soon as there are others; in `wait_ms` at
+/// How long a request may wait for news.
+pub(crate) fn wait_of(wait_ms: Option<u64>) -> Result<Duration, Failure> {
+    match wait_ms.unwrap_or(0) {
+        wait_ms if wait_ms > WAIT_MS_MAX => Err(Failure::BadParameter(format!("wait_ms can be {WAIT_MS_MAX} at most"))),
+        wait_ms => Ok(Duration::from_millis(wait_ms)),
+    }
+}
+
+/// The blocks of a recording: at once, or, where their version is `after`, as soon as there are others; after `wait` at
 /// the latest.
 pub(crate) async fn blocks_after(
     app: &App,
     project: &ProjectKey,
     id: &RecordingId,
     after: Option<&str>,
-    wait_ms: u64,
+    wait: Duration,
 ) -> Result<Vec<BlockRow>, Failure> {
-    if wait_ms > WAIT_MS_MAX {
-        return Err(Failure::BadParameter(format!("wait_ms can be {WAIT_MS_MAX} at most")));
-    }
-    let deadline = Instant::now() + Duration::from_millis(wait_ms);
+    let deadline = Instant::now() + wait;
     let news = app.store.subscribe(project, id);
     loop {
         // Registered before the blocks are read, so that nothing that comes in between is missed.

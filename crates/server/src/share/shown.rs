@@ -228,10 +228,11 @@ async fn blocks(
     request: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let mut share = passed(&app, &token, &request).await?;
+    let wait = crate::api::wait_of(followed.wait_ms)?;
     app.shares.note_use(&app.store, &share, app.clock.now_ms()).await?;
     if let (true, Some(after)) = (share.terms.to_ms.is_none(), followed.after) {
         let Member { project, recording } = member_of(&app, &share, &shown).await?;
-        crate::api::blocks_after(&app, &project, &recording, Some(&after), followed.wait_ms.unwrap_or(0)).await?;
+        crate::api::blocks_after(&app, &project, &recording, Some(&after), wait).await?;
         // The link may have been taken back meanwhile.
         share = passed(&app, &token, &request).await?;
     }

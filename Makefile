@@ -74,14 +74,20 @@ $(SCHEMATHESIS)/bin/schemathesis:
 	python3 -m venv $(SCHEMATHESIS) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(SCHEMATHESIS); }
 	$(SCHEMATHESIS)/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5
 
-## What DuckDB, pyarrow and pandas read in tables of real recordings.
-test-tables: $(TABLES)/bin/duckdb.installed
+## What DuckDB, pyarrow, pandas and Spark read in tables and lines of real recordings, and the notebook of the examples.
+test-tables: $(TABLES)/bin/spark.installed
 	$(CARGO) build --locked --bin reelcase
-	$(TABLES)/bin/python crates/reelcase/tests/tables/check.py target/debug/reelcase $(CURDIR)/../shared/corpus
+	$(TABLES)/bin/python crates/reelcase/tests/tables/check.py target/debug/reelcase $(CURDIR)/../shared/corpus \
+		docs/examples/recordings.ipynb
 
 $(TABLES)/bin/duckdb.installed:
 	python3 -m venv $(TABLES) || { apt-get update -qq && apt-get install -y -qq python3-venv && python3 -m venv $(TABLES); }
 	$(TABLES)/bin/pip install --quiet --disable-pip-version-check duckdb==2.0.0 pyarrow==26.0.1 pandas==3.1.1 zstandard==0.25.0
+	touch $@
+
+$(TABLES)/bin/spark.installed: $(TABLES)/bin/duckdb.installed
+	command -v java >/dev/null || { apt-get update -qq && apt-get install -y -qq default-jre-headless; }
+	$(TABLES)/bin/pip install --quiet --disable-pip-version-check pyspark==4.3.0 nbclient==0.10.2 ipykernel==7.1.0
 	touch $@
 
 ## Bytes that nobody thought of, for all that reads bytes of strangers; FUZZ_SECONDS for each target.

@@ -1,11 +1,12 @@
-"""Exports real recordings as tables and reads them with DuckDB, pyarrow and pandas.
+"""Exports real recordings as tables and lines, and reads them with DuckDB, pyarrow, pandas and Spark.
 
-Usage: check.py REELCASE CORPUS, with a Python that has duckdb, pyarrow, pandas and zstandard. Every figure that is expected comes from
-the recordings as the API and `export --format jsonl` hand them out, never from the tables.
+Usage: check.py REELCASE CORPUS NOTEBOOK, with a Python that has what the Makefile installs. Every figure that is expected
+comes from the recordings as the API hands them out, never from the tables. The notebook is run on the same tables.
 """
 
 import base64
 import collections
+import glob
 import json
 import os
 import re
@@ -15,13 +16,17 @@ import tempfile
 import urllib.request
 
 import duckdb
+import nbclient
+import nbformat
+import pandas
 import pyarrow.dataset
 import pyarrow.parquet
+import pyspark.sql
 import zstandard
 
-reelcase, corpus = sys.argv[1:]
+reelcase, corpus, notebook = sys.argv[1:]
 work = tempfile.TemporaryDirectory()
-data, tables = os.path.join(work.name, "data"), os.path.join(work.name, "tables")
+data, tables, files = (os.path.join(work.name, name) for name in ("data", "tables", "files"))
 
 
 def serve():
@@ -64,8 +69,8 @@ while next_page is not None:
     next_page = f"&cursor={page['next']}" if page["next"] else None
 rows = [json.loads(get(url, token, f"/api/recordings/{row['id']}?project={row['project']}")) for row in rows]
 lines = {row["id"]: get(url, token, f"/api/recordings/{row['id']}/export?format=jsonl").splitlines() for row in rows}
-export = [reelcase, "export", "--server", url, "--token", token, "--to", tables, "--format", "parquet"]
-subprocess.run(export, check=True)
+for to, form in ((tables, "parquet"), (files, "jsonl-gzip")):
+    subprocess.run([reelcase, "export", "--server", url, "--token", token, "--to", to, "--format", form], check=True)
 server.terminate()
 server.wait()
 assert len(rows) > 20
@@ -122,4 +127,42 @@ frame = pyarrow.dataset.dataset(os.path.join(tables, "events"), partitioning="hi
 assert frame[frame.kind == "request"].shape[0] == requests
 assert frame.groupby("recording").size().sum() == one("select count(*) from events")[0]
 assert frame.time.dt.tz is not None and frame[frame.kind == "interaction"].x.notna().any()
+# Lines, as they are.
+lines_of = os.path.join(files, "*/*/*.jsonl.gz")
+assert one(f"select count(*), count(distinct json->>0) > 1 from read_json_objects('{lines_of}', format = 'newline_delimited')") == (
+    snapshot_count,
+    True,
+)
+largest = max(rows, key=lambda row: row["event_count"])
+path = next(path for path in glob.glob(lines_of) if os.path.basename(path) == largest["id"] + ".jsonl.gz")
+frame = pandas.read_json(path, lines=True)
+assert list(frame.columns) == [0, 1] and len(frame) == largest["event_count"], frame
+
+# Spark, which finds the partitions by itself.
+os.environ.update(SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable)
+builder = pyspark.sql.SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+spark = builder.config("spark.sql.session.timeZone", "UTC").config("spark.sql.shuffle.partitions", "2").getOrCreate()
+spark.sparkContext.setLogLevel("ERROR")
+recordings, events, snapshots = (
+    spark.read.parquet(os.path.join(tables, name)) for name in ("recordings", "events", "snapshots")
+)
+assert (recordings.count(), snapshots.count()) == (len(rows), snapshot_count)
+assert dict(snapshots.dtypes)["time"] == "timestamp" and dict(snapshots.dtypes)["date"] == "date", snapshots.dtypes
+assert events.where("kind = 'request'").count() == requests
+counted = events.where("kind = 'interaction'").groupBy("recording").count().collect()
+assert {row["recording"]: row["count"] for row in counted} == dict(interactions)
+joined = recordings.join(snapshots, ["project", "recording"]).groupBy("recording", "event_count").count()
+assert joined.where("event_count <> count").count() == 0
+text = spark.read.text(os.path.join(files, "*/*/*.jsonl.gz"))
+assert text.count() == snapshot_count
+full = text.selectExpr("get_json_object(value, '$[1].type') as type").where("type = '2'").count()
+assert full == one("select count(*) from snapshots where type = 2")[0] > 0
+spark.stop()
+
+# The example.
+os.environ["REELCASE_TABLES"] = tables
+ran = nbformat.read(notebook, as_version=4)
+nbclient.NotebookClient(ran, timeout=120, kernel_name="python3").execute()
+shown = [cell for cell in ran.cells if cell.cell_type == "code" and cell.outputs]
+assert len(shown) >= 5, "the notebook shows little"
 print(f"{len(rows)} recordings, {snapshot_count} snapshots, {len(frame)} events: as they were recorded")

@@ -233,7 +233,9 @@ async fn what_this_program_hands_out_it_takes_in_again() {
     new_store(&to);
     let server = Server::start(&from);
     let manifest: Value = serde_json::from_slice(&std::fs::read(corpus("posthog-js/manifest.json")).unwrap()).unwrap();
-    for capture in manifest["captures"].as_array().unwrap().iter().step_by(4) {
+    // Old clients say of an event how long ago it was, not when: sent on another day, it is one of that day.
+    let is_old = |capture: &&Value| capture["kinds"].as_array().unwrap().contains(&"old-client".into());
+    for capture in manifest["captures"].as_array().unwrap().iter().step_by(4).filter(|capture| !is_old(capture)) {
         server.send_capture(capture).await;
     }
     // What waits is not in the figures of the list yet, and stopping seals it.

@@ -95,6 +95,16 @@ fn a_batch_of_many_recordings_is_not_mixed_into_one() {
 }
 
 #[test]
+fn a_block_of_any_length_is_recognised() {
+    // What comes first is the length, seven bits of it to a byte.
+    for more in 0..128 {
+        let event = format!(r#"{{"type":5,"timestamp":1,"data":{{"tag":"{}"}}}}"#, "t".repeat(200 + more));
+        let (found, report) = read(&snappy(&line(&event)));
+        assert_eq!((found.len(), report.damage), (1, vec![]), "{more}");
+    }
+}
+
+#[test]
 fn posthogs_first_bucket_is_recognised() {
     let lines = format!("{{\"window_id\":\"a\",\"data\":[{ONE},{TWO}]}}\n{{\"window_id\":\"b\",\"data\":[{TWO}]}}\n");
     let windows: Vec<String> = read(&gzip(lines.as_bytes())).0.into_iter().map(|(window, _)| window).collect();

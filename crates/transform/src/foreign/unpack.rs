@@ -98,12 +98,14 @@ fn layer(first: &[u8]) -> Layer {
         _ if first.starts_with(BASE64_GZIP) => Layer::Base64,
         [0xff, 0xfe, ..] => Layer::Utf16 { is_big_endian: false },
         [0xfe, 0xff, ..] => Layer::Utf16 { is_big_endian: true },
-        // Read as a length, each of these might be followed by what looks like a literal. They are JSON, a byte order
-        // mark and zlib, and no block of a recording is as short as the length that the first of them would say.
-        [b'[' | b'{' | b'"' | b' ' | b'\t' | b'\r' | b'\n' | 0xef | b'x', ..] => match numbers_at(first) {
-            Some(at) => Layer::Numbers { at },
-            None => Layer::None,
-        },
+        // Read as a length, each of these might be followed by what looks like a literal. They are JSON, zlib and a byte
+        // order mark, and no block of a recording has a length that begins like that.
+        [b'[' | b'{' | b'"' | b' ' | b'\t' | b'\r' | b'\n' | b'x', ..] | [0xef, 0xbb, 0xbf, ..] => {
+            match numbers_at(first) {
+                Some(at) => Layer::Numbers { at },
+                None => Layer::None,
+            }
+        }
         _ if snappy::begins_list(first) => Layer::SnappyList,
         _ if snappy::begins_block(first) => Layer::Snappy,
         _ if first.starts_with(PADDING) => Layer::Padding,

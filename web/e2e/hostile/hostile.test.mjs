@@ -140,11 +140,13 @@ test('screens of an app run nothing and ask nobody, in the player, behind a link
   await stage.upload('screens', wireframes());
   const { url } = await stage.link('screens');
   const file = await stage.save('screens');
-  for (const options of [{ at: 0 }, { at: 1 }, { link: url }, { file }, { assets: 'remote' }]) {
+  for (const options of [{ at: 0 }, { at: 1 }, { link: url }, { file }]) {
     const result = await stage.play('screens', { ...options, name: `screens-${Object.keys(options)}` });
     assert.deepEqual([...result.ran], []);
     assert.deepEqual(vectorsOf(result.hits), []);
     assert.deepEqual((await inspect(result.page)).wrong, []);
+    // There are none: nobody is asked whether to load them.
+    assert.equal(await result.page.getByLabel('Load remote assets').count(), 0);
     const seen = await replayDocument(result.page)?.evaluate(() => {
       const shown = document.querySelector('#stage iframe')?.contentDocument;
       const views = [...(shown?.querySelectorAll('[data-wireframe]') ?? [])];

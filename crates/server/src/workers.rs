@@ -49,9 +49,10 @@ impl Worker {
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel();
         let serve = move || {
-            // Either way it is over.
+            // Either way it is over. Dropping the runtime waits for what has begun on the disk, so that no file is put in
+            // place behind the back of whoever closes the store next.
             let _ = runtime.block_on(ended);
-            runtime.shutdown_background();
+            drop(runtime);
         };
         let thread = std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(serve)?;
         Ok(Self { handle, end: Some(end), thread: Some(thread) })

@@ -108,9 +108,20 @@ enum Fate {
     LostReply,
     /// It is done, and half of the reply comes.
     HalfReply,
+    /// It is not passed on, and the connection stays open.
+    Silence,
 }
 
-/// A connection to a server on which requests go wrong, in turn and as often as is asked for.
+/// Which requests go wrong.
+#[derive(Debug, Clone, Copy)]
+enum Weather {
+    /// One of so many, in each way in turn.
+    OneOf(u64),
+    /// All behind the first so many are never answered.
+    SilentAfter(u64),
+}
+
+/// A connection to a server on which requests go wrong.
 pub(crate) struct BadLine {
     pub(crate) endpoint: String,
     pub(crate) requests: Arc<AtomicU64>,
@@ -118,15 +129,24 @@ pub(crate) struct BadLine {
 }
 
 impl BadLine {
-    /// Of `of` requests one goes wrong.
+    /// Of `of` requests one goes wrong, in each way in turn.
     pub(crate) async fn to(weed: &Weed, of: u64) -> Self {
+        Self::in_weather(weed, Weather::OneOf(of)).await
+    }
+
+    /// `count` requests go well, and the others are never answered.
+    pub(crate) async fn silent_after(weed: &Weed, count: u64) -> Self {
+        Self::in_weather(weed, Weather::SilentAfter(count)).await
+    }
+
+    async fn in_weather(weed: &Weed, weather: Weather) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (requests, port) = (Arc::new(AtomicU64::new(0)), weed.port);
         let counter = requests.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(one_request(stream, port, counter.clone(), of));
+                tokio::spawn(one_request(stream, port, counter.clone(), weather));
             }
         });
         Self { endpoint, requests, task }
@@ -144,7 +164,7 @@ impl Drop for BadLine {
     }
 }
 
-fn fate(number: u64, of: u64) -> Fate {
+fn fate(number: u64, weather: Weather) -> Fate {
     let fates = [
         Fate::Status("500 Internal Server Error"),
         Fate::LostReply,
@@ -152,21 +172,23 @@ fn fate(number: u64, of: u64) -> Fate {
         Fate::Status("503 Slow Down"),
         Fate::HalfReply,
     ];
-    match number % of == of - 1 {
-        true => fates[(number / of) as usize % fates.len()],
-        false => Fate::Well,
+    match weather {
+        Weather::OneOf(of) if number % of == of - 1 => fates[(number / of) as usize % fates.len()],
+        Weather::SilentAfter(count) if number >= count => Fate::Silence,
+        _ => Fate::Well,
     }
 }
 
-async fn one_request(mut client: TcpStream, port: u16, counter: Arc<AtomicU64>, of: u64) -> Option<()> {
+async fn one_request(mut client: TcpStream, port: u16, counter: Arc<AtomicU64>, weather: Weather) -> Option<()> {
     let request = read_request(&mut client).await?;
-    let fate = fate(counter.fetch_add(1, Ordering::Relaxed), of);
+    let fate = fate(counter.fetch_add(1, Ordering::Relaxed), weather);
     match fate {
         Fate::Reset => return client.set_zero_linger().ok(),
         Fate::Status(status) => {
             let reply = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             return client.write_all(reply.as_bytes()).await.ok();
         }
+        Fate::Silence => return std::future::pending().await,
         Fate::Well | Fate::LostReply | Fate::HalfReply => {}
     }
     let mut server = TcpStream::connect(("127.0.0.1", port)).await.ok()?;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
-import { launch, serve } from '../browser.mjs';
+import { launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { captures, send } from '../corpus.mjs';
 import { shoot } from '../watch.mjs';
 
@@ -87,7 +87,7 @@ for (const [colorScheme, kind, viewport] of [
       reducedMotion: 'reduce',
     });
     const page = await context.newPage();
-    page.setDefaultTimeout(8_000);
+    page.setDefaultTimeout(PATIENCE_MS);
     const found = [];
     const look = async (name) => {
       for (const violation of await violations(page)) found.push({ name, ...violation });

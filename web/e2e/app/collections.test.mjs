@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from '../browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { seed } from '../seed.mjs';
 import { shoot } from '../watch.mjs';
 
@@ -14,7 +14,7 @@ before(async () => {
   server = await serve();
   browser = await launch();
   page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   await seed(server.url, 6);
   await page.goto(server.login);
   await eventually(async () => (await api('/api/recordings')).recordings.length === 6, 'all to be listed');

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from '../browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { seed } from '../seed.mjs';
 import { openViewer, shoot } from '../watch.mjs';
 
@@ -21,7 +21,7 @@ before(async () => {
   const context = await browser.newContext({ viewport: { width: 1200, height: 800 } });
   await seed(server.url, 12);
   page = await openViewer(context);
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(server.login);
 });
 

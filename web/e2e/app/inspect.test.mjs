@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { eventually, launch, serve } from '../browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { captures, send } from '../corpus.mjs';
 import { shoot } from '../watch.mjs';
 
@@ -111,7 +111,7 @@ const asked = (ms, request) => ({
 /** Opens a recording that stands still, with errors that the page makes. */
 async function open(id, seconds = 0) {
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
   await page.goto(`${server.url}/recordings/${id}?t=${seconds}`);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from '../browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { captures, send } from '../corpus.mjs';
 import { seed } from '../seed.mjs';
 import { openAt, openViewer, shoot, startOf } from '../watch.mjs';
@@ -22,7 +22,7 @@ before(async () => {
   context = await browser.newContext({ viewport: { width: 1440, height: 860 } });
   await Promise.all([send(server.url, capture), seed(server.url, 5)]);
   page = await openViewer(context);
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(server.login);
   await eventually(async () => (await ids('')).length >= 6, 'all recordings to be listed');
 });

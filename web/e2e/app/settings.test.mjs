@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from '../browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { shoot } from '../watch.mjs';
 
 let server;
@@ -37,7 +37,7 @@ const clear = () => api('PUT', '/api/projects/phc_shop/settings', {});
 async function open(key = 'phc_shop', options = { viewport: { width: 1280, height: 900 } }) {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(server.login);
   await page.goto(`${server.url}/settings?project=${key}`);
   await page.waitForSelector('#setting-recording');

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { launch, serve } from '../browser.mjs';
+import { launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { captures, send } from '../corpus.mjs';
 import { shoot } from '../watch.mjs';
 
@@ -27,7 +27,7 @@ after(async () => {
 async function visitor(viewport = { width: 1280, height: 800 }) {
   const context = await browser.newContext({ viewport });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(server.login);
   return { page, close: () => context.close() };
 }

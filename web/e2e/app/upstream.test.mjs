@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { eventually, launch, serve } from '../browser.mjs';
+import { eventually, launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { shoot } from '../watch.mjs';
 
 const LOOKS = {
@@ -47,7 +47,7 @@ async function api(of, method, path, body) {
 async function open(path, look = LOOKS.light) {
   const context = await browser.newContext({ reducedMotion: 'reduce', ...look });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(server.login);
   await page.goto(server.url + path);
   return page;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
-import { launch, serve } from '../browser.mjs';
+import { launch, PATIENCE_MS, serve } from '../browser.mjs';
 import { shoot } from '../watch.mjs';
 
 let server;
@@ -27,7 +27,7 @@ before(async () => {
   server = await serve({ flags: ['--project', 'phc_hooks', '--webhooks-allow-private'] });
   browser = await launch();
   page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(server.login);
 });
 

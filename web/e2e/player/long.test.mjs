@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { build } from 'vite';
-import { interactions, longRecording, noteLongTasks, ROWS } from '../../bench/long.mjs';
+import { interactions, longRecording, ROWS, tasksDuring } from '../../bench/long.mjs';
 import { eventually, launch, PATIENCE_MS } from '../browser.mjs';
 import { shoot } from '../watch.mjs';
 import { startStub } from './stub.mjs';
@@ -18,11 +18,8 @@ const web = join(here, '../..');
 const playerDir = join(web, 'dist/player');
 /** Events of a block: some four megabytes. */
 const PER_BLOCK = 12_000;
-/**
- * No task may be longer. What is promised is 100 ms on a machine that does nothing else, which `make bench` measures;
- * this catches work that grows with the rows where it must not.
- */
-const TASK_MS_MAX = 400;
+/** No task may take more of the processor, whatever else the machine does. */
+const TASK_MS_MAX = 100;
 
 let browser;
 let stub;
@@ -58,17 +55,17 @@ test('nothing a viewer does holds up the page', async () => {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
   const errors = [];
   page.on('pageerror', (error) => errors.push(String(error)));
-  await page.addInitScript(noteLongTasks);
   await page.goto(`http://127.0.0.1:${stub.port}/?id=long`);
   await page.waitForSelector('.stage[aria-busy=false] iframe:not(.hidden)', { timeout: PATIENCE_MS });
-  await page.keyboard.press('Space');
   const count = page.locator('.count');
-  await eventually(
-    async () => !/…/.test((await count.textContent().catch(() => '…')) ?? '…'),
-    'all of it to be read',
-  );
-  const whileRead = await page.evaluate(() => [...globalThis.longTasks].sort((a, b) => b - a));
-  console.log(`while it is read: ${whileRead.slice(0, 8).map(Math.round)} ms`);
+  const whileRead = await tasksDuring(page, async () => {
+    await page.keyboard.press('Space');
+    await eventually(
+      async () => !/…/.test((await count.textContent().catch(() => '…')) ?? '…'),
+      'all of it to be read',
+    );
+  });
+  console.log(`while it is read: ${whileRead.slice(0, 8).map(Math.round).join(', ')} ms`);
   const found = await interactions(page, 1);
   for (const [name, ms] of Object.entries(found)) console.log(`${name}: ${Math.round(ms)} ms`);
   await page.getByRole('tab', { name: 'Console' }).click();
@@ -78,8 +75,12 @@ test('nothing a viewer does holds up the page', async () => {
     .waitFor();
   await shoot(page, 'long');
   assert.deepEqual(errors, []);
-  const slow = Object.entries(found).filter(([, ms]) => ms > TASK_MS_MAX);
-  assert.deepEqual(slow, [], 'nothing is held up for long');
+  const all = Object.entries({ ...found, 'read it': whileRead[0] });
+  assert.deepEqual(
+    all.filter(([, ms]) => !(ms <= TASK_MS_MAX)),
+    [],
+    'nothing is held up for long',
+  );
 });
 
 test('where the pointer rests on the timeline, the page is shown as it was then, and playback goes on', async () => {

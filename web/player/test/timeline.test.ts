@@ -40,6 +40,12 @@ test('the usual form of an event is read without parsing it, and means the same'
   }
 });
 
+test('what plugins wrote is not held for the replay, and is no damage', () => {
+  const lines = [click(1), line(2, 6, { plugin: 'rrweb/console@1', payload: {} }), line(3, 4, { href: '' })];
+  const { records, damaged } = read(lines, 'records');
+  expect([records.map(({ type }) => type), damaged]).toEqual([[3, 4], 0]);
+});
+
 test('what is not a line costs only itself', () => {
   const texts = ['{}', '["w"]', '["w",{]', '["w",3]', '["w",{"type":"x","timestamp":1}]', '[1,{}]', '["w'];
   for (const text of texts) expect(readRecord(text)).toBeNull();

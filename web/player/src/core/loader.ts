@@ -1,4 +1,5 @@
 import { BlockIndex, type BlockInfo, type BlockList } from './blocks.ts';
+import { countBefore } from './ordered.ts';
 import type { Parser } from './parser.ts';
 import type { EventRecord } from './record.ts';
 import { LoadError, type Source } from './source.ts';
@@ -6,7 +7,9 @@ import { LoadError, type Source } from './source.ts';
 type Entry = {
   readonly block: BlockInfo;
   records: EventRecord[];
+  /** What the records take in memory, and how much was read for them. */
   bytes: number;
+  readBytes: number;
   done: boolean;
   sorted: boolean;
   usedAt: number;
@@ -64,7 +67,7 @@ export class Loader {
     for (const { url, plain_bytes } of this.#wanted) {
       const entry = this.#entries.get(url);
       all += plain_bytes;
-      come += entry?.done ? plain_bytes : Math.min(plain_bytes, entry?.bytes ?? 0);
+      come += entry?.done ? plain_bytes : Math.min(plain_bytes, entry?.readBytes ?? 0);
     }
     return all === 0 ? null : come / all;
   }
@@ -124,7 +127,7 @@ export class Loader {
     for (const block of blocks) {
       const entry = this.#ordered(block);
       if (entry === null) continue;
-      for (let i = firstAfter(entry.records, after); i < entry.records.length; i++) {
+      for (let i = countBefore(entry.records, after, true); i < entry.records.length; i++) {
         const record = entry.records[i];
         if (record === undefined || record.at > until) break;
         if (record.window === window) out.push(record);
@@ -140,7 +143,7 @@ export class Loader {
     for (const block of this.#index.overlapping(after, until)) {
       const entry = this.#ordered(block);
       if (entry === null) continue;
-      for (let i = firstAfter(entry.records, until) - 1; i >= 0; i--) {
+      for (let i = countBefore(entry.records, until, true) - 1; i >= 0; i--) {
         const record = entry.records[i];
         if (record === undefined || record.at <= after || (best !== null && record.at <= best.at)) break;
         if (record.active) best = record;
@@ -206,6 +209,7 @@ export class Loader {
       block,
       records: [],
       bytes: 0,
+      readBytes: 0,
       done: false,
       sorted: true,
       usedAt: ++this.#uses,
@@ -227,10 +231,13 @@ export class Loader {
     const begin = () => {
       entry.records = [];
       entry.bytes = 0;
+      entry.readBytes = 0;
       entry.sorted = true;
     };
     try {
-      await this.#options.source.read(entry.block, this.#options.parser, 'records', begin, ({ records }) => {
+      const { source, parser } = this.#options;
+      await source.read(entry.block, parser, 'records', begin, ({ records }, bytes) => {
+        entry.readBytes += bytes;
         for (const record of records) {
           const last = entry.records.at(-1);
           if (last !== undefined && last.at > record.at) entry.sorted = false;
@@ -270,17 +277,4 @@ export class Loader {
       bytes -= entry.bytes;
     }
   }
-}
-
-/** Index of the first record after a time. */
-function firstAfter(records: readonly EventRecord[], at: number): number {
-  let low = 0;
-  let high = records.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    const record = records[middle];
-    if (record !== undefined && record.at <= at) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -1,4 +1,5 @@
-import type { ConsoleRow, RequestRow, Row, TimingRow } from './rows.ts';
+import { merged, Ordered } from './ordered.ts';
+import type { ConsoleRow, ExceptionRow, RequestRow, Row, TimingRow } from './rows.ts';
 
 /** Rows of one kind that are kept. A page that logs in a loop makes millions. */
 export const ROWS_MAX = 100_000;
@@ -9,60 +10,60 @@ const TWINS_APART_MAX = 100;
 /** What goes wrong. */
 type Failure = Exclude<Row, TimingRow>;
 
+type Sorted = {
+  readonly console: readonly ConsoleRow[];
+  readonly requests: readonly RequestRow[];
+  readonly timings: readonly TimingRow[];
+  readonly errors: readonly Failure[];
+};
+
 /** Whether a request failed, as far as the page was told. */
 export const isFailed = (row: RequestRow) => (row.status ?? 0) >= 400;
 
 /** All rows of the inspector, grown as blocks are read and in whatever order they are. */
 export class Log {
-  readonly #rows = { console: [] as ConsoleRow[], request: [] as RequestRow[], timing: [] as TimingRow[] };
-  #exceptions: Failure[] = [];
-  #sorted: { console: ConsoleRow[]; requests: RequestRow[]; timings: TimingRow[]; errors: Failure[] } | null =
-    null;
+  readonly #rows = {
+    console: new Ordered<ConsoleRow>(),
+    request: new Ordered<RequestRow>(once),
+    timing: new Ordered<TimingRow>(eachOnce),
+    exception: new Ordered<ExceptionRow>(),
+  };
+  #sorted: Sorted | null = null;
   /** Rows that there was no room for. */
   leftOut = 0;
 
   /** Rows of all kinds. */
   get count(): number {
-    const { console, request, timing } = this.#rows;
-    return console.length + request.length + timing.length + this.#exceptions.length;
+    return Object.values(this.#rows).reduce((sum, { length }) => sum + length, 0);
   }
 
   add(rows: readonly Row[]): void {
     if (rows.length === 0) return;
-    for (const row of rows) {
-      const list: Row[] = row.kind === 'exception' ? this.#exceptions : this.#rows[row.kind];
-      if (list.length < ROWS_MAX) list.push(row);
-      else this.leftOut++;
-    }
     this.#sorted = null;
+    for (const [kind, list] of Object.entries(this.#rows)) {
+      const all = rows.filter((row) => row.kind === kind);
+      const fitting = all.slice(0, ROWS_MAX - list.length);
+      this.leftOut += all.length - fitting.length;
+      (list as Ordered<Row>).add(fitting);
+    }
   }
 
   clear(): void {
-    this.#rows.console = [];
-    this.#rows.request = [];
-    this.#rows.timing = [];
-    this.#exceptions = [];
+    for (const list of Object.values(this.#rows)) list.clear();
     this.#sorted = null;
     this.leftOut = 0;
   }
 
   /** Everything in order of time, each request once. */
-  get sorted(): {
-    readonly console: readonly ConsoleRow[];
-    readonly requests: readonly RequestRow[];
-    readonly timings: readonly TimingRow[];
-    readonly errors: readonly Failure[];
-  } {
+  get sorted(): Sorted {
     if (this.#sorted !== null) return this.#sorted;
-    const inOrder = (a: Row, b: Row) => a.at - b.at;
-    this.#rows.console.sort(inOrder);
-    this.#rows.request = once(this.#rows.request.sort(inOrder));
-    const failed = this.#rows.request.filter(isFailed);
-    const loud = this.#rows.console.filter(({ level }) => level === 'error');
-    const errors = [...this.#exceptions, ...loud, ...failed].sort(inOrder);
-    this.#rows.timing = eachOnce(this.#rows.timing.sort(inOrder));
-    const { console, request, timing } = this.#rows;
-    this.#sorted = { console: [...console], requests: [...request], timings: [...timing], errors };
+    const [console, requests] = [this.#rows.console.all, this.#rows.request.all];
+    const said = merged(
+      this.#rows.exception.all,
+      console.filter(({ level }) => level === 'error'),
+    );
+    const errors = merged(said, requests.filter(isFailed));
+    this.#sorted = { console, requests, timings: this.#rows.timing.all, errors };
     return this.#sorted;
   }
 }

@@ -2,8 +2,8 @@ import type { WorkerAnswer, WorkerRequest } from './parse-worker.ts';
 import type { Piece, Purpose } from './reading.ts';
 import { startWorker } from './worker.ts';
 
-/** Receives what was read, in order. */
-export type OnPiece = (piece: Piece) => void;
+/** Receives what was read, in order, and how many bytes are done with since the piece before. */
+export type OnPiece = (piece: Piece, bytes: number) => void;
 
 /** Reads a body while it arrives. */
 export type Parser = {
@@ -45,7 +45,7 @@ export function newParser(): Parser {
     const entry = jobs.get(job);
     if (entry === undefined) return;
     entry.waitingBytes -= taken;
-    entry.onPiece(intern(piece));
+    entry.onPiece(intern(piece), taken);
     entry.onRoom();
     if (!done) return;
     jobs.delete(job);

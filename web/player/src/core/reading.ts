@@ -24,6 +24,9 @@ export type Moment = {
   window: string;
 };
 
+/** rrweb's type of what its plugins write: the console, the network. */
+const PLUGIN = 6;
+
 /** What some lines turned into. */
 export type Piece = {
   readonly records: readonly EventRecord[];
@@ -51,8 +54,10 @@ export class Reading {
   read(lines: readonly string[], purpose: Purpose): Piece {
     switch (purpose) {
       case 'records': {
-        const records = lines.map(readRecord).filter((record) => record !== null);
-        return { records, marks: [], rows: [], moments: [], damaged: lines.length - records.length };
+        const read = lines.map(readRecord).filter((record) => record !== null);
+        // What plugins wrote is most of some recordings, and nothing that is drawn.
+        const records = read.filter(({ type }) => type !== PLUGIN);
+        return { records, marks: [], rows: [], moments: [], damaged: lines.length - read.length };
       }
       case 'analytics': {
         const found = lines

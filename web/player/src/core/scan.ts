@@ -21,6 +21,9 @@ export type ScanOptions = {
   readonly refresh: () => Promise<void>;
 };
 
+/** Longest that taking in a block may keep the page from answering its viewer. */
+const TURN_MS = 10;
+
 /**
  * Reads the whole recording once for timeline and inspector, block by block behind the playback, and keeps nothing of it
  * but marks, rows and active seconds. A recording of any length costs one block of memory at a time.
@@ -82,6 +85,7 @@ export class Scan {
     const purpose = block.kind === 'events' ? 'analytics' : isNext ? 'marks' : 'marks-elsewhere';
     // Pieces count once the block is whole: a second try must not double the first one's marks.
     let pieces: Piece[] = [];
+    let isWhole = false;
     const begin = () => {
       pieces = [];
     };
@@ -89,16 +93,24 @@ export class Scan {
       await source.read(block, parser, purpose, begin, (piece) => {
         pieces.push(piece);
       });
-      if (block.kind === 'lines') timeline.markRead(index().stretchOf(block));
+      isWhole = true;
     } catch (reason) {
       // What comes before the damage is as good as any.
       if (!(reason instanceof LoadError) || reason.kind !== 'broken') pieces = [];
       throw reason;
     } finally {
-      for (const { marks, rows, ...rest } of pieces.map((piece) => within(index(), piece))) {
+      let turnEnds = performance.now() + TURN_MS;
+      for (const piece of pieces) {
+        if (performance.now() > turnEnds) {
+          await new Promise((done) => setTimeout(done));
+          turnEnds = performance.now() + TURN_MS;
+        }
+        const { marks, rows, ...rest } = within(index(), piece);
         timeline.add({ ...rest, marks: marks.map((mark) => ({ ...mark, block: block.url })) });
         this.#options.log.add(rows.map((row) => ({ ...row, block: block.url })));
       }
+      // Only now: where nothing has happened by then, there was silence.
+      if (isWhole && block.kind === 'lines') timeline.markRead(index().stretchOf(block));
     }
   }
 

@@ -1,7 +1,7 @@
 import type { BlockInfo, BlockList } from './blocks.ts';
 import { LineSplitter } from './lines.ts';
-import type { Parser } from './parser.ts';
-import type { Piece, Purpose } from './reading.ts';
+import type { OnPiece, Parser } from './parser.ts';
+import type { Purpose } from './reading.ts';
 import { asObject, type Json } from './record.ts';
 
 /** One way to reach the API: a path in, a response out. The app adds what access needs. */
@@ -88,7 +88,7 @@ export class Source {
     parser: Parser,
     purpose: Purpose,
     begin: () => void,
-    onPiece: (piece: Piece) => void,
+    onPiece: OnPiece,
   ): Promise<void> {
     let failures = 0;
     for (let tries = 0; ; tries++) {

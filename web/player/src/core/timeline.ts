@@ -1,5 +1,8 @@
 import type { Mark } from './mark.ts';
+import { Ordered } from './ordered.ts';
 import { joinMoment, type Moment, type Piece } from './reading.ts';
+
+type Last = { readonly place: number; at: number };
 
 /** What of a block stands on the timeline. */
 type Read = Pick<Piece, 'marks' | 'moments' | 'damaged'>;
@@ -21,7 +24,7 @@ const JOIN_MS = 1_500;
 export class Timeline {
   #from: number;
   #to: number;
-  #all: Mark[] = [];
+  readonly #all = new Ordered<Mark>();
   #marks: readonly Mark[] | null = null;
   /** Seconds in which somebody did something: enough to find idle stretches, and bounded by the length. */
   readonly #moments = new Map<number, Moment>();
@@ -54,7 +57,7 @@ export class Timeline {
     this.damaged += damaged;
     for (const moment of moments) joinMoment(this.#moments, moment);
     if (marks.length === 0) return;
-    for (const mark of marks.slice(0, MARKS_MAX - this.#all.length)) this.#all.push(mark);
+    this.#all.add(marks.slice(0, MARKS_MAX - this.#all.length));
     this.#marks = null;
   }
 
@@ -70,7 +73,7 @@ export class Timeline {
 
   /** Forgets all that was read. */
   clear(): void {
-    this.#all = [];
+    this.#all.clear();
     this.#marks = null;
     this.#moments.clear();
     this.#read = [];
@@ -88,7 +91,7 @@ export class Timeline {
 
   /** All marks in order of time; typing in one field is one mark. */
   get marks(): readonly Mark[] {
-    this.#marks ??= joined(this.#all.sort((a, b) => a.at - b.at));
+    this.#marks ??= joined(this.#all.all);
     return this.#marks;
   }
 
@@ -134,13 +137,16 @@ export class Timeline {
   }
 }
 
-function joined(marks: readonly Mark[]): Mark[] {
+function joined(marks: readonly Mark[]): readonly Mark[] {
   const out: Mark[] = [];
-  /** The last mark of each window and kind: where it is in `out`, and when it was last heard of. */
-  const lasts = new Map<string, { place: number; at: number }>();
+  /** The last of each window that may go on: where it is in `out`, and when it was last heard of. */
+  const lasts = { input: new Map<string, Last>(), page: new Map<string, Last>() };
   for (const mark of marks) {
-    const key = `${mark.kind} ${mark.window}`;
-    const last = lasts.get(key);
+    if (mark.kind !== 'input' && mark.kind !== 'page') {
+      out.push(mark);
+      continue;
+    }
+    const last = lasts[mark.kind].get(mark.window);
     const before = last === undefined ? undefined : out[last.place];
     if (last !== undefined && before !== undefined && mark.at - last.at < JOIN_MS) {
       const isSameField = mark.kind === 'input' && before.target === mark.target;
@@ -151,7 +157,7 @@ function joined(marks: readonly Mark[]): Mark[] {
         continue;
       }
     }
-    lasts.set(key, { place: out.length, at: mark.at });
+    lasts[mark.kind].set(mark.window, { place: out.length, at: mark.at });
     out.push(mark);
   }
   return out;

@@ -1,5 +1,5 @@
 import type { Mark } from '../core/mark.ts';
-import { textOf } from './format.ts';
+import { countBefore } from '../core/ordered.ts';
 
 /** What the list of events can be narrowed to. */
 export const FILTERS = [
@@ -19,7 +19,7 @@ export function matching(
   return withWords(
     marks.filter((mark) => kinds.includes(mark.kind)),
     search,
-    textOf,
+    ({ label }) => label,
   );
 }
 
@@ -44,13 +44,5 @@ export function nothingFor(search: string, isComplete: boolean, otherwise: strin
 }
 
 /** Index of the last row at or before a time, -1 where there is none. */
-export function lastAt(rows: readonly { readonly at: number }[], at: number): number {
-  let low = 0;
-  let high = rows.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((rows[middle]?.at ?? 0) <= at) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
-}
+export const lastAt = (rows: readonly { readonly at: number }[], at: number) =>
+  countBefore(rows, at, true) - 1;

@@ -3,7 +3,7 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
 import { precompress } from '../precompress.ts';
 import { codeOf, encryptedPage, fileTemplate } from './build/file.ts';
-import { hashOf, inline, literal, policy, replayOf, withoutPostcss } from './build/replay.ts';
+import { hashOf, inline, leanReplayer, literal, policy, replayOf } from './build/replay.ts';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -48,7 +48,7 @@ export default defineConfig({
   // The frame holds no Svelte; the plugin is here for the checker, which asks the nearest configuration.
   plugins: [
     svelte({ configFile: here('../svelte.config.js') }),
-    withoutPostcss(),
+    leanReplayer(),
     frameDocument(),
     precompress(),
   ],

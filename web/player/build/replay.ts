@@ -36,28 +36,38 @@ export function replayOf(code: string) {
 }
 
 /**
- * The replayer's package holds PostCSS twice, of which a replay needs one function: `frame/hover.ts` does its work. What
- * is left of both copies is then used by nobody. The version is pinned, so a miss means that somebody upgraded it and
- * should look here.
+ * Takes out of the replayer's package what this player never asks for, which is more than half of it. The version is
+ * pinned, so a miss means that somebody upgraded it and should look here.
  */
-export function withoutPostcss(): Plugin {
-  const adapts =
-    /const ast = postcss\$1\(\[\s*mediaSelectorPlugin,\s*pseudoClassPlugin\s*\]\)\.process\(cssText\);/;
+export function leanReplayer(): Plugin {
   const cuts: readonly [RegExp, string][] = [
-    [adapts, 'const ast = { css: adaptCss(cssText) };'],
+    // PostCSS is in it twice, for one function: `frame/hover.ts` does its work.
+    [
+      /const ast = postcss\$1\(\[\s*mediaSelectorPlugin,\s*pseudoClassPlugin\s*\]\)\.process\(cssText\);/,
+      'const ast = { css: adaptCss(cssText) };',
+    ],
     [/var (postcssExports(?:\$1)?) = requirePostcss(?:\$1)?\(\);/g, 'var $1 = {};'],
     [/^postcss(?:\$1)?\.\w+;$/gm, ''],
     // A worker that recorders use and a replay does not.
     [/^const jsContent = .*$/m, ''],
     [/^typeof self !== "undefined" && self\.Blob && new Blob\(\[jsContent\].*$/m, ''],
+    // A second tree beside the page, which the stage does without: see `useVirtualDom` there.
+    [/this\.config\.useVirtualDom|this\.usingVirtualDom(?! =)|\w+ instanceof BaseRRNode/g, 'false'],
+    [/^.*"virtualDom", new RRDocument\(\)\);$/m, ''],
+    // Canvases are the stage's own business: see `frame/canvas.ts`.
+    [/this\.config\.UNSAFE_replayCanvas/g, 'false'],
+    [/ {2}async preloadAllImages\(\) \{[\s\S]*?\n(?= {2}applyIncremental\()/, ''],
+    [/void canvasMutation\(/g, 'void ('],
+    // Every browser that this player starts in scrolls smoothly by itself.
+    [/\bpolyfill\(\s*this\.iframe\.contentWindow,\s*this\.iframe\.contentDocument\s*\);/, ''],
   ];
   return {
-    name: 'without-postcss',
+    name: 'lean-replayer',
     transform(code, id) {
       if (!id.endsWith('@rrweb/replay/dist/replay.js')) return null;
       let out = `import { adaptCss } from ${literal(here('src/frame/hover.ts'))};\n${code}`;
       for (const [part, by] of cuts) {
-        if (out.search(part) < 0) this.error('@rrweb/replay has changed: see withoutPostcss');
+        if (out.search(part) < 0) this.error(`@rrweb/replay has changed: it holds no ${part.source}`);
         out = out.replace(part, by);
       }
       return { code: out, map: null };

@@ -113,6 +113,15 @@ for (const [colorScheme, kind, viewport] of [
         await shoot(page, `share-dialog-${colorScheme}-${viewport.width}`);
         await page.getByRole('button', { name: 'Close' }).click();
       }
+      const ends = await page
+        .locator('header nav[aria-label=Main] a')
+        .evaluateAll((links) => links.map((link) => link.getBoundingClientRect().right));
+      if (Math.max(0, ...ends) > viewport.width)
+        found.push({
+          name,
+          id: 'out of sight',
+          where: `the last place to go ends at ${Math.max(...ends)} px`,
+        });
       const width = await page.evaluate(() => document.documentElement.scrollWidth);
       if (width > viewport.width) found.push({ name, id: 'wider than the screen', where: `${width} px` });
     }

@@ -132,8 +132,11 @@ test('filters get a name, under which the list is narrowed again', async () => {
   await eventually(async () => (await names()).join() === person(4), 'the list to be narrowed');
   await page.locator('summary', { hasText: 'At the checkout' }).click();
   await saved.getByRole('button', { name: 'Forget the filter At the checkout' }).click();
-  await page.getByText('None yet.').waitFor();
+  const none = page.getByText('None yet.');
+  await none.waitFor();
   assert.deepEqual((await api('/api/filters')).filters, []);
+  await page.getByPlaceholder('Page address contains').focus();
+  await none.waitFor({ state: 'hidden' });
 });
 
 test('all that the list is narrowed to is deleted after a question that says how many', async () => {

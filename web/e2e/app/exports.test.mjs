@@ -43,8 +43,10 @@ test('an export is made, runs by itself, and runs again when it is asked to', as
   await page.locator('#export-format').selectOption('jsonl-gzip');
   await page.locator('#export-filter').fill('clicks_min=1');
   await page.getByRole('button', { name: 'Make it' }).click();
-  await page.getByText("Write a folder below the server's folder of exports").waitFor();
+  const flaw = page.getByText("Write a folder below the server's folder of exports");
+  await flaw.waitFor();
   await page.locator('#export-to').fill('backup');
+  assert.equal(await flaw.count(), 0, 'what was wrong is not said of what is written now');
   await shoot(page, 'exports-form');
   await page.getByRole('button', { name: 'Make it' }).click();
   await card('nightly').getByText('12 recordings exported').waitFor();

@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { unpack } from '@rrweb/packer';
 import { binary, launch, openFiles, PATIENCE_MS } from './browser.mjs';
 import { shoot } from './watch.mjs';
@@ -104,6 +104,46 @@ test('zstd and jq read a .reel file, as docs/format.md promises', () => {
     types,
     events.map(({ type }) => type),
   );
+});
+
+test('a page holds comments where they are asked for', async () => {
+  const recording = join(corpus, 'recorded/posthog-rrweb-0.0.59-shop.json');
+  const [server, browser] = await Promise.all([openFiles([recording]), launch()]);
+  try {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+    const page = await context.newPage();
+    await page.goto(server.login);
+    const [{ id, start_ms }] = (await (await context.request.get(`${server.url}/api/recordings`)).json())
+      .recordings;
+    const evil = 'It is </script><script>window.ran = true</script> here';
+    const said = { text: evil, at_ms: start_ms + 5_000, author: 'Ada' };
+    const kept = await context.request.post(`${server.url}/api/recordings/${id}/comments`, {
+      headers: { authorization: `Bearer ${server.token}` },
+      data: said,
+    });
+    assert.equal(kept.status(), 201);
+    await page.goto(`${server.url}/recordings/${id}`);
+    const menu = page.locator('details', { has: page.getByTitle('Download in another form') });
+    await menu.locator('summary').click();
+    const download = page.waitForEvent('download');
+    await menu.getByText('one page with its comments').click();
+    const file = join(dir, 'said.html');
+    await (await download).saveAs(file);
+    const [plain] = await Promise.all([
+      context.request.get(`${server.url}/api/recordings/${id}/export?format=html`),
+      page.goto(pathToFileURL(file).href),
+    ]);
+    assert.ok(!(await plain.text()).includes('It is'), 'nobody asked for them');
+    await page.getByRole('tab', { name: 'Comments' }).click();
+    await page.getByText(evil).waitFor();
+    await page.locator('.bar .said').waitFor({ state: 'attached' });
+    assert.equal(await page.getByRole('textbox', { name: 'Comment' }).count(), 0, 'they are only to be read');
+    assert.equal(await page.evaluate(() => window.ran), undefined);
+    await shoot(page, 'file-comments');
+  } finally {
+    await browser.close();
+    await server.stop();
+  }
 });
 
 test('every form is offered beside the player, and downloads', async () => {

@@ -130,6 +130,55 @@ test('a clip begins and ends where it was cut, and shows the page of its first m
   await guest.context.close();
 });
 
+test('where its maker chose so, a link shows what was said of the recording, to be read alone', async () => {
+  const moment = recording.start_ms + 12_000;
+  for (const comment of [{ text: 'Seen <b>twice</b>' }, { text: 'The price is gone', at_ms: moment }]) {
+    await api(`/api/recordings/${recording.id}/comments`, 'POST', { ...comment, author: 'Ada' });
+  }
+  const owner = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+  await owner.request.get(server.login);
+  const page = await owner.newPage();
+  await page.goto(`${server.url}/recordings/${recording.id}`);
+  await shown(page);
+  await page.getByRole('button', { name: 'Share' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Comments').check();
+  await dialog.getByText('with the names of those who wrote them').waitFor();
+  await shoot(page, 'share-comments-dialog-light');
+  await dialog.getByRole('button', { name: 'Make a link' }).click();
+  const url = await dialog.getByLabel('Link', { exact: true }).inputValue();
+  await owner.close();
+
+  const guest = await stranger();
+  await guest.page.goto(url);
+  await shown(guest.page);
+  await guest.page.getByRole('tab', { name: 'Comments' }).waitFor();
+  assert.equal(await guest.page.getByRole('tab').count(), 1, 'nothing else was chosen');
+  await guest.page.getByText('Seen <b>twice</b>').waitFor();
+  await guest.page.locator('.bar .said').waitFor({ state: 'attached' });
+  await guest.page.getByRole('button', { name: '0:12' }).click();
+  const slider = guest.page.getByRole('slider');
+  await eventually(
+    async () => Math.abs(Number(await slider.getAttribute('aria-valuenow')) - 12) <= 1,
+    'the moment that was commented on',
+  );
+  await guest.page.keyboard.press('m');
+  assert.equal(await guest.page.getByRole('textbox').count(), 0, 'there is nothing to write with');
+  assert.equal(await guest.page.getByRole('button', { name: 'Delete' }).count(), 0);
+  await shoot(guest.page, 'share-comments-light');
+  await guest.page.setViewportSize({ width: 390, height: 844 });
+  await guest.page.emulateMedia({ colorScheme: 'dark' });
+  await shoot(guest.page, 'share-comments-phone-dark');
+  assert.deepEqual(guest.seen.errors, []);
+
+  const { url: silent } = await share({ has_inspector: true });
+  await guest.page.goto(silent);
+  await shown(guest.page);
+  await guest.page.getByRole('tab', { name: 'Events' }).waitFor();
+  assert.equal(await guest.page.getByRole('tab', { name: 'Comments' }).count(), 0);
+  await guest.context.close();
+});
+
 test('a link to a collection lists its recordings and plays each, and ends with it', async () => {
   const another = '01930000-0000-7000-8000-000000000001';
   const collection = await api('/api/collections', 'POST', { name: 'Only ours to know' });

@@ -10,6 +10,7 @@ use reelcase_format::line::{lines, split_line};
 use reelcase_format::reel::ReelError;
 use reelcase_store::catalog::{BlockRow, RecordingRow};
 use reelcase_store::export::{Export, Form, Gap};
+use reelcase_store::notes::Comment;
 use reelcase_store::{Store, StoreError};
 use reelcase_transform::format::{Format, Writer};
 use reelcase_transform::html::HtmlWriter;
@@ -64,6 +65,13 @@ impl<'a> FileExport<'a> {
             _ => (Form::Jsonl, Some(Rewrite::new(&row, format)?), None),
         };
         Ok(Self { export: Export::new(store, row, blocks, form).await?, rewrite, page, left_out: Vec::new() })
+    }
+
+    /// Puts what people said of the recording into the file, where its form has a place for it: the page alone has.
+    pub fn add_comments(&mut self, comments: &[Comment]) -> Result<(), StoreError> {
+        let Some(page) = &mut self.page else { return Ok(()) };
+        let list = serde_json::to_string(comments).map_err(io::Error::other);
+        list.and_then(|list| page.writer.add_comments(&list)).map_err(|error| failed(error.into()))
     }
 
     /// What is missing from the file, in playback order.

@@ -95,6 +95,8 @@ pub(crate) struct Terms {
     pub(crate) has_console: bool,
     #[serde(default)]
     pub(crate) has_network: bool,
+    #[serde(default)]
+    pub(crate) has_comments: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires_at_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

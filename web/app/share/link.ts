@@ -1,4 +1,5 @@
 import type { Api } from '../../player/src/core/source.ts';
+import { type Comment, commentFrom } from '../../player/src/view/comments.ts';
 import type { ViewId } from '../../player/src/view/views.ts';
 import { at, BASE } from '../src/lib/base';
 
@@ -21,6 +22,7 @@ export type Opened = {
   readonly has_inspector: boolean;
   readonly has_console: boolean;
   readonly has_network: boolean;
+  readonly has_comments: boolean;
 };
 
 /** A recording of a collection. */
@@ -94,16 +96,25 @@ export function apiOf({ pass }: Opened): Api {
     });
 }
 
+/** What people said of a recording that the link shows. */
+export async function commentsOf(link: Link, opened: Opened, recording: string): Promise<readonly Comment[]> {
+  const reply = await apiOf(opened)(`${baseOf(link)}/api/recordings/${recording}/comments`);
+  if (!reply.ok) return [];
+  const { comments } = (await reply.json()) as { comments: readonly unknown[] };
+  return comments.map(commentFrom);
+}
+
 /** What may be listed beside the picture. */
-export function viewsOf({ has_inspector, has_console, has_network }: Opened): ViewId[] {
-  if (!has_inspector) return [];
+export function viewsOf({ has_inspector, has_console, has_network, has_comments }: Opened): ViewId[] {
+  const said: ViewId[] = has_comments ? ['comments'] : [];
+  if (!has_inspector) return said;
   const views: ViewId[] = ['events'];
   if (has_console) views.push('console');
   if (has_network) views.push('network');
   if (has_console) views.push('errors');
   if (has_network) views.push('performance');
   // The tree of the page that is drawn, of which the link sends all there is.
-  views.push('dom');
+  views.push('dom', ...said);
   return views;
 }
 

@@ -1,7 +1,8 @@
 //! What people say of recordings: comments, tags, pins, that somebody has seen them.
 //!
 //! There are no users, so a comment's author is whatever the writer's browser gives as a name, and *seen* is of the
-//! store: somebody who has access has watched it. None of this goes out through links.
+//! store: somebody who has access has watched it. Of this only comments go out through links, and only where their
+//! makers chose so.
 
 use std::sync::Arc;
 

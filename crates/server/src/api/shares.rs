@@ -49,6 +49,9 @@ pub(super) struct NewShare {
     /// Whether requests are sent at all; only with the inspector.
     #[serde(default)]
     has_network: bool,
+    /// Whether comments are sent, with the names of those who wrote them; of a clip, those of its moments.
+    #[serde(default)]
+    has_comments: bool,
     /// When the link ends; never where there is none.
     expires_at_ms: Option<i64>,
     /// How often it may be opened; as often as one likes where there is none.
@@ -81,6 +84,7 @@ pub(super) struct ShareInfo {
     has_inspector: bool,
     has_console: bool,
     has_network: bool,
+    has_comments: bool,
     has_password: bool,
     created_at_ms: i64,
     expires_at_ms: Option<i64>,
@@ -262,6 +266,7 @@ fn checked_terms(new: NewShare, now_ms: i64) -> Result<Terms, Failure> {
         has_inspector: new.has_inspector,
         has_console: new.has_console,
         has_network: new.has_network,
+        has_comments: new.has_comments,
         expires_at_ms: new.expires_at_ms,
         views_max: new.views_max,
         embed_origins: new.embed_origins,
@@ -281,7 +286,7 @@ fn is_origin(text: &str) -> bool {
 impl From<Share> for ShareInfo {
     fn from(share: Share) -> Self {
         let has_password = share.has_password();
-        let Terms { title, from_ms, to_ms, start_ms, has_inspector, has_console, has_network, .. } =
+        let Terms { title, from_ms, to_ms, start_ms, has_inspector, has_console, has_network, has_comments, .. } =
             share.terms.clone();
         let (project, recording, collection) = match share.target {
             Target::Recording { project, recording } => (Some(project.to_string()), Some(recording.to_string()), None),
@@ -299,6 +304,7 @@ impl From<Share> for ShareInfo {
             has_inspector,
             has_console,
             has_network,
+            has_comments,
             has_password,
             created_at_ms: share.created_at_ms,
             expires_at_ms: share.terms.expires_at_ms,

@@ -53,6 +53,7 @@ struct Opened {
     has_inspector: bool,
     has_console: bool,
     has_network: bool,
+    has_comments: bool,
 }
 
 /// A recording of a collection, as its page lists it: who was recorded is not told.
@@ -71,6 +72,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/share/{token}/open", post(open))
         .route("/share/{token}/api/recordings", get(recordings))
         .route("/share/{token}/api/recordings/{shown}", get(summary))
+        .route("/share/{token}/api/recordings/{shown}/comments", get(comments))
         .route("/share/{token}/api/recordings/{shown}/blocks", get(blocks))
         .route("/share/{token}/api/recordings/{shown}/blocks/{object}/{block}", get(block))
         .route("/embed/{token}", get(embedded))
@@ -174,6 +176,7 @@ async fn open(
         has_inspector,
         has_console: has_inspector && has_console,
         has_network: has_inspector && has_network,
+        has_comments: share.terms.has_comments,
     }))
 }
 
@@ -212,6 +215,25 @@ async fn summary(
         "id": shown, "start_ms": clip.from_ms, "end_ms": clip.to_ms,
         "duration_ms": clip.to_ms.saturating_sub(clip.from_ms).max(0), "is_live": goes_on(&app, &share, &shown).await?,
     })))
+}
+
+/// What people said of the recording, where the link tells of it; of a clip, what was said of its moments alone.
+async fn comments(
+    State(app): State<Arc<App>>,
+    Path((token, shown)): Path<(String, String)>,
+    request: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let share = passed(&app, &token, &request).await?;
+    if !share.terms.has_comments {
+        return Err(Failure::NotFound("comment"));
+    }
+    let (_, clip) = clip_of(&app, &share, &shown).await?;
+    let is_whole = share.terms.from_ms.or(share.terms.to_ms).is_none();
+    let is_shown = |at_ms: Option<i64>| at_ms.is_some_and(|at_ms| (clip.from_ms..=clip.to_ms).contains(&at_ms));
+    let Member { project, recording } = member_of(&app, &share, &shown).await?;
+    let mut said = app.store.notes(&project, &recording).await?.comments;
+    said.retain(|comment| is_whole || is_shown(comment.at_ms));
+    Ok(Json(json!({ "comments": said })))
 }
 
 /// Which blocks a page knows, and how long it waits for others.

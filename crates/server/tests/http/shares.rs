@@ -165,6 +165,43 @@ async fn a_link_shows_the_picture_and_nothing_that_was_not_ticked() {
 }
 
 #[tokio::test]
+async fn comments_go_out_where_a_link_says_so_and_of_a_clip_those_of_its_moments() {
+    let site = site().await;
+    visit(&site).await;
+    for comment in [
+        json!({ "text": "said of all", "author": "Ada" }),
+        json!({ "text": "said early", "at_ms": T0 + 1_000 }),
+        json!({ "text": "said late", "at_ms": T0 + 8_000 }),
+    ] {
+        let path = format!("/api/recordings/{SESSION}/comments");
+        assert_eq!(ask(&site, "POST", &path, Some(SECRET), comment).await.status, StatusCode::CREATED);
+    }
+    for (terms, expected) in [
+        (json!({}), None),
+        (json!({ "has_inspector": true, "has_console": true, "has_network": true }), None),
+        (json!({ "has_comments": true }), Some(&["said of all", "said early", "said late"][..])),
+        (json!({ "has_comments": true, "from_ms": T0 + 4_000 }), Some(&["said late"][..])),
+        (json!({ "has_comments": true, "to_ms": T0 + 4_000 }), Some(&["said early"][..])),
+    ] {
+        let (_, token) = share(&site, terms.clone()).await;
+        let opened = open(&site, &token, json!({})).await.json();
+        assert_eq!(opened["has_comments"], expected.is_some(), "{terms}");
+        let path = format!("/share/{token}/api/recordings/shown/comments");
+        let reply = ask(&site, "GET", &path, opened["pass"].as_str(), Value::Null).await;
+        let Some(expected) = expected else {
+            assert_eq!(reply.status, StatusCode::NOT_FOUND, "{terms}");
+            assert!(!all_of(&site, &token).await.contains("said"), "{terms}");
+            continue;
+        };
+        let told = reply.json();
+        let texts: Vec<_> =
+            told["comments"].as_array().unwrap().iter().map(|told| told["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, expected, "{terms}");
+        assert_eq!(ask(&site, "GET", &path, None, Value::Null).await.status, StatusCode::NOT_FOUND, "a pass is needed");
+    }
+}
+
+#[tokio::test]
 async fn a_link_to_what_is_being_recorded_waits_for_more_and_one_with_an_end_does_not() {
     let site = site().await;
     visit(&site).await;

@@ -1,19 +1,9 @@
 /** What people say of recordings, as the server keeps it. */
+import { type Comment, commentFrom } from '../../../player/src/view/comments.ts';
 import { ask, type Outcome, tell } from './api';
 import { at } from './base';
 
 const AUTHOR_STORED_AS = 'reelcase.author';
-
-/** What somebody said of a recording, or of a moment of it. */
-export type Comment = {
-  readonly id: string;
-  /** Milliseconds since 1970, by the recorded page's clock; null where it is said of all of it. */
-  readonly atMs: number | null;
-  readonly text: string;
-  readonly author: string;
-  readonly writtenAtMs: number;
-  readonly isEdited: boolean;
-};
 
 /** All that is said of a recording. */
 export type Notes = {
@@ -133,18 +123,6 @@ function notesFrom(json: unknown): Notes {
     tags: listOf(from['tags']).map(String),
     isPinned: from['is_pinned'] === true,
     isSeen: typeof from['seen_at_ms'] === 'number',
-  };
-}
-
-function commentFrom(json: unknown): Comment {
-  const from = objectOf(json);
-  return {
-    id: String(from['id']),
-    atMs: typeof from['at_ms'] === 'number' ? from['at_ms'] : null,
-    text: String(from['text'] ?? ''),
-    author: String(from['author'] ?? ''),
-    writtenAtMs: Number(from['written_at_ms']),
-    isEdited: typeof from['edited_at_ms'] === 'number',
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Component } from 'svelte';
+import type { Comment, Pen } from '../../../player/src/view/comments.ts';
 import { at } from './base';
-import type { Comment } from './notes';
 
 /** How the player reaches the API. */
 export type PlayerApi = (path: string, signal?: AbortSignal) => Promise<Response>;
@@ -19,10 +19,7 @@ export type PlayerComments = {
   readonly View: Component;
   readonly Marks: Component;
   readonly list: readonly Comment[];
-  readonly author: string;
-  readonly write: (text: string, atMs: number | null, author: string) => Promise<boolean>;
-  readonly edit: (id: string, text: string) => Promise<boolean>;
-  readonly remove: (id: string) => Promise<boolean>;
+  readonly pen: Pen | null;
 };
 
 // A glob, because the app builds without the player too.

@@ -10,6 +10,7 @@ export type Share = {
   readonly isClip: boolean;
   readonly hasPassword: boolean;
   readonly hasInspector: boolean;
+  readonly hasComments: boolean;
   readonly expiresAtMs: number | null;
   readonly viewsMax: number | null;
   readonly viewCount: number;
@@ -28,6 +29,7 @@ export type NewShare = {
   readonly has_inspector: boolean;
   readonly has_console: boolean;
   readonly has_network: boolean;
+  readonly has_comments: boolean;
   readonly expires_at_ms?: number;
   readonly views_max?: number;
   readonly password?: string;
@@ -94,6 +96,7 @@ function shareFrom(json: unknown): Share {
     isClip: number('from_ms') !== null || number('to_ms') !== null,
     hasPassword: share['has_password'] === true,
     hasInspector: share['has_inspector'] === true,
+    hasComments: share['has_comments'] === true,
     expiresAtMs: number('expires_at_ms'),
     viewsMax: number('views_max'),
     viewCount: number('view_count') ?? 0,

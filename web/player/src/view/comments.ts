@@ -1,4 +1,5 @@
 import type { Component } from 'svelte';
+import { asObject } from '../core/record.ts';
 
 /** What somebody said of a recording, or of a moment of it. */
 export type Comment = {
@@ -11,18 +12,37 @@ export type Comment = {
   readonly isEdited: boolean;
 };
 
-/** The comments of a recording, where there is somebody to keep them. What changes resolves to whether it was kept. */
+/** A comment as the server and files tell it. */
+export function commentFrom(told: unknown): Comment {
+  const from = asObject(told) ?? {};
+  return {
+    id: String(from['id']),
+    atMs: typeof from['at_ms'] === 'number' ? from['at_ms'] : null,
+    text: String(from['text'] ?? ''),
+    author: String(from['author'] ?? ''),
+    writtenAtMs: Number(from['written_at_ms']),
+    isEdited: typeof from['edited_at_ms'] === 'number',
+  };
+}
+
+/** What there is to write comments with. What changes resolves to whether it was kept. */
+export type Pen = {
+  /** What the viewer is called in new ones. */
+  readonly author: string;
+  readonly write: (text: string, atMs: number | null, author: string) => Promise<boolean>;
+  readonly edit: (id: string, text: string) => Promise<boolean>;
+  readonly remove: (id: string) => Promise<boolean>;
+};
+
+/** The comments of a recording, where somebody keeps them. */
 export type Comments = {
   /** What lists them. Given from outside: where nobody keeps comments, a player need not carry it. */
   readonly View: Component<CommentListProps, object, 'moment'>;
   /** What marks them on the timeline. */
   readonly Marks: Component<CommentMarksProps>;
   readonly list: readonly Comment[];
-  /** What the viewer is called in new ones. */
-  readonly author: string;
-  readonly write: (text: string, atMs: number | null, author: string) => Promise<boolean>;
-  readonly edit: (id: string, text: string) => Promise<boolean>;
-  readonly remove: (id: string) => Promise<boolean>;
+  /** Null where they are only to be read. */
+  readonly pen: Pen | null;
 };
 
 /** What the marks on the timeline are given. */

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::response::Response;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,18 +25,23 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::Sleep;
 
 use crate::listen::Peer;
 use crate::patience::Patience;
 use crate::router::Routes;
 use crate::state::App;
-use crate::upstream::Tunnel;
+use crate::upstream::{Tunnel, is_from_posthog};
 
 /// Bytes of a connection's read buffer, and so the longest head of a request.
 const CONNECTION_BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// The part of all connections that is spared: once fewer are free, idle ones are closed sooner. One in this many.
 const SPARED_PART: usize = 4;
+
+/// How long a stream of PostHog's may be silent once its client has ended its side of the connection. Nearly all of them
+/// have left; one that only listens any more goes on for as long as something comes.
+const LEFT_WAIT: Duration = Duration::from_secs(1);
 
 /// What all connections have in common.
 pub(crate) struct Connections {
@@ -116,7 +122,7 @@ impl Connections {
                 if let Some(tunnel) = reply.extensions_mut().remove() {
                     *requests.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
                 }
-                Ok::<_, Infallible>(reply.map(|body| Answered { body, _part: answer }))
+                Ok::<_, Infallible>(Answered::body_of(reply, answer))
             }
         });
         let mut connection = Box::new(self.http.serve_connection(TokioIo::new(socket), service));
@@ -180,6 +186,10 @@ struct Requests {
     is_any_cut: AtomicBool,
     /// The client does not take what is written.
     is_write_blocked: AtomicBool,
+    /// A stream is silent, so that nothing is written by which it would show that nobody listens.
+    is_stream_silent: AtomicBool,
+    /// The client has ended its side while a stream was silent.
+    has_client_ended: AtomicBool,
     /// What the connection is to be handed over to, once its last answer is written.
     tunnel: Mutex<Option<Tunnel>>,
 }
@@ -243,7 +253,24 @@ impl http_body::Body for Asked {
 /// The body of an answer.
 struct Answered {
     body: Body,
-    _part: Part,
+    part: Part,
+    /// Whether it may be silent for long: whoever waits for it is then looked after.
+    is_stream: bool,
+    /// Only there while a silent stream has a client that may have left.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// Nothing came on a stream whose client has ended its side.
+#[derive(Debug, thiserror::Error)]
+#[error("the client of a stream has left")]
+struct ClientLeft;
+
+impl Answered {
+    fn body_of(reply: Response, part: Part) -> hyper::Response<Self> {
+        // What has a length is a document, which is here soon or fails.
+        let is_stream = is_from_posthog(&reply) && reply.body().size_hint().exact().is_none();
+        reply.map(|body| Self { body, part, is_stream, patience: None })
+    }
 }
 
 impl http_body::Body for Answered {
@@ -251,7 +278,19 @@ impl http_body::Body for Answered {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if !self.is_stream {
+            return frame;
+        }
+        let Part(requests) = &self.part;
+        requests.is_stream_silent.store(frame.is_pending(), Relaxed);
+        if frame.is_ready() || !requests.has_client_ended.load(Relaxed) {
+            self.patience = None;
+            return frame;
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(LEFT_WAIT)));
+        ready!(patience.as_mut().poll(cx));
+        Poll::Ready(Some(Err(axum::Error::new(ClientLeft))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -274,6 +313,21 @@ impl Socket {
     fn note_write<T>(&self, written: Poll<T>) -> Poll<T> {
         self.requests.is_write_blocked.store(written.is_pending(), Relaxed);
         written
+    }
+
+    /// Looks whether the client of a silent stream has ended its side. hyper, which lets it only listen, reads nothing
+    /// before the answer has ended.
+    fn look_for_end(&self, cx: &mut Context<'_>) {
+        let Requests { is_stream_silent, has_client_ended, .. } = &*self.requests;
+        if !is_stream_silent.load(Relaxed) || has_client_ended.load(Relaxed) {
+            return;
+        }
+        let mut byte = [0];
+        if let Poll::Ready(Ok(0) | Err(_)) = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
+            has_client_ended.store(true, Relaxed);
+            // The stream is to be asked again.
+            cx.waker().wake_by_ref();
+        }
     }
 }
 
@@ -314,6 +368,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look_for_end(cx);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

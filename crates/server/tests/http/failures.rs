@@ -9,8 +9,9 @@ use reelcase_server::{Mode, QuotaLimited, ServerOptions, UpstreamOptions};
 use reelcase_store::{SpoolOptions, StoreOptions};
 use serde_json::json;
 
+use crate::settings::change;
 use crate::site::{PAGE, PATIENCE, Reply, SESSION, Site, one_snapshot, site_in};
-use crate::standin::{Manner, Standin};
+use crate::standin::{Manner, SCRIPT, Standin};
 use crate::tee::{eventually, kept, not_kept};
 
 /// One cell of the table.
@@ -163,9 +164,10 @@ async fn when_posthog_is_down() {
         }
         if cell.status == 503 {
             assert_eq!((reply.code().as_str(), reply.header("retry-after")), ("upstream_away", "5"));
-            assert_eq!(site.post("/flags/", "text/plain", "{}").await.status, StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(site.check("upstream").await["state"], "warn");
         }
+        let flags = site.post("/flags/", "text/plain", "{}").await.status;
+        assert_eq!(flags == StatusCode::SERVICE_UNAVAILABLE, cell.mode != Mode::Store, "{:?}", cell.mode);
         let case = Case { posthog: Standin::start_on(address).await, site, reply };
         if cell.status == 503 {
             // The client comes back with the same.
@@ -315,5 +317,47 @@ async fn when_an_upload_cannot_be_decoded_or_its_key_is_unknown() {
         }
         assert_eq!(store.reply.code(), reason);
         assert!(!pass.site.metrics().await.contains("reelcase_copies_not_kept_total{"), "nothing was to be kept");
+    }
+}
+
+#[tokio::test]
+async fn when_posthogs_config_cannot_be_read_and_settings_are_to_be_laid_over_it() {
+    for (mode, status) in [(Mode::Tee, 503), (Mode::Mirror, 503), (Mode::Store, 200), (Mode::Pass, 200)] {
+        let posthog = Standin::start().await;
+        let site = Row::default().site(mode, &posthog).await;
+        change(&site, "POST", "/api/projects", json!({ "name": "Shop", "key": "phc_html" }), &[]).await;
+        let masked = json!({ "mask_all_text": true });
+        change(&site, "PUT", "/api/projects/phc_html/settings", masked, &[]).await;
+        let config = site.get("/array/phc_html/config").await;
+        assert_eq!(config.status.as_u16(), status, "{mode:?}: {}", config.text());
+        match mode {
+            Mode::Store => assert_eq!(config.json()["sessionRecording"]["masking"]["maskTextSelector"], "*"),
+            Mode::Pass => assert_eq!(config.text(), "<html>sorry</html>"),
+            Mode::Tee | Mode::Mirror => assert_eq!(config.code(), "upstream_config_unreadable", "{mode:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn when_posthog_is_away_scripts_and_config_are_what_it_sent_before() {
+    for mode in [Mode::Tee, Mode::Mirror, Mode::Pass] {
+        let posthog = Standin::start().await;
+        let site = Row::default().site(mode, &posthog).await;
+        let (script, config) = ("/static/array.js", "/array/phc_test/config.js");
+        for path in [script, config] {
+            site.get(path).await;
+        }
+        // Fresh ones come from the cache, once they are in it. The config is stale at once.
+        eventually(|| async { !site.get(script).await.header("age").is_empty() }).await;
+        let asked = posthog.seen().len();
+        assert_eq!((site.get(script).await.text(), posthog.seen().len()), (SCRIPT.to_owned(), asked), "{mode:?}");
+        let is_asked_for_again = || posthog.seen().last().unwrap().headers.contains_key("if-none-match");
+        eventually(|| async { site.get(config).await.status == StatusCode::OK && is_asked_for_again() }).await;
+        posthog.behave(Manner::Status(500));
+        assert_eq!(site.get(config).await.text(), "config();", "{mode:?}");
+        assert_eq!(site.get("/static/other.js").await.status, StatusCode::INTERNAL_SERVER_ERROR, "{mode:?}");
+        posthog.stop().await;
+        assert_eq!(site.get(config).await.text(), "config();", "{mode:?}");
+        assert_eq!(site.get("/static/other.js").await.status, StatusCode::SERVICE_UNAVAILABLE, "{mode:?}");
     }
 }

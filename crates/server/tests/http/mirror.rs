@@ -8,8 +8,8 @@ use reelcase_store::{SpoolOptions, StoreOptions};
 use serde_json::json;
 
 use crate::site::{PAGE, SESSION, Site, gzip, noise, one_snapshot, site_in, snapshot, uuid};
-use crate::standin::Standin;
-use crate::tee::{eventually, kept};
+use crate::standin::{Manner, Standin};
+use crate::tee::{eventually, kept, not_kept};
 
 async fn site(posthog: &Standin) -> Site {
     site_again(tempfile::tempdir().unwrap(), posthog.options()).await
@@ -82,6 +82,26 @@ async fn config_and_flags_are_posthogs_to_answer_at_once_and_preflights_are_ours
 }
 
 #[tokio::test]
+async fn an_upload_that_announces_more_than_the_inbox_takes_goes_straight_on() {
+    let posthog = Standin::start().await;
+    let upstream = UpstreamOptions { mode: Mode::Mirror, ..posthog.options() };
+    let site = crate::site::site_with(|options| {
+        options.limits.body_bytes_max = 1_000;
+        options.upstream = Some(upstream);
+    })
+    .await;
+    let reply = site.post("/s/", "text/plain", vec![b'x'; 1_001]).await;
+    assert_eq!((reply.status, reply.header("x-posthog")), (StatusCode::OK, "yes"));
+    assert_eq!((posthog.only().body.len(), waiting(&site)), (1_001, 0));
+    not_kept(&site, "body_too_large", 1).await;
+    // How long one is that comes in chunks shows when it is too late to send it on.
+    let chunked = Request::post("/s/").header("transfer-encoding", "chunked");
+    let body = [b"3e9\r\n".to_vec(), vec![b'x'; 1_001], b"\r\n0\r\n\r\n".to_vec()].concat();
+    assert_eq!(site.send(chunked.body(body).unwrap()).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(posthog.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn an_outage_of_posthog_loses_nothing_over_a_restart_and_each_recording_keeps_its_order() {
     let posthog = Standin::start().await;
     let upstream = posthog.options();
@@ -145,6 +165,21 @@ async fn what_is_too_old_is_given_up_for_posthog() {
     eventually(|| async { site.store.spool_stats().expired == 1 }).await;
     assert_eq!(waiting(&site), 0);
     kept(&site, SESSION).await;
+}
+
+#[tokio::test]
+async fn no_more_are_on_their_way_at_once_than_they_may() {
+    let posthog = Standin::start().await;
+    let slow = Duration::from_millis(100);
+    posthog.behave(Manner::Slow(slow));
+    let upstream = UpstreamOptions { spool_requests_max: 2, ..posthog.options() };
+    let site = site_again(tempfile::tempdir().unwrap(), upstream).await;
+    let since = Instant::now();
+    for number in 0..8 {
+        upload(&site, &format!("session-{number}"), number).await;
+    }
+    drained(&site).await;
+    assert!(since.elapsed() >= 4 * slow, "two by two: {:?}", since.elapsed());
 }
 
 #[tokio::test]

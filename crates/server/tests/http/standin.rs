@@ -2,6 +2,7 @@
 //! told to.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,6 +50,16 @@ pub(crate) struct Seen {
 struct Shared {
     seen: Arc<Mutex<Vec<Seen>>>,
     manner: Arc<Mutex<Manner>>,
+    streams: Arc<AtomicUsize>,
+}
+
+/// Counts a stream for as long as it is there.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 pub(crate) struct Standin {
@@ -66,7 +77,8 @@ impl Standin {
 
     /// Starts where another one was.
     pub(crate) async fn start_on(address: SocketAddr) -> Self {
-        let shared = Shared { seen: Arc::default(), manner: Arc::new(Mutex::new(Manner::Kind)) };
+        let shared =
+            Shared { seen: Arc::default(), manner: Arc::new(Mutex::new(Manner::Kind)), streams: Arc::default() };
         let router = Router::new().fallback(answer).layer(DefaultBodyLimit::max(80 << 20)).with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -89,6 +101,11 @@ impl Standin {
     pub(crate) fn seen(&self) -> Vec<Seen> {
         let seen = self.shared.seen.lock().unwrap().clone();
         seen.into_iter().filter(|seen| seen.target != reelcase_upstream::LOOP_PATH).collect()
+    }
+
+    /// How many streams it has somebody to send to.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.shared.streams.load(Relaxed)
     }
 
     /// The only request it got.
@@ -119,6 +136,7 @@ async fn answer(State(shared): State<Shared>, uri: Uri, headers: HeaderMap, body
     shared.seen.lock().unwrap().push(Seen { target, headers: headers.clone(), body });
     let manner = shared.manner.lock().unwrap().clone();
     let mut reply = match manner {
+        Manner::Kind if uri.path() == "/stream" => stream(shared.streams),
         Manner::Kind => kind(&uri, &headers),
         Manner::QuotaLimited => json("{\"status\":\"Ok\",\"quota_limited\":[\"recordings\"]}"),
         Manner::Slow(wait) => {
@@ -178,18 +196,24 @@ fn kind(uri: &Uri, headers: &HeaderMap) -> Response {
         "/array/phc_test/config.js" => ([(CACHE_CONTROL, "max-age=0"), (ETAG, "\"1\"")], "config();").into_response(),
         "/moved" => (StatusCode::FOUND, [(LOCATION, "http://169.254.169.254/latest/meta-data")]).into_response(),
         "/page" => ([(CONTENT_TYPE, "text/html")], "<script>alert(1)</script>").into_response(),
-        "/stream" => {
-            let pieces = futures::stream::iter(0..3).then(|number| async move {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                Ok::<_, std::io::Error>(format!("data: {number}\n\n"))
-            });
-            let pieces = pieces.chain(futures::stream::pending());
-            ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
-        }
         "/flags/" => json("{\"flags\":{\"new-checkout\":{\"enabled\":true}}}"),
         "/api/surveys/" => json("{\"surveys\":[]}"),
         _ => json("{\"status\":\"Ok\"}"),
     }
+}
+
+/// Three pieces, and then silence.
+fn stream(open: Arc<AtomicUsize>) -> Response {
+    open.fetch_add(1, Relaxed);
+    let counted = Counted(open);
+    let pieces = futures::stream::iter(0..3).then(|number| async move {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok::<_, std::io::Error>(format!("data: {number}\n\n"))
+    });
+    let pieces = pieces.chain(futures::stream::pending()).inspect(move |_| {
+        let _held = &counted;
+    });
+    ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(pieces)).into_response()
 }
 
 /// What PostHog says where its quota of recordings is used up, and what it masks.

@@ -8,7 +8,9 @@ use reelcase_server::{BoundServer, Mode, ServerOptions, UpstreamOptions};
 use reelcase_store::{Store, StoreOptions, SystemClock};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
+use crate::settings::change;
 use crate::site::{PAGE, PATIENCE, SECRET, SESSION, Site, gzip, one_snapshot, parse, site_with, snapshot, uuid};
 use crate::standin::{Manner, SCRIPT, Standin};
 
@@ -110,21 +112,50 @@ async fn redirects_are_handed_back_and_not_followed() {
     assert_eq!(posthog.seen().len(), 1);
 }
 
-#[tokio::test]
-async fn streams_pass_through_as_they_come() {
-    let posthog = Standin::start().await;
-    let site = posthog.site().await;
-    // One that never ends, so that its first piece comes as it comes or not at all.
-    let mut stream = site.connect().await;
-    stream.write_all(b"GET /stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").await.unwrap();
+const ASK_FOR_STREAM: &[u8] = b"GET /stream HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
+
+/// Reads a stream up to its last piece. It never ends, so its first piece comes as it comes or not at all.
+async fn listen(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     while !String::from_utf8_lossy(&answer).contains("data: 2\n\n") {
         let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await.unwrap().unwrap();
         assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
     }
-    let answer = String::from_utf8(answer).unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn streams_pass_through_as_they_come() {
+    let posthog = Standin::start().await;
+    let site = posthog.site().await;
+    let mut stream = site.connect().await;
+    stream.write_all(ASK_FOR_STREAM).await.unwrap();
+    let answer = listen(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("content-type: text/event-stream"), "{answer}");
     assert_eq!(posthog.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_silent_stream_ends_with_its_client() {
+    let posthog = Standin::start().await;
+    let site = posthog.site().await;
+    let mut leaving = site.connect().await;
+    leaving.write_all(ASK_FOR_STREAM).await.unwrap();
+    listen(&mut leaving).await;
+    // One that only listens hears all that comes.
+    let mut listening = site.connect().await;
+    listening.write_all(ASK_FOR_STREAM).await.unwrap();
+    listening.shutdown().await.unwrap();
+    listen(&mut listening).await;
+    let mut staying = site.connect().await;
+    staying.write_all(ASK_FOR_STREAM).await.unwrap();
+    listen(&mut staying).await;
+    drop(leaving);
+    eventually(|| async { posthog.open_streams() == 1 }).await;
+    let ended = tokio::time::timeout(PATIENCE, listening.read(&mut [0; 8])).await.unwrap();
+    assert_eq!(ended.unwrap_or(0), 0, "and then its connection ends");
+    let silent = tokio::time::timeout(Duration::from_millis(1_500), staying.read(&mut [0; 8])).await;
+    assert!(silent.is_err() && posthog.open_streams() == 1, "who stays is not taken for gone");
 }
 
 #[tokio::test]
@@ -272,6 +303,32 @@ async fn a_project_can_have_a_mode_of_its_own_from_the_next_request_on_and_after
 }
 
 #[tokio::test]
+async fn where_modes_differ_a_request_is_of_the_first_project_it_names() {
+    let posthog = Standin::start().await;
+    let site = posthog.site().await;
+    for key in ["phc_test", "phc_other"] {
+        change(&site, "POST", "/api/projects", json!({ "name": key, "key": key }), &[]).await;
+    }
+    change(&site, "PUT", "/api/projects/phc_test/mode", json!({ "mode": "store" }), &[]).await;
+    let of = |key: &str, number| {
+        let mut upload = snapshot(&format!("session-{number}"), &uuid(number));
+        upload["properties"]["token"] = key.into();
+        upload
+    };
+    let stays = json!([of("phc_test", 1), of("phc_other", 2)]).to_string();
+    assert_eq!(site.post("/s/", "text/plain", stays).await.header("x-posthog"), "");
+    assert!(posthog.seen().is_empty());
+    let goes = json!([of("phc_other", 3), of("phc_test", 4)]).to_string();
+    assert_eq!(site.post("/s/", "text/plain", goes.clone()).await.header("x-posthog"), "yes");
+    assert_eq!(posthog.only().body, goes);
+    // Of nobody, so as all others.
+    assert_eq!(site.post("/s/", "text/plain", "no upload of any client").await.header("x-posthog"), "yes");
+    for number in 1..=4 {
+        kept(&site, &format!("session-{number}")).await;
+    }
+}
+
+#[tokio::test]
 async fn without_a_posthog_there_is_no_mode_to_choose() {
     let site = crate::site::site().await;
     assert_eq!(site.read("/api/upstream").await.text(), "null");
@@ -287,7 +344,7 @@ async fn without_a_posthog_a_project_that_was_to_pass_is_recorded_and_the_doctor
     site.keep(one_snapshot()).await;
     kept(&site, SESSION).await;
     let pass = json!({ "mode": "pass" });
-    crate::settings::change(&site, "PUT", "/api/projects/phc_test/mode", pass, &[]).await;
+    change(&site, "PUT", "/api/projects/phc_test/mode", pass, &[]).await;
     let site = crate::site::site_in(site.stop().await, |_| (), |_| ()).await;
     let check = site.check("settings").await;
     assert!(check["state"] == "warn" && check["message"].as_str().unwrap().contains("its mode is pass"), "{check}");

@@ -1,14 +1,15 @@
 //! Tells other programs that a recording has ended.
 //!
 //! Webhooks lie in one file of the data directory, not beside the objects: a copy of these must call nobody. It holds what
-//! somebody set, up to where the catalog was looked through, what is to be sent again, and what became of the last
-//! sendings. It is synced before anything is sent, so that a crash forgets none, and may send one twice under the same
+//! somebody set, up to where the catalog was looked through, what was found, what is to be sent again, and what became of
+//! the last sendings. It is synced before anything is sent, so that a crash forgets none, and may send one twice under the same
 //! id. The catalog is the queue: while [`PENDING_MAX`] wait to be sent again nothing more is looked at, and nothing is
 //! ever dropped for want of room.
 //!
 //! Requests are signed as [Standard Webhooks](https://www.standardwebhooks.com) says, `deliver.rs` sends them.
 
 mod deliver;
+mod found;
 mod sign;
 
 use std::collections::VecDeque;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 
 pub(crate) use deliver::{Sender, run};
+pub(crate) use found::Found;
 pub(crate) use sign::{Secret, new_secret};
 
 /// Webhooks that may exist at once.
@@ -66,6 +68,8 @@ pub(crate) struct Webhook {
     /// The recordings that ended up to here were looked at.
     pub(crate) looked_up_to: EndedAt,
     pub(crate) pending: Vec<Pending>,
+    #[serde(default)]
+    pub(crate) found: Found,
     /// The newest first.
     pub(crate) recent: VecDeque<Attempt>,
     pub(crate) sent_count: u64,
@@ -81,6 +85,9 @@ pub(crate) struct Pending {
     pub(crate) project: ProjectKey,
     pub(crate) recording: RecordingId,
     pub(crate) found_at_ms: i64,
+    /// Whether it had ended before, and was found then.
+    #[serde(default)]
+    pub(crate) is_again: bool,
     pub(crate) attempt_count: usize,
     pub(crate) next_at_ms: i64,
 }

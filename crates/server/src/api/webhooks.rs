@@ -17,7 +17,7 @@ use super::recordings::list_query;
 use crate::error::{ErrorBody, Failure};
 use crate::share::random_text;
 use crate::state::App;
-use crate::webhooks::{Attempt, Secret, WEBHOOKS_MAX, Webhook, new_secret};
+use crate::webhooks::{Attempt, Found, Secret, WEBHOOKS_MAX, Webhook, new_secret};
 
 /// Random bytes of an id.
 const ID_BYTES: usize = 8;
@@ -147,6 +147,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Res
         created_at_ms: now_ms,
         looked_up_to: EndedAt { updated_at_ms: now_ms, ..EndedAt::default() },
         pending: Vec::new(),
+        found: Found::default(),
         recent: VecDeque::new(),
         sent_count: 0,
         given_up_count: 0,

@@ -167,13 +167,23 @@ async fn look(app: &App, webhook: &Webhook) -> Result<(), Failure> {
         found.extend(page.recordings.into_iter().find(fits).map(|row| {
             let name = format!("{}\n{project}\n{}\n{updated_at_ms}", webhook.id, row.id);
             let id = format!("msg_{}", &blake3::hash(name.as_bytes()).to_hex()[..24]);
-            let (found_at_ms, next_at_ms) = (now_ms, now_ms);
-            Pending { id, project: row.project, recording: row.id, found_at_ms, attempt_count: 0, next_at_ms }
+            Pending {
+                id,
+                project: row.project,
+                recording: row.id,
+                found_at_ms: now_ms,
+                is_again: false,
+                attempt_count: 0,
+                next_at_ms: now_ms,
+            }
         }));
     }
     let note = |known: &mut Webhook| {
         known.looked_up_to = last;
-        known.pending.extend(found);
+        for mut found in found {
+            found.is_again = known.found.note(&found.project, &found.recording);
+            known.pending.push(found);
+        }
     };
     app.webhooks.change(|all| with(all, &webhook.id, note)).await
 }
@@ -213,7 +223,8 @@ fn body_of(app: &App, row: RecordingRow, due: &Pending) -> Value {
     if let Some(data) = data.as_object_mut() {
         data.insert("url".to_owned(), url.into());
     }
-    json!({ "type": "recording.ended", "timestamp": iso(due.found_at_ms), "data": data })
+    let what = if due.is_again { "recording.extended" } else { "recording.ended" };
+    json!({ "type": what, "timestamp": iso(due.found_at_ms), "data": data })
 }
 
 /// Takes note of what became of a sending.

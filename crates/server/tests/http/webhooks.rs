@@ -193,6 +193,33 @@ async fn a_recording_that_has_ended_and_fits_is_sent_signed_and_again_until_it_i
 }
 
 #[tokio::test]
+async fn a_recording_that_goes_on_after_its_end_is_sent_once_more_and_said_to_be_that() {
+    let receiver = Receiver::start(&["200 OK"]).await;
+    let site = site_for_webhooks(tempfile::tempdir().unwrap()).await;
+    webhook(&site, json!({ "url": receiver.url, "quiet_s": 5 })).await;
+    let page = "https://shop.example/";
+    record(&site, "resumed", 1, page).await;
+    receiver.once_there_are(1).await;
+    // The file remembers it.
+    let site = site_for_webhooks(site.stop().await).await;
+    record(&site, "resumed", 2, page).await;
+    record(&site, "another", 3, page).await;
+    let mut requests = receiver.once_there_are(3).await;
+    requests.sort_by_key(|request| request.json()["data"]["event_count"].as_u64());
+    let told = |request: &Received| {
+        [&request.json()["type"], &request.json()["data"]["id"]].map(|text| text.as_str().unwrap().to_owned())
+    };
+    let mut told: Vec<_> = requests.iter().map(told).collect();
+    told.sort();
+    let expected = [("recording.ended", "another"), ("recording.ended", "resumed"), ("recording.extended", "resumed")];
+    assert_eq!(told, expected.map(|(kind, id)| [kind.to_owned(), id.to_owned()]));
+    let ids: std::collections::BTreeSet<_> = requests.iter().map(|request| request.header("webhook-id")).collect();
+    assert_eq!(ids.len(), 3, "none is taken for another");
+    let longest = requests.last().unwrap().json();
+    assert_eq!((&longest["type"], &longest["data"]["event_count"]), (&json!("recording.extended"), &json!(2)));
+}
+
+#[tokio::test]
 async fn a_test_is_sent_at_once_and_says_what_became_of_it() {
     let receiver = Receiver::start(&["204 No Content", "404 Not Found", "410 Gone"]).await;
     let site = site_with_private().await;

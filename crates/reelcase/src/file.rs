@@ -1,7 +1,8 @@
 //! Work on `.reel` files, and on output files in general.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,13 +11,14 @@ use reelcase_format::reel::{Damage, ReelError, ReelLimits, verify as verify_reel
 use reelcase_store::FileSource;
 use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::kind::Kind;
+use tempfile::NamedTempFile;
 
 use crate::{LEFT_AS_NEWER, terminal};
 
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {
     Stdout(io::Stdout),
-    File { unfinished: tempfile::NamedTempFile, path: PathBuf },
+    File { unfinished: NamedTempFile, path: PathBuf },
 }
 
 impl Output {
@@ -26,8 +28,7 @@ impl Output {
             return Ok(Self::Stdout(io::stdout()));
         }
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let unfinished = tempfile::Builder::new().prefix(".reelcase-").tempfile_in(dir);
-        let unfinished = unfinished.with_context(|| format!("cannot write in {}", dir.display()))?;
+        let unfinished = unfinished_in(dir).with_context(|| format!("cannot write in {}", dir.display()))?;
         Ok(Self::File { unfinished, path: path.to_owned() })
     }
 
@@ -58,6 +59,19 @@ impl Write for Output {
             Self::File { unfinished, .. } => unfinished.flush(),
         }
     }
+}
+
+/// Begins a file that is to get a name in `dir`, with the rights that any file gets there: what is exported is for
+/// whoever the umask says.
+pub(crate) fn unfinished_in(dir: &Path) -> io::Result<NamedTempFile> {
+    let mut unfinished = tempfile::Builder::new();
+    unfinished.prefix(".reelcase-").permissions(Permissions::from_mode(0o666));
+    unfinished.tempfile_in(dir).map_err(|error| {
+        // Without the name that it was not to keep.
+        let cause =
+            error.get_ref().and_then(|named| named.source()).and_then(|cause| cause.downcast_ref::<io::Error>());
+        cause.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+    })
 }
 
 /// Checks files and says what is wrong with them.

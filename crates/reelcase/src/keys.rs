@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use clap::Args;
 use http::Method;
 use reelcase_format::id::ProjectKey;
@@ -63,7 +64,7 @@ async fn in_store(data: &Path, project: &ProjectKey, change: &KeyChange) -> anyh
     };
     let now = changed.await;
     store.close().await?;
-    Ok(now?)
+    now.with_context(|| format!("project {project}"))
 }
 
 async fn on_server(remote: &Remote, project: &ProjectKey, change: &KeyChange) -> anyhow::Result<Value> {

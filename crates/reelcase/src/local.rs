@@ -17,11 +17,20 @@ use reelcase_transform::stream::LeftOut;
 use crate::file::Output;
 use crate::{EXPORTED_WITH_GAPS, LEFT_AS_NEWER, terminal};
 
-/// Opens an existing store and seals what an earlier process left in its inbox.
-pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store>> {
-    if !data.join("store-id").exists() {
+/// What a store consists of. One that has lost its id is one all the same, and so is a copy of its objects alone.
+const SIGNS_OF_A_STORE: [&str; 3] = ["store-id", "objects", "inbox"];
+
+/// Insists that there is a store: looking into one must not make it.
+fn check_there(data: &Path) -> anyhow::Result<()> {
+    if !SIGNS_OF_A_STORE.iter().any(|sign| data.join(sign).exists()) {
         bail!("there is no store in {}\nhint: `reelcase serve --data {0}` makes one", data.display());
     }
+    Ok(())
+}
+
+/// Opens an existing store and seals what an earlier process left in its inbox.
+pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store>> {
+    check_there(data)?;
     // What waits for PostHog goes on waiting, however much and however long: only a server gives it up.
     let spool = Some(SpoolOptions { disk_bytes_max: u64::MAX, age_max_ms: i64::MAX });
     let options = StoreOptions { command: command.to_owned(), spool, ..StoreOptions::new(data) };
@@ -98,7 +107,9 @@ pub(crate) fn report_gaps(count: usize, gaps: &[Gap]) -> ExitCode {
 
 /// `reelcase rebuild`.
 pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
-    let rebuilt = Store::rebuild(data, "reelcase rebuild").await?;
+    check_there(data)?;
+    let rebuilt = Store::rebuild(data, "reelcase rebuild").await;
+    let rebuilt = rebuilt.with_context(|| format!("cannot rebuild the catalog in {}", data.display()))?;
     eprintln!("rebuilt the catalog from {} objects", rebuilt.entered);
     for object in &rebuilt.set_aside {
         eprintln!("damaged: object {object} cannot be read and is set aside as *.damaged");

@@ -51,7 +51,7 @@ impl Remote {
 
     /// `reelcase show --server`.
     pub(crate) async fn show(&self, id: &str) -> anyhow::Result<()> {
-        let recording = self.json(&format!("/api/recordings/{id}")).await?;
+        let recording = self.json(&format!("/api/recordings/{}", encoded(id))).await?;
         println!("{}", terminal::json(&serde_json::to_string_pretty(&recording)?));
         Ok(())
     }
@@ -76,7 +76,7 @@ impl Remote {
     ) -> anyhow::Result<(Reply, Option<Gaps>)> {
         let project = project.map_or_else(String::new, |project| format!("&project={}", encoded(project)));
         let format = format.info().name;
-        let reply = self.get(&format!("/api/recordings/{id}/export?format={format}{project}")).await?;
+        let reply = self.get(&format!("/api/recordings/{}/export?format={format}{project}", encoded(id))).await?;
         let named = reply.headers.get(GAPS_HEADER);
         let gaps = named.map(|named| serde_json::from_slice::<Gaps>(named.as_bytes())).transpose();
         Ok((reply, gaps.context("the server says that something is missing, but not what")?))

@@ -1,14 +1,14 @@
 //! Runs the server: on a store, or on files.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use reelcase_format::id::ProjectKey;
-use reelcase_server::{BoundServer, Secret, ServerOptions, WebhookOptions};
+use reelcase_server::{BoundServer, ConfigError, Secret, ServerOptions, WebhookOptions};
 use reelcase_store::{Store, StoreOptions, SystemClock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +32,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "REELCASE_DATA", default_value = "data")]
     data: PathBuf,
     /// Where to listen. Other addresses than loopback need a secret.
-    #[arg(long, env = "REELCASE_LISTEN", default_value = "127.0.0.1:8787")]
+    #[arg(
+        long,
+        env = "REELCASE_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8787",
+        value_parser = listen_address
+    )]
     listen: SocketAddr,
     /// Let any well-formed project key record, creating its project. On by default on loopback only.
     #[arg(long, env = "REELCASE_ACCEPT_ANY_KEY")]
@@ -90,13 +96,21 @@ pub(crate) struct OpenArgs {
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Where to listen.
-    #[arg(long, default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = listen_address)]
     listen: SocketAddr,
+}
+
+/// Takes an address, or a name of this machine; of its addresses the one that is written with dots.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: &str| format!("{why}; write HOST:PORT, such as 127.0.0.1:8787");
+    let found = text.to_socket_addrs().map_err(|error| wrong(&error.to_string()))?;
+    found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| wrong("the name has no address"))
 }
 
 /// Serves a store until told to stop, then seals what waits.
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     start_logging(args.log_json);
+    check_before_anything_is_made(&args)?;
     // The address comes first: a browser whose connection waits until the store is open loses nothing, and one that is
     // refused gives up after some twenty seconds.
     let listener = TcpListener::bind(args.listen).await;
@@ -132,6 +146,16 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     };
     args.limits.apply_to_server(&mut options);
     run(options, listener, store).await
+}
+
+/// Refuses what would leave a data directory behind that nobody wanted.
+fn check_before_anything_is_made(args: &ServeArgs) -> anyhow::Result<()> {
+    let ServeArgs { data, listen, secret, secret_file, .. } = args;
+    ensure!(!data.is_file(), "cannot open the store in {}: it is a file, not a directory", data.display());
+    if !listen.ip().is_loopback() && secret.is_none() && secret_file.is_none() {
+        return Err(ConfigError::OpenToTheNetwork(*listen).into());
+    }
+    Ok(())
 }
 
 /// Keeps the allocator from asking for huge pages. What uploads and their parts take is some kilobytes here and there,
@@ -255,6 +279,16 @@ fn start_logging(json: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_may_be_a_name_of_this_machine() {
+        let local = listen_address("localhost:8787").unwrap();
+        assert!(local.ip().is_loopback() && local.port() == 8787, "{local}");
+        assert_eq!(listen_address("[::1]:0").unwrap().to_string(), "[::1]:0");
+        for wrong in ["8787", "localhost", "127.0.0.1:99999", "", "no-such-host.invalid:1"] {
+            assert!(listen_address(wrong).unwrap_err().ends_with("write HOST:PORT, such as 127.0.0.1:8787"), "{wrong}");
+        }
+    }
 
     #[test]
     fn one_flipped_bit_of_the_secret_is_another_secret_or_refused_and_stays_as_it_is() {

@@ -51,7 +51,8 @@ async fn in_store(data: &Path, project: &ProjectKey, wanted: Option<Change>) -> 
         None => read(&store, project).await,
     };
     store.close().await?;
-    Ok(Value::Object(kept?.settings.values()))
+    let kept = kept.with_context(|| format!("project {project}"))?;
+    Ok(Value::Object(kept.settings.values()))
 }
 
 async fn on_server(remote: &remote::Remote, project: &ProjectKey, wanted: Option<Change>) -> anyhow::Result<Value> {

@@ -5,6 +5,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -182,9 +183,75 @@ fn only_a_limit_of_open_files_that_hurts_is_warned_of() {
 #[test]
 fn a_directory_without_a_store_is_named_with_a_hint() {
     let dir = tempfile::tempdir().unwrap();
-    let refused = run(&["ls", "--data"], dir.path());
-    let message = String::from_utf8(refused.stderr).unwrap();
-    assert!(message.contains("there is no store in") && message.contains("hint: "), "{message}");
+    for command in ["ls", "rebuild"] {
+        let refused = run(&[command, "--data"], dir.path());
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert!(message.contains("there is no store in") && message.contains("hint: "), "{command}: {message}");
+        assert_eq!(files_below(dir.path()), [] as [std::path::PathBuf; 0], "{command} makes none");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_lost_its_id_is_one_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    a_server_with_one_recording(dir.path()).await.stop();
+    std::fs::remove_file(dir.path().join("store-id")).unwrap();
+    let listed = run(&["ls", "--data"], dir.path());
+    assert!(listed.status.success() && listed.stdout.starts_with(b"one "), "{listed:?}");
+}
+
+#[test]
+fn a_server_that_is_refused_leaves_no_store_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("file"));
+    std::fs::write(&file, "").unwrap();
+    for (listen, data, told) in [
+        ("0.0.0.0:0", &data, "refusing to listen on 0.0.0.0:0 without a secret"),
+        ("localhost", &data, "write HOST:PORT, such as 127.0.0.1:8787"),
+        ("localhost:0", &file, "it is a file, not a directory"),
+    ] {
+        let refused = run(&["serve", "--listen", listen, "--data"], data);
+        let message = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success() && message.contains(told), "{listen}: {message}");
+    }
+    assert!(!data.exists());
+}
+
+#[tokio::test]
+async fn what_is_exported_may_be_read_by_whoever_the_umask_says() {
+    let dir = tempfile::tempdir().unwrap();
+    a_server_with_one_recording(&dir.path().join("data")).await.stop();
+    for (umask, expected) in [("022", 0o644), ("077", 0o600)] {
+        let to = dir.path().join(umask);
+        std::fs::create_dir(&to).unwrap();
+        let export = r#"umask "$1" && "$0" export one --data data --output "$1/one.html" && "$0" export --data data --to "$1/all""#;
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", export, env!("CARGO_BIN_EXE_reelcase"), umask]).current_dir(dir.path());
+        assert!(shell.status().unwrap().success());
+        let mut files = files_below(&to);
+        files.retain(|path| !path.ends_with(".lock"));
+        assert_eq!(files.len(), 4, "{files:?}");
+        for file in files {
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, expected, "{}", file.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn conditions_and_ids_that_cannot_be_are_refused_in_plain_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = a_server_with_one_recording(dir.path()).await;
+    let refused = |arguments: &[&str]| {
+        let mut command = reelcase();
+        let refused =
+            command.args(arguments).args(["--server", &server.url, "--token", &server.token]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        String::from_utf8(refused.stderr).unwrap()
+    };
+    let message = refused(&["delete", "--yes", "--where", "colour=red"]);
+    assert!(message.contains("colour: unknown field `colour`") && !message.contains("deserialize"), "{message}");
+    assert!(refused(&["show", "a b/?"]).contains("404"), "{}", refused(&["show", "a b/?"]));
 }
 
 const EVENTS: &str = r#"[{"type":4,"data":{"href":"http://site.test/","width":8,"height":6},"timestamp":1795226820022},

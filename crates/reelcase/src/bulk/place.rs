@@ -15,6 +15,7 @@ use object_store::UpdateVersion;
 use sha2::{Digest, Sha256};
 
 use crate::bucket::{Bucket, BucketUrl, Replaced};
+use crate::file::unfinished_in;
 use crate::remote::encoded;
 
 const UNFINISHED: &str = ".unfinished";
@@ -109,8 +110,7 @@ impl Place {
             Self::Dir { dir, .. } => (dir.join(UNFINISHED), dir.display().to_string()),
             Self::Bucket { scratch, .. } => (scratch.path().to_owned(), scratch.path().display().to_string()),
         };
-        let file = tempfile::Builder::new().tempfile_in(dir);
-        let file = file.with_context(|| format!("cannot write in {place}"))?;
+        let file = unfinished_in(&dir).with_context(|| format!("cannot write in {place}"))?;
         Ok(Unfinished { file, hash: Sha256::new(), bytes: 0 })
     }
 
@@ -209,7 +209,7 @@ impl Place {
     pub(super) async fn write(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
         match self {
             Self::Dir { dir, .. } => {
-                let mut file = tempfile::Builder::new().tempfile_in(dir.join(UNFINISHED))?;
+                let mut file = unfinished_in(&dir.join(UNFINISHED))?;
                 file.write_all(&bytes)?;
                 file.as_file().sync_data()?;
                 file.persist(dir.join(name)).with_context(|| format!("cannot write {name} in {}", dir.display()))?;

@@ -21,6 +21,9 @@ const WAITS: Waits =
 /// How often an upload may fail for another reason than that PostHog wants it later.
 const FAILURES_MAX: u32 = 8;
 
+/// After so many failures of an upload somebody who watches wants to know why nothing goes on.
+const FAILURES_TOLD: u32 = 3;
+
 /// The first pause after a failure. Each is twice as long as the one before, up to a minute.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -81,7 +84,7 @@ impl Target {
             let request = Request::post(&self.address).header(CONTENT_TYPE, "text/plain");
             let request = request.header(USER_AGENT, concat!("reelcase/", env!("CARGO_PKG_VERSION")));
             let problem = match self.client.send(request.body(Full::new(body.clone()))?).await {
-                Err(error) => format!("{error:#}"),
+                Err(error) => format!("{:#}", anyhow::Error::from(error)),
                 Ok(reply) => {
                     let (status, later) = (reply.status(), retry_after_ms(reply.headers(), SystemClock.now_ms()));
                     let answer = Limited::new(reply.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -109,6 +112,12 @@ impl Target {
             failures += 1;
             if failures == FAILURES_MAX {
                 anyhow::bail!("{} failed {failures} times: {problem}", self.address);
+            }
+            if failures == FAILURES_TOLD {
+                eprintln!(
+                    "{}",
+                    terminal::message(&format!("{}: {problem}; it is tried for a minute more", self.address))
+                );
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);

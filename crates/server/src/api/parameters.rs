@@ -1,5 +1,6 @@
 //! Parameters of the API, refused in the API's own words where they are not what they should be.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -17,8 +18,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let query = Query::from_request_parts(parts, state).await;
-        query.map(|Query(query)| Self(query)).map_err(|error| Failure::BadParameter(error.body_text()))
+        query.map(|Query(query)| Self(query)).map_err(|error| Failure::BadParameter(flaw_of(&error)))
     }
+}
+
+/// What is wrong with a query, without what the library that reads it calls that.
+pub(super) fn flaw_of(error: &QueryRejection) -> String {
+    let text = error.body_text();
+    text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
 }
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParts<T> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::parameters::{Parameters, PathParts};
+use super::parameters::{Parameters, PathParts, flaw_of};
 use super::{LIVE_MS, find, is_live};
 use crate::collections::{Collections, Member};
 use crate::error::Failure;
@@ -318,7 +318,7 @@ fn is_of_people(row: &RecordingRow) -> bool {
 /// Reads a query as the list takes it from an address, for whoever lists a store that no server holds.
 pub fn list_query(query: &str, now_ms: i64) -> Result<ListQuery, String> {
     let uri = format!("/?{query}").parse().map_err(|_| format!("{query} cannot be the query of an address"))?;
-    let parameters = Query::<ListParameters>::try_from_uri(&uri).map_err(|error| error.body_text())?;
+    let parameters = Query::<ListParameters>::try_from_uri(&uri).map_err(|error| flaw_of(&error))?;
     query_of(parameters.0, now_ms).map_err(|error| error.to_string())
 }
 

@@ -10,7 +10,8 @@ POSTHOG := crates/server/posthog-js
 SCHEMATHESIS := target/schemathesis
 TABLES := target/tables
 # Tests in which real clients record keep an eye on the clock, and run one at a time; most of the others wait.
-RECORDING_TESTS := $(patsubst %,web/e2e/%.test.mjs,live newcomer outage record settings tee transport versions)
+RECORDING_TESTS := $(patsubst %,web/e2e/%.test.mjs,live newcomer outage record settings snippets tee \
+	transport versions)
 S3 := target/seaweedfs
 
 .PHONY: run build web test test-deps test-rust test-web test-api test-tables fuzz bench bench-deps lint soak clean

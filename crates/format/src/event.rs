@@ -64,6 +64,13 @@ impl<'a> EventHead<'a> {
         read_next(&mut Cursor::known(raw)).ok()?.1
     }
 
+    /// Checks an event, and reads its head on the way. `None` also where it is not JSON to its last byte.
+    pub fn check(raw: &'a [u8], nesting_max: usize) -> Option<Self> {
+        let mut cursor = Cursor::new(raw, nesting_max);
+        let head = read_next(&mut cursor).ok()?.1;
+        head.filter(|_| cursor.at() == raw.len())
+    }
+
     /// The timestamp in whole milliseconds, rounded down.
     pub fn timestamp_ms(&self) -> i64 {
         // A cast of a float saturates, so an absurd timestamp stays absurd but harmless.
@@ -173,6 +180,20 @@ mod tests {
             assert_eq!(EventHead::read(raw), None);
         }
         assert_eq!(EventHead::read(br#"{"type":1,"timestamp":5}"#).unwrap().data, None);
+    }
+
+    #[test]
+    fn an_event_is_checked_to_its_last_byte() {
+        let event = br#"{"type":3,"data":{"source":2,"type":2,"id":7},"timestamp":1795226820022}"#;
+        assert_eq!(EventHead::check(event, 8), EventHead::read(event));
+        for raw in
+            [&b"null"[..], br#"{"type":3,"timestamp":1} "#, br#"{"type":3,"timestamp":1,"a":tru}"#, br#"{"type":3}"#]
+        {
+            assert_eq!(EventHead::check(raw, 8), None, "{}", String::from_utf8_lossy(raw));
+        }
+        let deep = |levels| format!(r#"{{"type":3,"timestamp":1,"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert!(EventHead::check(deep(7).as_bytes(), 8).is_some());
+        assert!(EventHead::check(deep(8).as_bytes(), 8).is_none());
     }
 
     #[test]

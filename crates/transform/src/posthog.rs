@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::io::Write;
 
+use memchr::memmem::Finder;
 use reelcase_format::event::{EventHead, kind};
-use reelcase_format::json::{append_string, members, text};
+use reelcase_format::json::{append_string, members, number, text};
 use serde_json::{Value, json};
 
 use crate::stream::{Event, Header, WriteError, WriteEvents, Written};
@@ -15,12 +16,20 @@ const VERSION: &str = "2023-04-28";
 /// Windows whose page size is remembered, for full snapshots that lack it.
 const WINDOWS_REMEMBERED_MAX: usize = 1_000;
 
+/// The member of an event that says which window it is of.
+const WINDOW_KEY: &str = "\"windowId\"";
+
 /// Writes one file. Each event says which window it is of, and a full snapshot has the size of its page before it.
+///
+/// Events are most of a recording, so each is copied as it stands, and only those that name a window are taken apart.
 pub struct PosthogSink<W> {
     out: W,
     has_begun: bool,
-    snapshot: Vec<u8>,
     windows: HashMap<String, Page>,
+    /// The last window, and what ends an event of it.
+    window: String,
+    ending: Vec<u8>,
+    names_window: Finder<'static>,
 }
 
 /// What is known of the page in a window.
@@ -35,7 +44,8 @@ struct Page {
 impl<W: Write> PosthogSink<W> {
     /// Writes to `out`, front to back.
     pub fn new(out: W) -> Self {
-        Self { out, has_begun: false, snapshot: Vec::new(), windows: HashMap::new() }
+        let (windows, window, ending) = (HashMap::new(), String::new(), ending_of(""));
+        Self { out, has_begun: false, windows, window, ending, names_window: Finder::new(WINDOW_KEY) }
     }
 
     fn begin(&mut self, header: &Header) -> Result<(), WriteError> {
@@ -50,9 +60,18 @@ impl<W: Write> PosthogSink<W> {
 
     fn write(&mut self, header: &Header, window: &str, json: &[u8]) -> Result<(), WriteError> {
         self.begin(header)?;
-        self.snapshot.clear();
-        append_with_window(json, window, &mut self.snapshot);
-        Ok(self.out.write_all(&self.snapshot)?)
+        if self.window != window {
+            (self.window, self.ending) = (window.to_owned(), ending_of(window));
+        }
+        let is_nameless = self.names_window.find(json).is_none();
+        match json.strip_suffix(b"}").filter(|_| is_nameless) {
+            Some(open) => {
+                self.out.write_all(open)?;
+                self.out.write_all(&self.ending)?;
+            }
+            None => self.out.write_all(&with_window(json, window, &self.ending))?,
+        }
+        Ok(())
     }
 
     /// What is known of a window's page, unless there are too many of them.
@@ -64,6 +83,25 @@ impl<W: Write> PosthogSink<W> {
             self.windows.insert(window.to_owned(), Page::default());
         }
         self.windows.get_mut(window)
+    }
+
+    /// Notes the size of a page, or puts it before a full snapshot that lacks it.
+    fn mind_page(&mut self, header: &Header, event: &Event<'_>) -> Result<(), WriteError> {
+        let Some(head) = EventHead::read(event.json) else { return Ok(()) };
+        match (head.kind, head.data) {
+            (kind::META, Some(data)) => {
+                if let Some(page) = self.page(event.window) {
+                    *page = Page { meta: Some(data.to_vec()), is_fresh: true };
+                }
+            }
+            (kind::FULL_SNAPSHOT, _) => {
+                if let Some(meta) = self.missing_meta(event.window, head.timestamp) {
+                    self.write(header, event.window, &meta)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The Meta event that a full snapshot lacks, if the page's last one is known.
@@ -83,19 +121,10 @@ impl<W: Write> WriteEvents for PosthogSink<W> {
     type Written = Written;
 
     fn push(&mut self, header: &Header, event: &Event<'_>) -> Result<(), WriteError> {
-        let Some(head) = EventHead::read(event.json) else { return Ok(()) };
-        match (head.kind, head.data) {
-            (kind::META, Some(data)) => {
-                if let Some(page) = self.page(event.window) {
-                    *page = Page { meta: Some(data.to_vec()), is_fresh: true };
-                }
-            }
-            (kind::FULL_SNAPSHOT, _) => {
-                if let Some(meta) = self.missing_meta(event.window, head.timestamp) {
-                    self.write(header, event.window, &meta)?;
-                }
-            }
-            _ => {}
+        // The kind comes first in nearly all events, so that most are not walked.
+        let found = members(event.json).find(|(key, _)| key.as_ref() == b"type").and_then(|(_, kind)| number(kind));
+        if found.is_some_and(|found| [kind::META, kind::FULL_SNAPSHOT].map(f64::from).contains(&found)) {
+            self.mind_page(header, event)?;
         }
         self.write(header, event.window, event.json)
     }
@@ -121,23 +150,31 @@ fn person(header: &Header) -> Value {
     json!({ "id": id, "name": name, "distinct_ids": header.distinct_ids, "properties": header.person_properties })
 }
 
-/// Appends an event that says which window it is of. One that does already keeps its bytes.
-fn append_with_window(event: &[u8], window: &str, out: &mut Vec<u8>) {
+/// What ends an event that says which window it is of.
+fn ending_of(window: &str) -> Vec<u8> {
+    let mut ending = format!(",{WINDOW_KEY}:").into_bytes();
+    append_string(window, &mut ending);
+    ending.push(b'}');
+    ending
+}
+
+/// An event that says which window it is of, and perhaps did so before. One that names the right one keeps its bytes.
+fn with_window(event: &[u8], window: &str, ending: &[u8]) -> Vec<u8> {
     let own = members(event).filter(|(key, _)| key.as_ref() == b"windowId").last();
+    let mut out = Vec::with_capacity(event.len() + ending.len());
     match (own, event.strip_suffix(b"}")) {
-        (Some((_, id)), _) if text(id).is_some_and(|id| id == window) => return out.extend_from_slice(event),
+        (Some((_, id)), _) if text(id).is_some_and(|id| id == window) => return event.to_vec(),
         (None, Some(open)) => out.extend_from_slice(open),
         _ => {
             let mut opens = b'{';
             for (key, value) in members(event).filter(|(key, _)| key.as_ref() != b"windowId") {
                 out.push(std::mem::replace(&mut opens, b','));
-                append_string(&String::from_utf8_lossy(&key), out);
+                append_string(&String::from_utf8_lossy(&key), &mut out);
                 out.push(b':');
                 out.extend_from_slice(value);
             }
         }
     }
-    out.extend_from_slice(br#","windowId":"#);
-    append_string(window, out);
-    out.push(b'}');
+    out.extend_from_slice(ending);
+    out
 }

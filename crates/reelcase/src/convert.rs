@@ -11,14 +11,18 @@ use clap::Args;
 use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::FileSource;
+use reelcase_transform::encrypted::Key;
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::format::Format;
 use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::kind::Kind;
 use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
-use reelcase_transform::stream::{Header, ReadEvents, ReadReport, WriteEvents, Written};
+use reelcase_transform::staff::StaffReader;
+use reelcase_transform::stream::{Header, ReadError, ReadEvents, ReadReport, WriteEvents, Written};
 use reelcase_transform::tables::SnapshotReader;
+use reelcase_transform::zip::ZipLimits;
 
+use crate::encrypted::{KeyArgs, decrypt};
 use crate::file::{self, Output};
 use crate::local::report_left_out;
 use crate::{format_of, format_parser, terminal};
@@ -55,6 +59,8 @@ pub(crate) struct ConvertArgs {
     /// The recording's id in the output. By default that which the input names, or else one made of its events.
     #[arg(long)]
     id: Option<RecordingId>,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// Converts one file. The code tells whether all of it could be read.
@@ -62,8 +68,9 @@ pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let name = name_of(&args.input);
     let format = format_of(args.format, &args.output);
     let target = Target { format, project: PROJECT.parse()?, id: args.id.clone(), level: KEEP_LEVEL };
+    let key = args.key.key()?;
     let mut output = Output::open(&args.output)?;
-    let mut converted = open(&args.input, args.recording.as_ref())
+    let mut converted = open(&args.input, args.recording.as_ref(), key.as_ref())
         .and_then(|mut reader| convert_to(&mut *reader, &mut output, target))
         .with_context(|| format!("cannot convert {name}"))?;
     output.finish()?;
@@ -77,28 +84,37 @@ pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
         recording.map_or_else(String::new, |id| format!(": recording {id}")),
     );
     report_left_out(&converted.written.left_out);
-    tell(&name, &converted.report);
-    Ok(if converted.report.damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    converted.tell(&name);
+    Ok(if converted.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns a `.reel` file to open: `path` itself, or what it converts to, which is written into `dir`.
-pub(crate) fn reel_of(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn reel_of(path: &Path, dir: &Path, key: Option<&Key>) -> anyhow::Result<PathBuf> {
     match Kind::read(file::open(path)?)? {
         Kind::Reel => return Ok(path.to_owned()),
         Kind::Page => return file::reel_of_page(path, dir),
-        Kind::Table | Kind::Other => {}
+        Kind::Encrypted => return decrypted_reel(path, dir, key),
+        Kind::Table | Kind::Zip | Kind::Other => {}
     }
     let mut reel = tempfile::Builder::new().suffix(".reel").tempfile_in(dir)?;
-    let mut reader = open(path, None)?;
+    let mut reader = open(path, None, None).with_context(|| format!("cannot open {}", path.display()))?;
     let target = Target { format: Format::Reel, project: PROJECT.parse()?, id: None, level: WATCH_LEVEL };
     let converted = convert_to(&mut *reader, reel.as_file_mut(), target);
     let converted = converted.with_context(|| format!("cannot open {}", path.display()))?;
-    tell(&path.display().to_string(), &converted.report);
+    converted.tell(&path.display().to_string());
+    Ok(reel.into_temp_path().keep()?)
+}
+
+/// Writes what is in an encrypted file into `dir`.
+fn decrypted_reel(path: &Path, dir: &Path, key: Option<&Key>) -> anyhow::Result<PathBuf> {
+    let mut reel = tempfile::Builder::new().suffix(".reel").tempfile_in(dir)?;
+    let flaw = decrypt(file::open(path)?, key, reel.as_file_mut());
+    tell_flaw(&path.display().to_string(), flaw.with_context(|| format!("cannot open {}", path.display()))?);
     Ok(reel.into_temp_path().keep()?)
 }
 
 /// Reads what lies there, whatever it is.
-fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn ReadEvents>> {
+fn open(path: &Path, recording: Option<&RecordingId>, key: Option<&Key>) -> anyhow::Result<Box<dyn ReadEvents>> {
     let mut input: Box<dyn Read> = match path == Path::new("-") {
         true => Box::new(io::stdin()),
         false => Box::new(file::open(path)?),
@@ -111,6 +127,13 @@ fn open(path: &Path, recording: Option<&RecordingId>) -> anyhow::Result<Box<dyn 
         (Kind::Other, _) => return Ok(Box::new(ForeignReader::new(whole, Limits::default())?)),
         (Kind::Table, true) => return Ok(Box::new(snapshots_of(file::kept(whole)?, recording)?)),
         (Kind::Table, false) => return Ok(Box::new(snapshots_of(file::open(path)?, recording)?)),
+        (Kind::Zip, true) => return Ok(Box::new(StaffReader::open(file::kept(whole)?, &ZipLimits::default())?)),
+        (Kind::Zip, false) => return Ok(Box::new(StaffReader::open(file::open(path)?, &ZipLimits::default())?)),
+        (Kind::Encrypted, _) => {
+            let mut plain = tempfile::tempfile()?;
+            tell_flaw(&name_of(path), decrypt(whole, key, &mut plain)?);
+            FileSource::new(plain)?
+        }
         // A reel is read from its end, and a pipe has none before all of it came.
         (Kind::Reel, true) => FileSource::new(file::kept(whole)?)?,
         (Kind::Page, true) => FileSource::new(file::kept(ReelInHtml::new(whole))?)?,
@@ -147,6 +170,8 @@ pub(crate) struct Target {
 pub(crate) struct Converted {
     written: Written,
     report: ReadReport,
+    /// Why no more could be read, where that is not for its end.
+    stopped: Option<ReadError>,
     /// What the file names.
     recording: Option<RecordingId>,
     windows: BTreeSet<String>,
@@ -157,6 +182,30 @@ pub(crate) struct Converted {
 impl Converted {
     fn duration_ms(&self) -> i64 {
         self.end_ms.saturating_sub(self.start_ms).max(0)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.report.damage.is_empty() && self.stopped.is_none()
+    }
+
+    /// Says on stderr what of the file was left out.
+    fn tell(&self, name: &str) {
+        let Self { report, stopped, .. } = self;
+        if report.other_line_count > 0 {
+            eprintln!("left out: {} lines that are no rrweb events, such as analytics events", report.other_line_count);
+        }
+        if let Some(at) = report.first_skipped_at {
+            eprintln!("{name}: {} values are no rrweb events, the first at byte {at}", report.skipped_count);
+        }
+        for damage in report.damage.iter().take(DAMAGE_SHOWN_MAX) {
+            eprintln!("{name}: damaged at {}", terminal::line(&damage.to_string()));
+        }
+        if report.damage.len() > DAMAGE_SHOWN_MAX {
+            eprintln!("{name}: damaged in {} more places", report.damage.len() - DAMAGE_SHOWN_MAX);
+        }
+        if let Some(stopped) = stopped {
+            eprintln!("{name}: not read on from {}", terminal::line(&stopped.to_string()));
+        }
     }
 }
 
@@ -170,7 +219,12 @@ pub(crate) fn convert_to(
     let mut writer = format.writer(output, &options)?;
     let (mut windows, mut start_ms, mut end_ms) = (BTreeSet::new(), i64::MAX, i64::MIN);
     let mut header = header_of(reader, &id);
-    while let Some(event) = reader.next_event()? {
+    let stopped = loop {
+        let event = match reader.next_event() {
+            Ok(Some(event)) => event,
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        };
         let moment_ms = EventHead::read(event.json).map_or(0, |head| head.timestamp_ms());
         (start_ms, end_ms) = (start_ms.min(moment_ms), end_ms.max(moment_ms));
         if windows.len() < WINDOWS_COUNTED_MAX && !windows.contains(event.window) {
@@ -180,17 +234,18 @@ pub(crate) fn convert_to(
         if id.is_none() && header.recording.is_none() {
             header = header_of(reader, &id);
         }
-    }
+    };
     header = header_of(reader, &id);
     let report = reader.report().clone();
     if report.event_count == 0 {
-        match report.damage.first() {
-            Some(damage) => bail!("there are no rrweb events in it; {damage}"),
-            None => bail!("there are no rrweb events in it"),
+        match (report.damage.first(), stopped) {
+            (Some(damage), _) => bail!("there are no rrweb events in it; {damage}"),
+            (None, Some(stopped)) => return Err(stopped.into()),
+            (None, None) => bail!("there are no rrweb events in it"),
         }
     }
     let written = writer.finish(&header)?;
-    Ok(Converted { written, report, recording: header.recording, windows, start_ms, end_ms })
+    Ok(Converted { written, report, stopped, recording: header.recording, windows, start_ms, end_ms })
 }
 
 fn header_of(reader: &dyn ReadEvents, id: &Option<RecordingId>) -> Header {
@@ -198,19 +253,10 @@ fn header_of(reader: &dyn ReadEvents, id: &Option<RecordingId>) -> Header {
     Header { recording: id.clone().or(known.recording), ..known }
 }
 
-/// Says on stderr what of a file was left out.
-fn tell(name: &str, report: &ReadReport) {
-    if report.other_line_count > 0 {
-        eprintln!("left out: {} lines that are no rrweb events, such as analytics events", report.other_line_count);
-    }
-    if let Some(at) = report.first_skipped_at {
-        eprintln!("{name}: {} values are no rrweb events, the first at byte {at}", report.skipped_count);
-    }
-    for damage in report.damage.iter().take(DAMAGE_SHOWN_MAX) {
-        eprintln!("{name}: damaged at {}", terminal::line(&damage.to_string()));
-    }
-    if report.damage.len() > DAMAGE_SHOWN_MAX {
-        eprintln!("{name}: damaged in {} more places", report.damage.len() - DAMAGE_SHOWN_MAX);
+/// Says on stderr where an encrypted file ends too early.
+fn tell_flaw(name: &str, flaw: Option<String>) {
+    if let Some(flaw) = flaw {
+        eprintln!("{name}: damaged at {flaw}");
     }
 }
 

@@ -114,7 +114,8 @@ pub(crate) fn source(path: &Path) -> anyhow::Result<FileSource> {
     anyhow::ensure!(file.metadata().with_context(unreadable)?.is_file(), "{} is not a file", path.display());
     let file = match Kind::read(open(path)?).with_context(unreadable)? {
         Kind::Page => kept(ReelInHtml::new(file)).with_context(unreadable)?,
-        Kind::Reel | Kind::Table | Kind::Other => file,
+        Kind::Encrypted => anyhow::bail!("{} is encrypted\nhint: reelcase convert takes its --key", path.display()),
+        Kind::Reel | Kind::Table | Kind::Zip | Kind::Other => file,
     };
     FileSource::new(file).with_context(unreadable)
 }

@@ -10,6 +10,8 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_server::import::{ImportOptions, Imported, Name};
+use reelcase_transform::encrypted::Key;
+use reelcase_transform::kind::Kind;
 
 mod done;
 mod gather;
@@ -18,9 +20,10 @@ mod sessions;
 mod sink;
 
 use crate::bucket::S3Args;
-use crate::terminal;
+use crate::encrypted::{KeyArgs, decrypt};
+use crate::{file, terminal};
 use done::Done;
-use gather::{Blob, Gathered};
+use gather::{Blob, Gathered, Local};
 use sessions::{Session, Walked};
 use sink::{Sink, SinkArgs};
 
@@ -51,6 +54,8 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "FILE")]
     blocks: Option<PathBuf>,
     #[command(flatten)]
+    key: KeyArgs,
+    #[command(flatten)]
     s3: S3Args,
 }
 
@@ -69,8 +74,8 @@ impl ImportArgs {
     /// One file, as it is.
     pub(crate) fn of_file(file: PathBuf, data: PathBuf, keep_partial: bool) -> anyhow::Result<Self> {
         let (inputs, sink, project) = (vec![file], SinkArgs::of_data(data), "imported".parse()?);
-        let (blocks, s3) = (None, S3Args::default());
-        Ok(Self { from: None, inputs, sink, project, dry_run: false, keep_partial, blocks, s3 })
+        let (blocks, key, s3) = (None, KeyArgs::default(), S3Args::default());
+        Ok(Self { from: None, inputs, sink, project, dry_run: false, keep_partial, blocks, key, s3 })
     }
 }
 
@@ -90,6 +95,8 @@ struct Run {
     sink: Sink,
     /// How a file is taken that says of itself what it is.
     options: ImportOptions,
+    /// What opens encrypted files.
+    key: Option<Key>,
     done: Done,
     outcome: Outcome,
     file_count: usize,
@@ -100,6 +107,7 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     if let Some(From::Posthog(args)) = args.from {
         return posthog::import(*args).await;
     }
+    let key = args.key.key()?;
     let mut gathered = Gathered::default();
     for input in &args.inputs {
         gathered.add(input, args.s3.endpoint()).await?;
@@ -109,7 +117,8 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let sink = args.sink.open().await?;
     let project = sink.project_of(&args.project).await?;
     let options = ImportOptions { project, name: None, keep_partial: args.keep_partial, is_dry_run: args.dry_run };
-    let mut run = Run { sink, options, done: Done::open(&work)?, outcome: Outcome::default(), file_count: 0 };
+    let done = Done::open(&work)?;
+    let mut run = Run { sink, options, key, done, outcome: Outcome::default(), file_count: 0 };
     match listed {
         Some(listed) => run.sessions(&gathered, gathered.of_urls(listed)?).await?,
         None => run.all(&gathered).await?,
@@ -132,7 +141,9 @@ impl Run {
                 self.file_count += 1;
                 continue;
             }
-            let is_taken = self.file(local.path(), &blob.to_string(), gathered.name(blob).cloned()).await?;
+            let label = blob.to_string();
+            let Some(local) = self.opened(local, &label)? else { continue };
+            let is_taken = self.file(local.path(), &label, gathered.name(blob).cloned()).await?;
             self.note_done(blob, is_taken)?;
         }
         self.sessions(gathered, gathered.pieces.clone()).await?;
@@ -141,13 +152,51 @@ impl Run {
 
     /// Recordings of which the pieces lie in several places.
     async fn sessions(&mut self, gathered: &Gathered, sessions: Vec<Session>) -> anyhow::Result<()> {
-        for Session { id, pieces, what } in sessions {
-            let whole = gathered.join(&pieces, self.sink.workshop()).await;
-            let whole = whole.with_context(|| format!("cannot import {what}"))?;
+        for Session { id, pieces, what, damage } in sessions {
+            if damage.is_some() && !self.options.keep_partial {
+                self.leave_alone(&what, damage);
+                continue;
+            }
+            let whole = match gathered.join(&pieces, self.sink.workshop()).await {
+                Ok(whole) => whole,
+                // One whose object is too short must not cost the others.
+                Err(error) if gather::is_cut_off(&error) => {
+                    self.leave_alone(&what, Some(error.to_string()));
+                    continue;
+                }
+                Err(error) => return Err(error.context(format!("cannot import {what}"))),
+            };
             let name = id.map(|id| (self.options.project.clone(), id));
             self.file(whole.path(), &what, name).await?;
         }
         Ok(())
+    }
+
+    /// What is in a file that the key opens, or the file. None of it where that ends too early and is left alone.
+    fn opened(&mut self, local: Local, label: &str) -> anyhow::Result<Option<Local>> {
+        let Some(key) = &self.key else { return Ok(Some(local)) };
+        let encrypted = file::open(local.path())?;
+        if Kind::read(&encrypted)? != Kind::Encrypted {
+            return Ok(Some(local));
+        }
+        let mut plain = tempfile::Builder::new().suffix(".reel").tempfile_in(self.sink.workshop())?;
+        let damage = match decrypt(file::open(local.path())?, Some(key), plain.as_file_mut()) {
+            Ok(None) => return Ok(Some(Local::Copy(plain))),
+            Ok(Some(flaw)) if self.options.keep_partial => {
+                eprintln!("damaged: {}: {flaw}", terminal::line(label));
+                return Ok(Some(Local::Copy(plain)));
+            }
+            Ok(Some(flaw)) => flaw,
+            Err(error) => format!("{error:#}"),
+        };
+        self.leave_alone(label, Some(damage));
+        Ok(None)
+    }
+
+    /// Names what is not taken.
+    fn leave_alone(&mut self, label: &str, damage: Option<String>) {
+        self.file_count += 1;
+        self.outcome.note(label, &Imported { damage, ..Imported::default() }, self.options.is_dry_run);
     }
 
     /// One file, which is called `label` for people. Returns whether nothing of it is left to be taken.

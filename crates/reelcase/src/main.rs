@@ -8,6 +8,7 @@ mod bulk;
 mod convert;
 mod delete;
 mod doctor;
+mod encrypted;
 mod file;
 mod import;
 mod keys;
@@ -54,7 +55,9 @@ enum Command {
     )]
     Serve(Box<serve::ServeArgs>),
     /// Watch files in the browser, without a store: .reel, and whatever `convert` reads.
-    #[command(after_help = "Examples:\n  reelcase open 01a1fbdb.reel\n  reelcase open rrweb-events.json")]
+    #[command(
+        after_help = "Examples:\n  reelcase open 01a1fbdb.reel\n  reelcase open rrweb-events.json\n  REELCASE_KEY=… reelcase open 5b1c.reel.enc"
+    )]
     Open(serve::OpenArgs),
     /// List recordings, newest first.
     #[command(
@@ -109,8 +112,8 @@ enum Command {
     Share(share::ShareArgs),
     /// Turn a recording of one form into another: .reel, JSON Lines, rrweb JSON, PostHog's export, HAR, …
     #[command(
-        long_about = "Turn a recording of one form into another.\n\nWhat the input is is found out from its content: a .reel file; rrweb events as a JSON array, one a line, within {\"events\": …} and the like, as strings or packed; PostHog's JSON export, its lines, blocks of its bucket and rows of its tables; Sentry's recordings; sessions of Seeds' recorder; requests of PostHog clients, Sentry and Mixpanel; all of it plain, gzipped or as zstd. Events keep their bytes, but for the compression that PostHog clients put into them, which is undone.\n\nWhat a form has no place for is counted on stderr; docs/formats.md says what that is. Exits with 1 where part of the input could not be read; what could be is written all the same.",
-        after_help = "Examples:\n  reelcase convert events.json events.reel\n  reelcase convert 01a1fbdb.reel requests.har\n  zstd -dc export.json.zst | reelcase convert - - --format posthog > export.posthog.json"
+        long_about = "Turn a recording of one form into another.\n\nWhat the input is is found out from its content: a .reel file; rrweb events as a JSON array, one a line, within {\"events\": …} and the like, as strings or packed; PostHog's JSON export, its lines, blocks of its bucket, rows of its tables and the zip that it exports for its staff; Sentry's recordings; sessions of Seeds' recorder; requests of PostHog clients, Sentry and Mixpanel; all of it plain, gzipped or as zstd. Events keep their bytes, but for the compression that PostHog clients put into them, which is undone. An encrypted .reel file is read with --key.\n\nWhat a form has no place for is counted on stderr; docs/formats.md says what that is. Exits with 1 where part of the input could not be read; what could be is written all the same.",
+        after_help = "Examples:\n  reelcase convert events.json events.reel\n  REELCASE_KEY=… reelcase convert 5b1c.reel.enc visit.reel\n  reelcase convert 01a1fbdb.reel requests.har\n  zstd -dc export.json.zst | reelcase convert - - --format posthog > export.posthog.json"
     )]
     Convert(convert::ConvertArgs),
     /// Bring recordings of any form into a store, or all from PostHog. Exits with 1 where some are left alone.

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::convert;
+use crate::encrypted::KeyArgs;
 
 mod exports;
 mod limits;
@@ -98,6 +99,8 @@ pub(crate) struct OpenArgs {
     /// Where to listen.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", value_parser = listen_address)]
     listen: SocketAddr,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 /// Takes an address, or a name of this machine; of its addresses the one that is written with dots.
@@ -170,8 +173,9 @@ fn take_small_pages() {
 pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
     start_logging(false);
     let dir = tempfile::tempdir()?;
+    let key = args.key.key()?;
     for (number, path) in args.files.iter().enumerate() {
-        let reel = convert::reel_of(path, dir.path())?;
+        let reel = convert::reel_of(path, dir.path(), key.as_ref())?;
         let placed = Store::place_object(dir.path(), &reel, number as u64).await;
         placed.with_context(|| format!("cannot open {}", path.display()))?;
         if reel != *path {

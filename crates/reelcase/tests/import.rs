@@ -4,9 +4,12 @@
 
 mod common;
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use common::{Server, corpus, reelcase, text};
+use reelcase_transform::encrypted::{EncryptedWriter, Key};
 use serde_json::Value;
 
 const EVENTS: &str = r#"[{"type":4,"data":{"href":"http://site.test/","width":8,"height":6},"timestamp":1795226820022},
@@ -92,6 +95,133 @@ fn damage_and_contradiction_are_left_alone_and_named() {
     let (is_ok, _, said) = import(&[]);
     assert!(!is_ok && said.contains("the store has recording one with other events"), "{said}");
     assert_eq!(ids(&data), ["one"]);
+}
+
+#[test]
+fn the_zip_of_posthogs_staff_comes_in_with_all_that_is_in_it() {
+    const ID: &str = "019ac5f6-f0e5-7fcc-b32c-e48b1b64477b";
+    let dir = tempfile::tempdir().unwrap();
+    let (data, lines, cut) = (dir.path().join("data"), dir.path().join("lines"), dir.path().join("cut.zip"));
+    let zip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/posthog-staff.zip");
+    new_store(&data);
+    let import = |file: &Path| run(&["import", text(file), "--data", text(&data), "--project", "phc_mine"]);
+    let (is_ok, _, said) = import(&zip);
+    assert!(is_ok && said.contains("imported 1 recordings with 4 events"), "{said}");
+    let (_, shown, _) = run(&["show", ID, "--data", text(&data)]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["project"], &shown["analytics_event_count"]), (&"phc_mine".into(), &2.into()), "{shown}");
+    assert_eq!((&shown["posthog"]["click_count"], &shown["posthog"]["duration"]), (&1.into(), &12.into()), "{shown}");
+    assert_eq!(shown["person"]["properties"]["email"], "ada@shop.test", "{shown}");
+    assert!(import(&zip).2.contains("1 are there already"));
+
+    assert!(run(&["convert", text(&zip), text(&lines), "--format", "jsonl"]).0);
+    let bytes = std::fs::read(&zip).unwrap();
+    let piped = piped(&["convert", "-", "-", "--format", "jsonl"], &bytes);
+    assert_eq!((std::fs::read_to_string(&lines).unwrap(), piped.lines().count()), (piped, 4));
+
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let (is_ok, _, said) = import(&cut);
+    let expected = format!("byte {}: the zip ends before its directory", bytes.len() / 2);
+    assert!(!is_ok && said.contains("left alone") && said.contains(&expected), "{said}");
+}
+
+/// What the command prints for what it is given.
+fn piped(arguments: &[&str], input: &[u8]) -> String {
+    let mut command = reelcase();
+    let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+/// Lines that hardly compress, of a few blocks.
+fn noise() -> String {
+    let mut state = 7_u64;
+    let mut letters = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{state:016x}")
+    };
+    let mut event = |at: u64| {
+        let text: String = (0..3_000).map(|_| letters()).collect();
+        format!("[\"w\",{{\"type\":5,\"timestamp\":{},\"data\":{{\"tag\":\"{text}\"}}}}]\n", 1_795_226_820_000 + at)
+    };
+    (0..200).map(&mut event).collect()
+}
+
+/// A recording, as it is and encrypted, and the link of that.
+fn encrypted(dir: &Path) -> (PathBuf, PathBuf, String) {
+    let (plain, path) = (dir.join("plain.reel"), dir.join("0a.reel.enc"));
+    let events = dir.join("events.jsonl");
+    std::fs::write(&events, noise()).unwrap();
+    assert!(run(&["convert", text(&events), text(&plain), "--id", "shop"]).0);
+    let key = Key::new([9; 32]);
+    let mut writer = EncryptedWriter::new(Vec::new(), &key, [3; 16]).unwrap();
+    writer.write_all(&std::fs::read(&plain).unwrap()).unwrap();
+    std::fs::write(&path, writer.finish().unwrap()).unwrap();
+    (plain, path, format!("https://static.example.com/replay.html#file=0a.reel.enc&key={}", key.as_text()))
+}
+
+#[tokio::test]
+async fn an_encrypted_file_opens_with_its_key_which_nobody_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, file, link) = encrypted(dir.path());
+    let key = link.rsplit('=').next().unwrap();
+    let lines_of = |file: &Path, more: &[&str]| {
+        let (is_ok, lines, said) = run(&[&["convert", text(file), "-", "--format", "jsonl"], more].concat());
+        assert!(!said.contains(key), "{said}");
+        (is_ok, lines, said)
+    };
+    let expected = lines_of(&plain, &[]).1;
+    for given in [key, link.as_str()] {
+        assert_eq!(lines_of(&file, &["--key", given]).1, expected);
+    }
+    let of_pipe = piped(&["convert", "-", "-", "--format", "jsonl", "--key", key], &std::fs::read(&file).unwrap());
+    assert_eq!(of_pipe, expected);
+    let of_environment =
+        reelcase().env("REELCASE_KEY", key).args(["convert", text(&file), "-", "--format", "jsonl"]).output();
+    assert_eq!(of_environment.unwrap().stdout, expected.as_bytes());
+    let other = Key::new([8; 32]).as_text();
+    for (given, said_of_it) in [
+        (&[][..], "hint: --key takes its key"),
+        (&["--key", &other], "the key does not fit this file"),
+        (&["--key", "s3cret-and-wrong"], "--key is no key"),
+    ] {
+        let (is_ok, _, said) = lines_of(&file, given);
+        assert!(!is_ok && said.contains(said_of_it), "{said}");
+        assert!(!said.contains(&other) && !said.contains("s3cret"), "{said}");
+    }
+
+    let server = Server::open_with(&[&file], &["--key", &link]);
+    let opened = server.api("/api/recordings").await;
+    assert_eq!(opened["recordings"][0]["id"], "shop", "{opened}");
+}
+
+#[test]
+fn an_encrypted_file_is_imported_and_what_is_left_of_one_if_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, file, link) = encrypted(dir.path());
+    let data = dir.path().join("data");
+    new_store(&data);
+    let whole = std::fs::read(&file).unwrap();
+    let cut = dir.path().join("cut.reel.enc");
+    std::fs::write(&cut, &whole[..whole.len() - 20_000]).unwrap();
+    assert!(whole.len() > 1 << 20);
+    let import = |file: &Path, more: &[&str]| run(&[&["import", text(file), "--data", text(&data)], more].concat());
+
+    let (is_ok, _, said) = import(&file, &[]);
+    assert!(!is_ok && said.contains("it is encrypted; import it with --key"), "{said}");
+    let (is_ok, _, said) = import(&cut, &["--key", &link]);
+    assert!(!is_ok && said.contains("was changed, or the file is cut off"), "{said}");
+    assert_eq!(ids(&data), Vec::<String>::new());
+    let (is_ok, _, said) = import(&cut, &["--key", &link, "--keep-partial"]);
+    assert!(is_ok && said.contains("1 in part"), "{said}");
+    let (is_ok, lines, said) = run(&["convert", text(&cut), "-", "--format", "jsonl", "--key", &link]);
+    assert!(!is_ok && !lines.is_empty() && said.contains("damaged at byte "), "{said}");
+
+    let data = dir.path().join("other");
+    new_store(&data);
+    let (is_ok, _, said) = run(&["import", text(&file), "--data", text(&data), "--key", &link]);
+    assert!(is_ok && said.contains("imported 1 recordings"), "{said}");
+    assert_eq!(ids(&data), ["shop"]);
 }
 
 #[tokio::test]

@@ -17,9 +17,11 @@ use reelcase_store::{FileSource, Store, StoreError};
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::kind::Kind;
-use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader, ReelSink};
-use reelcase_transform::stream::{CopyError, ReadEvents, WriteError, copy};
+use reelcase_transform::reel::{Beside, ReelOptions, ReelReadLimits, ReelReader, ReelSink};
+use reelcase_transform::staff::{StaffError, StaffReader};
+use reelcase_transform::stream::{Damage, ReadEvents, ReadReport, WriteError, copy_readable};
 use reelcase_transform::tables::{SnapshotError, SnapshotReader};
+use reelcase_transform::zip::ZipLimits;
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 use utoipa::ToSchema;
@@ -111,6 +113,14 @@ enum Content {
 struct Made {
     file: TempPath,
     index: Box<Index>,
+}
+
+/// What became of reading a recording.
+struct Making {
+    /// What could be read, if that is anything.
+    made: Option<Made>,
+    /// Why no more could be.
+    stopped: Option<String>,
 }
 
 /// Where a reel lies.
@@ -217,6 +227,10 @@ impl Job {
                 self.content_of_reel(ReelFile::Made(reel))
             }
             Kind::Table => self.content_of_table(),
+            Kind::Zip => self.content_of_zip(),
+            Kind::Encrypted => {
+                Ok(Content::Damaged("it is encrypted; import it with --key, or convert it first".to_owned()))
+            }
             Kind::Other => self.content_of_foreign(),
         }
     }
@@ -255,7 +269,7 @@ impl Job {
         for id in wanted {
             let Ok(mut reader) = ReelReader::open(reel_at(path)?, id, ReelReadLimits::default()) else { continue };
             // One of which nothing is left must not cost the others.
-            recordings.extend(self.make(&mut reader, None)?.ok().flatten());
+            recordings.extend(self.make(&mut reader, None)?.made);
         }
         Ok(match recordings.is_empty() {
             true => Content::Damaged(damage),
@@ -269,8 +283,10 @@ impl Job {
             |what: String| ImportError::Read { path: path.display().to_string(), source: io::Error::other(what) };
         let reader = ReelReader::open(reel_at(path)?, Some(id), ReelReadLimits::default());
         let mut reader = reader.map_err(|error| gone(error.to_string()))?;
-        let made = self.make(&mut reader, None)?.map_err(gone)?;
-        made.ok_or_else(|| gone(format!("there are no rrweb events in recording {id}")))
+        match self.make(&mut reader, None)? {
+            Making { stopped: Some(what), .. } => Err(gone(what)),
+            Making { made, .. } => made.ok_or_else(|| gone(format!("there are no rrweb events in recording {id}"))),
+        }
     }
 
     /// The recordings of a table of snapshots. Other tables hold none.
@@ -282,27 +298,32 @@ impl Job {
         };
         let (mut recordings, mut damage) = (Vec::new(), None);
         loop {
-            let made = match table.next_recording() {
+            let Making { made, stopped } = match table.next_recording() {
                 Ok(Some(name)) => self.make(&mut table, Some(&name))?,
                 Ok(None) => break,
-                Err(error) => Err(error.to_string()),
+                Err(error) => Making { made: None, stopped: Some(error.to_string()) },
             };
-            let found = table.report().damage.first().map(ToString::to_string);
-            match (made, found) {
-                (Err(what), _) | (Ok(_), Some(what)) if !self.options.keep_partial => {
-                    return Ok(Content::Damaged(what));
-                }
-                (Err(what), _) => {
-                    damage = damage.or(Some(what));
-                    break;
-                }
-                (Ok(made), found) => {
-                    damage = damage.or(found);
-                    recordings.extend(made);
-                }
+            let is_over = stopped.is_some();
+            damage = damage.or(first_damage(table.report(), stopped));
+            recordings.extend(made);
+            if is_over || (damage.is_some() && !self.options.keep_partial) {
+                break;
             }
         }
-        Ok(Content::of(recordings, damage))
+        Ok(self.content_of_made(recordings, damage))
+    }
+
+    /// What PostHog exported for its staff. Other zips hold no recording.
+    fn content_of_zip(&self) -> Result<Content, ImportError> {
+        let mut export = match StaffReader::open(open(&self.path)?, &ZipLimits::default()) {
+            Ok(export) => export,
+            Err(StaffError::Other) => return Ok(Content::Nothing),
+            Err(error) => return Ok(Content::Damaged(error.to_string())),
+        };
+        let beside = export.beside();
+        let Making { made, stopped } = self.make_with(&mut export, self.options.name.as_ref(), beside)?;
+        let damage = first_damage(export.report(), stopped);
+        Ok(self.content_of_made(made.into_iter().collect(), damage))
     }
 
     fn content_of_foreign(&self) -> Result<Content, ImportError> {
@@ -310,38 +331,53 @@ impl Job {
             Ok(reader) => reader,
             Err(error) => return Ok(Content::Damaged(error.to_string())),
         };
-        let made = self.make(&mut reader, self.options.name.as_ref())?;
-        let damage = reader.report().damage.first().map(ToString::to_string);
+        let Making { made, stopped } = self.make(&mut reader, self.options.name.as_ref())?;
+        let damage = first_damage(reader.report(), stopped);
         let is_empty = reader.report().event_count == 0;
-        match (made, damage) {
-            (Err(what), _) => Ok(Content::Damaged(what)),
-            (Ok(_), Some(_)) if is_empty && is_other_text(&self.path)? => Ok(Content::Nothing),
-            (Ok(_), Some(what)) if !self.options.keep_partial => Ok(Content::Damaged(what)),
-            (Ok(made), damage) => Ok(Content::of(made.into_iter().collect(), damage)),
+        if is_empty && damage.is_some() && is_other_text(&self.path)? {
+            return Ok(Content::Nothing);
+        }
+        Ok(self.content_of_made(made.into_iter().collect(), damage))
+    }
+
+    /// What was made of a file, unless it is damaged and is to be left alone.
+    fn content_of_made(&self, recordings: Vec<Made>, damage: Option<String>) -> Content {
+        match damage {
+            Some(what) if !self.options.keep_partial => Content::Damaged(what),
+            damage => Content::of(recordings, damage),
         }
     }
 
-    /// Makes a reel of what the reader reads; nothing where it reads no event, or why it cannot go on.
-    fn make(
+    /// Makes a reel of what the reader reads; nothing where it reads no event.
+    fn make(&self, reader: &mut dyn ReadEvents, name: Option<&Name>) -> Result<Making, ImportError> {
+        self.make_with(reader, name, Beside::default())
+    }
+
+    /// The same, with what is kept beside the events.
+    fn make_with(
         &self,
         reader: &mut dyn ReadEvents,
         name: Option<&Name>,
-    ) -> Result<Result<Option<Made>, String>, ImportError> {
+        beside: Beside,
+    ) -> Result<Making, ImportError> {
         let mut file = self.begin()?;
         let (project, recording) = match name {
             Some((project, id)) => (project.clone(), Some(id.clone())),
             None => (self.options.project.clone(), None),
         };
         let options = ReelOptions { project, recording, creator: CREATOR.to_owned(), level: LEVEL };
-        match copy(reader, ReelSink::new(file.as_file_mut(), options)) {
-            Ok(_) => {}
-            Err(CopyError::Write(WriteError::NoEvents)) => return Ok(Ok(None)),
-            Err(CopyError::Write(WriteError::Io(error))) => return Err(ImportError::Write(error)),
-            Err(CopyError::Write(WriteError::Reel(error))) => return Err(StoreError::from(error).into()),
-            Err(CopyError::Read(error)) => return Ok(Err(error.to_string())),
+        let (written, stopped) = match copy_readable(reader, ReelSink::new(file.as_file_mut(), options).with(beside)) {
+            Ok(copied) => copied,
+            Err(WriteError::NoEvents) => (None, None),
+            Err(WriteError::Io(error)) => return Err(ImportError::Write(error)),
+            Err(WriteError::Reel(error)) => return Err(StoreError::from(error).into()),
+        };
+        let stopped = stopped.map(|error| error.to_string());
+        if written.is_none() {
+            return Ok(Making { made: None, stopped });
         }
         let index = index_of(&reel_at(file.path())?)?;
-        Ok(Ok(Some(Made { file: file.into_temp_path(), index })))
+        Ok(Making { made: Some(Made { file: file.into_temp_path(), index }), stopped })
     }
 
     fn begin(&self) -> Result<tempfile::NamedTempFile, ImportError> {
@@ -417,6 +453,11 @@ async fn presence(store: &Arc<Store>, entry: &RecordingEntry, index: &Index) -> 
     let is_same = figures(&row.summary) == figures(&entry.summary);
     let is_there = is_same || (!known.is_empty() && known.iter().all(|known| *known));
     Ok(if is_there { Presence::There } else { Presence::Other })
+}
+
+/// What cannot be read first, and why no more can be.
+fn first_damage(report: &ReadReport, stopped: Option<String>) -> Option<String> {
+    report.damage.first().map(Damage::to_string).or(stopped)
 }
 
 /// Whether a file of which nothing could be read is some text that never was a recording: notes, sums, a licence.

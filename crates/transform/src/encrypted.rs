@@ -51,7 +51,7 @@ pub struct Key([u8; KEY_BYTES]);
 
 /// A text is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a key is {KEY_BYTES} bytes in base64url, 43 characters")]
+#[error("a key is {KEY_BYTES} bytes in base64url, 43 characters, and stands behind key= in the link")]
 pub struct NoKey;
 
 impl Key {
@@ -63,6 +63,13 @@ impl Key {
     /// The key as links have it.
     pub fn as_text(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// Takes a key, or the link that it stands in.
+    pub fn of_link(text: &str) -> Result<Self, NoKey> {
+        let fragment = text.trim().split_once('#').map_or("", |(_, fragment)| fragment);
+        let of_link = fragment.split('&').find_map(|pair| pair.strip_prefix("key="));
+        of_link.unwrap_or(text.trim()).parse()
     }
 }
 
@@ -168,8 +175,11 @@ impl<R: Read> EncryptedReader<R> {
     /// Begins to read a file for which [`is_encrypted`] holds.
     pub fn new(mut file: R, key: &Key) -> io::Result<Self> {
         let head = up_to(&mut file, HEAD_BYTES)?;
-        if head.len() < HEAD_BYTES || !is_encrypted(&head) {
+        if !is_encrypted(&head) {
             return Err(flaw("this is no encrypted recording"));
+        }
+        if head.len() < HEAD_BYTES {
+            return Err(flaw(format!("byte {}: the file ends within its head", head.len())));
         }
         let version = u16::from_le_bytes([head[8], head[9]]);
         if version > VERSION {
@@ -190,13 +200,15 @@ impl<R: Read> EncryptedReader<R> {
     /// Decrypts the next chunk. `false` at the end.
     fn next_chunk(&mut self) -> io::Result<bool> {
         if self.next.is_empty() {
-            return if self.number == 0 { Err(flaw("the encrypted file is cut off")) } else { Ok(false) };
+            let what = || flaw(format!("byte {HEAD_BYTES}: the file ends behind its head"));
+            return if self.number == 0 { Err(what()) } else { Ok(false) };
         }
         self.chunk = std::mem::take(&mut self.next);
         self.next = up_to(&mut self.file, self.chunk_bytes + TAG_BYTES)?;
         let (number, is_last) = (self.number, self.next.is_empty());
         let opened = self.keys.file.open_in_place(nonce_of(number, is_last), Aad::empty(), &mut self.chunk);
-        let changed = || flaw(format!("chunk {number} was changed, or the file is cut off"));
+        let at = HEAD_BYTES as u64 + number * (self.chunk_bytes + TAG_BYTES) as u64;
+        let changed = || flaw(format!("byte {at}: chunk {number} was changed, or the file is cut off"));
         let plain_bytes = opened.map_err(|_| changed())?.len();
         self.chunk.truncate(plain_bytes);
         self.taken = 0;
@@ -309,6 +321,10 @@ mod tests {
     fn a_key_survives_its_text() {
         assert_eq!(key().as_text().parse(), Ok(key()));
         assert_eq!("short".parse::<Key>(), Err(NoKey));
+        let link = format!("https://static.example.com/replay.html#file=0a.reel.enc&key={}\n", key().as_text());
+        assert_eq!(Key::of_link(&link), Ok(key()));
+        assert_eq!(Key::of_link(&key().as_text()), Ok(key()));
+        assert_eq!(Key::of_link("https://static.example.com/replay.html#file=0a.reel.enc"), Err(NoKey));
         assert_eq!(format!("{:?}", key()), "Key([redacted])");
     }
 
@@ -316,6 +332,20 @@ mod tests {
     fn another_key_is_recognised() {
         let found = decrypted(&encrypted(b"reel"), &Key::new([2; KEY_BYTES]));
         assert_eq!(found.unwrap_err(), "the key does not fit this file");
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_says_where() {
+        let file = encrypted(&plain(2 * CHUNK_BYTES));
+        for (cut, said) in [
+            (20, "byte 20: the file ends within its head"),
+            (HEAD_BYTES, "byte 48: the file ends behind its head"),
+            (HEAD_BYTES + 5, "byte 48: chunk 0 was changed, or the file is cut off"),
+            (HEAD_BYTES + CHUNK_BYTES + TAG_BYTES, "byte 48: chunk 0 was changed, or the file is cut off"),
+            (file.len() - 1, "byte 16448: chunk 1 was changed, or the file is cut off"),
+        ] {
+            assert_eq!(decrypted(&file[..cut], &key()).unwrap_err(), said, "cut at {cut}");
+        }
     }
 
     #[test]

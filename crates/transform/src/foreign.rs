@@ -26,6 +26,7 @@ pub mod batch;
 mod chunk;
 mod event;
 mod input;
+pub(crate) mod rows;
 mod unpack;
 mod walk;
 

@@ -177,9 +177,23 @@ impl<R: Read> ReelInHtml<R> {
             let groups = &rest[..text_bytes / 4 * 4];
             self.piece.clear();
             self.taken = 0;
-            let damaged = |error| io::Error::new(io::ErrorKind::InvalidData, format!("a piece is no base64: {error}"));
-            STANDARD.decode_vec(groups, &mut self.piece).map_err(damaged)?;
+            if STANDARD.decode_vec(groups, &mut self.piece).is_err() {
+                self.piece.clear();
+                decode_intact(groups, &mut self.piece);
+            }
             return Ok(true);
+        }
+    }
+}
+
+/// Decodes groups of which some are damaged. Zeros take their place, so that all else stays where it was and the file's
+/// own checksums say what is lost.
+fn decode_intact(groups: &[u8], out: &mut Vec<u8>) {
+    for group in groups.chunks(4) {
+        let begins = out.len();
+        if STANDARD.decode_vec(group, out).is_err() {
+            out.truncate(begins);
+            out.extend_from_slice(&[0; 3]);
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::io::{self, Read};
 
+use crate::encrypted::is_encrypted;
 use crate::foreign::is_reel;
 use crate::html::{HTML_MAGIC_BYTES, is_html};
 use crate::tables::is_parquet;
+use crate::zip::is_zip;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub enum Kind {
     Page,
     /// A table in Parquet.
     Table,
+    /// A zip.
+    Zip,
+    /// A `.reel` file that nobody reads without its key.
+    Encrypted,
     /// Whatever [`ForeignReader`](crate::foreign::ForeignReader) makes of it.
     Other,
 }
@@ -29,6 +35,8 @@ impl Kind {
             true => Self::Reel,
             false if is_html(magic) => Self::Page,
             false if is_parquet(magic) => Self::Table,
+            false if is_zip(magic) => Self::Zip,
+            false if is_encrypted(magic) => Self::Encrypted,
             false => Self::Other,
         }
     }

@@ -18,6 +18,9 @@ pub mod har;
 pub mod console;
 pub mod packed;
 pub mod upload;
+pub mod analytics;
+pub mod zip;
+pub mod staff;
 #[cfg(feature = "tables")]
 pub mod tables;
 #[cfg(feature = "tables")]

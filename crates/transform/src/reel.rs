@@ -7,14 +7,18 @@ use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::line::write_line;
 use reelcase_format::reel::{RecordingEntry, ReelError, ReelHeader, ReelWriter};
-use reelcase_format::summary::{Counted, Summarizer, Summary, UploadFacts};
-use serde_json::{Map, Value};
+use reelcase_format::summary::{Counted, SUMMARY_DISTINCT_IDS_MAX, Summarizer, Summary, UploadFacts};
+use serde_json::{Map, Value, json};
 
+use crate::analytics::person_lines;
 use crate::stream::{Event, Header, WriteError, WriteEvents, Written};
 
 mod read;
 
 pub use read::{ReelReadLimits, ReelReader};
+
+/// Key of the index that holds who was recorded.
+const PERSON: &str = "person";
 
 /// How a file is to be written.
 #[derive(Debug, Clone)]
@@ -207,7 +211,16 @@ impl<W: Write> ReelSink<W> {
         }
         let Some(mut file) = self.file else { return Err(WriteError::NoEvents) };
         let mut summary = self.summarizer.finish();
-        let (Beside { events, of_project, summary: more }, level) = (self.beside, self.options.level);
+        let (Beside { events, mut of_project, summary: more }, level) = (self.beside, self.options.level);
+        let person = person_of(header);
+        if person.is_some() && of_project.is_empty() {
+            of_project = person_lines(&header.distinct_ids, &header.person_properties, summary.end_ms);
+        }
+        for id in &header.distinct_ids {
+            if summary.distinct_ids.len() < SUMMARY_DISTINCT_IDS_MAX && !summary.distinct_ids.contains(id) {
+                summary.distinct_ids.push(id.clone());
+            }
+        }
         summary.analytics_event_count = events.len() as u64;
         summary.other.extend(more);
         let project = &self.options.project;
@@ -225,7 +238,7 @@ impl<W: Write> ReelSink<W> {
             summary: summary.clone(),
             blocks: file.ordinals,
             uploads: Vec::new(),
-            metadata: Map::new(),
+            metadata: person.map(|person| (PERSON.to_owned(), person)).into_iter().collect(),
             replaces: Vec::new(),
             other: Map::new(),
         });
@@ -235,6 +248,13 @@ impl<W: Write> ReelSink<W> {
         let written = WrittenReel { recording: file.recording, summary, file_bytes: finished.file_bytes };
         Ok((written, self.out))
     }
+}
+
+/// The person as the index has them. `None` where no more is known than an id, which the summary has.
+fn person_of(header: &Header) -> Option<Value> {
+    let Header { distinct_ids, person_properties, .. } = header;
+    let is_known = !distinct_ids.is_empty() && (distinct_ids.len() > 1 || !person_properties.is_empty());
+    is_known.then(|| json!({ "distinct_ids": distinct_ids, "properties": person_properties }))
 }
 
 /// Blocks of lines that are no rrweb events, in the order of time.

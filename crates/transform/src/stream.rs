@@ -5,7 +5,6 @@ use std::io;
 
 use reelcase_format::event::EventHead;
 use reelcase_format::id::RecordingId;
-use reelcase_format::json::skip_value;
 use reelcase_format::reel::ReelError;
 use serde_json::{Map, Value};
 
@@ -43,7 +42,7 @@ pub struct Event<'a> {
 
 /// Whether this is what [`Event::json`] promises.
 pub fn is_event(json: &[u8]) -> bool {
-    skip_value(json, 0, NESTING_MAX) == Ok(json.len()) && EventHead::read(json).is_some()
+    EventHead::check(json, NESTING_MAX).is_some()
 }
 
 /// Part of a file that could not be read. What comes before it and, where there are lines, after it is not lost.
@@ -191,13 +190,33 @@ pub trait WriteEvents {
 }
 
 /// Moves a whole recording.
-pub fn copy<W: WriteEvents>(from: &mut (impl ReadEvents + ?Sized), mut to: W) -> Result<W::Written, CopyError> {
+pub fn copy<W: WriteEvents>(from: &mut (impl ReadEvents + ?Sized), to: W) -> Result<W::Written, CopyError> {
+    match copy_readable(from, to)? {
+        (_, Some(error)) => Err(error.into()),
+        (Some(written), None) => Ok(written),
+        (None, None) => Err(WriteError::NoEvents.into()),
+    }
+}
+
+/// Moves what can be read of a recording, if that is anything, and says why it is not all where no more can be read.
+pub fn copy_readable<W: WriteEvents>(
+    from: &mut (impl ReadEvents + ?Sized),
+    mut to: W,
+) -> Result<(Option<W::Written>, Option<ReadError>), WriteError> {
     let mut header = from.header().clone();
-    while let Some(event) = from.next_event()? {
-        to.push(&header, &event)?;
+    let stopped = loop {
+        match from.next_event() {
+            Ok(Some(event)) => to.push(&header, &event)?,
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
         if *from.header() != header {
             header = from.header().clone();
         }
+    };
+    match to.finish(from.header()) {
+        Ok(written) => Ok((Some(written), stopped)),
+        Err(WriteError::NoEvents) if stopped.is_some() => Ok((None, stopped)),
+        Err(error) => Err(error),
     }
-    Ok(to.finish(from.header())?)
 }

@@ -14,6 +14,7 @@ use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
 use reelcase_transform::stream::{
     DEFAULT_WINDOW, Event, Header, LeftOut, ReadError, ReadEvents, ReadReport, WriteEvents, Written, is_event,
 };
+use reelcase_transform::tables::{SnapshotError, SnapshotReader, Tables};
 use serde_json::{Value, json};
 
 /// Window and event, for each event.
@@ -218,6 +219,103 @@ fn posthogs_file_has_what_its_player_wants() {
 }
 
 #[test]
+fn whose_a_recording_is_comes_back_from_where_it_has_a_place() {
+    let header = Header {
+        distinct_ids: vec!["ada".to_owned(), "anonymous".to_owned()],
+        person_properties: json!({ "email": "ada@example.org", "plan": { "seats": 3 } }).as_object().unwrap().clone(),
+        ..header()
+    };
+    for format in [Format::Posthog, Format::Reel, Format::Html] {
+        let (file, _) = write_with(format, &header, &[of("a", &event(1, "1"))]);
+        let mut reader = reader(&file).unwrap();
+        while reader.next_event().unwrap().is_some() {}
+        let found = reader.header();
+        assert_eq!(found.recording, header.recording, "{format:?}");
+        assert_eq!((&found.distinct_ids, &found.person_properties), (&header.distinct_ids, &header.person_properties));
+    }
+    // What others call an id is not that of a recording.
+    let other = r#"{"id":"7","data":{"id":"8","events":[{"type":3,"timestamp":1}]}}"#;
+    let mut other = reader(other.as_bytes()).unwrap();
+    assert!(other.next_event().unwrap().is_some() && other.header().recording.is_none());
+}
+
+#[test]
+fn no_bit_is_flipped_unnoticed_where_there_are_checksums_and_none_ends_in_a_panic() {
+    let events: Vec<_> = (0..40).map(|at| of("w", &event(at, &format!("\"{}\"", at * 7_919)))).collect();
+    for format in whole() {
+        let file = write(format, &events);
+        let has_checksums = [Format::Reel, Format::Html, Format::JsonlGzip, Format::JsonlZstd].contains(&format);
+        for at in (0..file.len()).step_by(file.len() / 120 + 1) {
+            let mut flipped = file.clone();
+            flipped[at] ^= 1 << (at % 8);
+            let Ok(mut reader) = reader(&flipped) else { continue };
+            let (mut found, mut is_stopped) = (Found::new(), false);
+            loop {
+                match reader.next_event() {
+                    Ok(Some(event)) => found.push(of(event.window, &String::from_utf8_lossy(event.json))),
+                    Ok(None) => break,
+                    Err(_) => {
+                        is_stopped = true;
+                        break;
+                    }
+                }
+            }
+            let is_named = is_stopped || !reader.report().damage.is_empty();
+            assert!(is_named || !has_checksums || found == events, "{format:?}, byte {at}: {} events", found.len());
+        }
+    }
+}
+
+#[test]
+fn a_page_with_a_damaged_character_gives_the_rest_and_names_the_block() {
+    let events: Vec<_> = (0..300).map(|at| of("w", &event(at, &format!("\"{}\"", "x".repeat(40_000))))).collect();
+    let mut page = write(Format::Html, &events);
+    let piece = b"\n<script type=\"text/plain\" class=\"reel\">";
+    let piece_at = memchr::memmem::find(&page, piece).unwrap() + piece.len();
+    let block_at = memchr::memmem::find_iter(&reel_in(&page), b"\x28\xb5\x2f\xfd").nth(1).unwrap();
+    page[piece_at + block_at / 3 * 4 + 20] = b'!';
+    let (found, report) = read(&page);
+    assert!(found.len() > 100 && found.len() < 300, "{}", found.len());
+    assert!(report.damage[0].to_string().starts_with("byte "), "{:?}", report.damage);
+}
+
+/// A table of snapshots with these events of one recording.
+fn table(events: &[(String, String)]) -> Vec<u8> {
+    let mut tables = Tables::new([vec![], vec![], vec![]], "test").unwrap();
+    tables.begin(&json!({ "project": "phc_formats", "id": "mine" })).unwrap();
+    let lines: String = events.iter().map(|(window, event)| format!("[{},{event}]\n", json!(window))).collect();
+    tables.lines(&lines.into_bytes().into()).unwrap();
+    let ([_, _, snapshots], _) = tables.finish().unwrap();
+    snapshots
+}
+
+fn read_table(bytes: &[u8]) -> Result<(Found, ReadReport), SnapshotError> {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    let (mut table, mut found, mut report) = (SnapshotReader::open(file)?, Found::new(), ReadReport::default());
+    while table.next_recording()?.is_some() {
+        while let Ok(Some(event)) = table.next_event() {
+            found.push(of(event.window, &String::from_utf8_lossy(event.json)));
+        }
+        report = table.report().clone();
+    }
+    Ok((found, report))
+}
+
+#[test]
+fn a_table_of_snapshots_comes_back_and_says_where_it_is_cut_off() {
+    let events: Vec<_> =
+        (0..2_500).map(|at| of(["a", "b\"\\"][at as usize % 2], &event(at, &format!("\"grüße {at}\"")))).collect();
+    let file = table(&events);
+    let (found, report) = read_table(&file).unwrap();
+    assert!(found == events && report.damage.is_empty());
+    for cut in (8..file.len()).step_by(file.len() / 30) {
+        let said = read_table(&file[..cut]).err().unwrap().to_string();
+        assert!(said.starts_with(&format!("byte {cut}: ")), "{said}");
+    }
+}
+
+#[test]
 fn forms_without_windows_say_how_many_they_mix() {
     let events = [of("a", &event(1, "1")), of("b", &event(2, "2")), of("a", &event(3, "3"))];
     let told =
@@ -375,7 +473,8 @@ proptest! {
                 count += 1;
             }
             // A file of lines may end between two of them, and one of nothing is a file.
-            let is_lines = format == Format::Jsonl && file[..cut].last().is_none_or(|byte| *byte == b'\n');
+            let is_between = file[..cut].last().is_none_or(|byte| *byte == b'\n') || file.get(cut) == Some(&b'\n');
+            let is_lines = format == Format::Jsonl && is_between;
             // Of a page, what stands behind the recording is no part of it.
             let is_whole_reel = format == Format::Html && reel_in(&file[..cut]) == reel_in(&file);
             prop_assert!(!reader.report().damage.is_empty() || is_lines || is_whole_reel || cut + 3 >= file.len() || cut < 4,

@@ -60,6 +60,11 @@ pub(super) struct Gathered {
     origins: Vec<(Origin, PathBuf)>,
 }
 
+/// Whether joining failed because a file ends before a block that is to be in it.
+pub(super) fn is_cut_off(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
+}
+
 /// A file to look at: one of somebody's, or a copy that goes when it was looked at.
 pub(super) enum Local {
     Theirs(PathBuf),
@@ -124,7 +129,7 @@ impl Gathered {
         for (id, mut blobs) in pieces {
             blobs.sort_by_key(|(start_ms, _)| *start_ms);
             let pieces = blobs.iter().map(|(_, blob)| blob.whole()).collect();
-            self.pieces.push(Session { what: format!("recording {id}"), id: Some(id), pieces });
+            self.pieces.push(Session { what: format!("recording {id}"), id: Some(id), pieces, damage: None });
         }
         // Of several files of one recording, the one that holds most of it.
         self.blobs.sort_by_key(|blob| !blob.name.ends_with(".reel"));
@@ -207,7 +212,7 @@ impl Gathered {
                 Piece { blob, range, is_block: true }
             };
             let pieces = listed.blocks.into_iter().map(piece).collect();
-            Session { what: format!("recording {}", listed.id), id: Some(listed.id), pieces }
+            Session { what: format!("recording {}", listed.id), id: Some(listed.id), pieces, damage: None }
         };
         Ok(listed.into_iter().map(session).collect())
     }
@@ -223,7 +228,8 @@ impl Blob {
                 let bytes = range.end - range.start;
                 let copied_bytes = io::copy(&mut file.take(bytes), to)?;
                 if copied_bytes < bytes {
-                    bail!("{} ends at byte {}, before the block does", self, range.start + copied_bytes);
+                    let what = format!("{self} ends at byte {}, before the block does", range.start + copied_bytes);
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what).into());
                 }
                 Ok(())
             }

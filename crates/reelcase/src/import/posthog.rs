@@ -20,6 +20,7 @@ use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_server::api::iso;
 use reelcase_server::import::ImportOptions;
 use reelcase_store::{Clock, SystemClock};
+use reelcase_transform::staff::FIGURES;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -296,7 +297,7 @@ impl Run {
             }
         };
         if let Some(there) = self.sink.recording(&self.into, &id).await? {
-            let known = there[recording::FIGURES]["event_count"].as_u64().or(there["event_count"].as_u64());
+            let known = there[FIGURES]["event_count"].as_u64().or(there["event_count"].as_u64());
             let is_same = row.figure("event_count").is_none_or(|listed| Some(listed) == known);
             if is_same {
                 self.outcome.there += 1;

@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) pieces: Vec<Piece>,
     /// What it is, for people.
     pub(super) what: String,
+    /// Why not all of it may be there.
+    pub(super) damage: Option<String>,
 }
 
 /// A part of a file.
@@ -108,6 +110,8 @@ pub(super) struct Walked {
     of_window: BTreeMap<String, usize>,
     /// For each block, another one of the same recording; itself for the first.
     same: Vec<usize>,
+    /// Batches of which the rest cannot be read: where their blocks begin, and what is wrong.
+    damaged: Vec<(usize, String)>,
 }
 
 impl Walked {
@@ -136,7 +140,9 @@ impl Walked {
                     return Ok(false);
                 }
                 Err(error) => {
-                    eprintln!("damaged: {}: {}", terminal::line(&blob.to_string()), error);
+                    let what = format!("{blob}: {error}, behind block {found_count}");
+                    eprintln!("damaged: {}", terminal::line(&what));
+                    self.damaged.push((self.blocks.len() - found_count, what));
                     return Ok(true);
                 }
             };
@@ -167,13 +173,21 @@ impl Walked {
         block
     }
 
+    /// What is damaged of the batch that a block is of: more blocks of its recording may have been there.
+    fn damage_of(&self, block: usize) -> Option<String> {
+        let batch = &self.blocks[block].0.blob.to_string();
+        let is_of_it = |(begins, _): &&(usize, String)| self.blocks[*begins].0.blob.to_string() == *batch;
+        self.damaged.iter().find(is_of_it).map(|(_, what)| what.clone())
+    }
+
     /// The recordings, each of the blocks that share windows.
     pub(super) fn sessions(self) -> Vec<Session> {
         let mut sessions: BTreeMap<usize, Session> = BTreeMap::new();
         for (at, (piece, id)) in self.blocks.iter().enumerate() {
             let what = format!("{} from byte {}", piece.blob, piece.range.start);
-            let new = Session { id: None, pieces: Vec::new(), what };
+            let new = Session { id: None, pieces: Vec::new(), what, damage: None };
             let session = sessions.entry(self.first_of(at)).or_insert(new);
+            session.damage = session.damage.take().or_else(|| self.damage_of(at));
             session.id = session.id.take().or(id.clone());
             session.pieces.push(piece.clone());
         }

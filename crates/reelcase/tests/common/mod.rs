@@ -87,7 +87,12 @@ impl Server {
 
     /// Opens files and waits until they are served.
     pub(crate) fn open(files: &[&Path]) -> Self {
-        Self::spawn(reelcase().arg("open").args(files))
+        Self::open_with(files, &[])
+    }
+
+    /// Opens files with further arguments.
+    pub(crate) fn open_with(files: &[&Path], arguments: &[&str]) -> Self {
+        Self::spawn(reelcase().arg("open").args(files).args(arguments))
     }
 
     fn spawn(command: &mut Command) -> Self {

@@ -12,11 +12,16 @@ use reelcase_format::id::RecordingId;
 use reelcase_format::json::{latin1, member, members, number, skip_blanks, skip_value, text};
 use reelcase_format::limits::Limits as UploadLimits;
 use reelcase_format::upload::SNAPSHOT;
+use serde_json::{Map, Value};
 
 use super::Limits;
 
 /// A time below this, in ms since 1970, would lie in March 1973: it is in seconds.
 const SECONDS_BELOW: f64 = 1e11;
+
+/// Most that is read of a person, and of their ids.
+const PERSON_BYTES_MAX: usize = 256 << 10;
+const DISTINCT_IDS_MAX: usize = 100;
 
 /// What a value that was found is.
 pub(super) enum Candidate<'a> {
@@ -80,6 +85,37 @@ pub(super) fn lists_events(key: &str, opens: Option<u8>) -> bool {
         Some(b'{') => key == "events" || names_windows(key),
         _ => false,
     }
+}
+
+/// Whether a list of this name is that of PostHog's file, which says before it whose recording it is.
+pub(super) fn is_of_posthog(key: &str) -> bool {
+    matches!(key, "snapshots" | "snapshotsByWindowId")
+}
+
+/// Reads the id of a recording, if it is one.
+pub(super) fn named(raw: &[u8]) -> Option<RecordingId> {
+    text(raw)?.parse().ok()
+}
+
+/// Who was recorded, as PostHog's file says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Person {
+    pub(super) distinct_ids: Vec<String>,
+    pub(super) properties: Map<String, Value>,
+}
+
+/// Reads a person, unless there is none or too much of it.
+pub(super) fn person(raw: &[u8]) -> Option<Person> {
+    if raw.len() > PERSON_BYTES_MAX {
+        return None;
+    }
+    let mut person: Map<String, Value> = serde_json::from_slice(raw).ok()?;
+    let ids = person.get("distinct_ids").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let distinct_ids = ids.filter(|id| !id.is_empty()).take(DISTINCT_IDS_MAX).map(str::to_owned).collect();
+    let Some(Value::Object(properties)) = person.remove("properties") else {
+        return Some(Person { distinct_ids, properties: Map::new() });
+    };
+    Some(Person { distinct_ids, properties })
 }
 
 /// Whether the members of an object of this name are windows.

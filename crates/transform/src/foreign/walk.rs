@@ -3,10 +3,11 @@
 use std::io::Read;
 
 use flate2::bufread::ZlibDecoder;
+use reelcase_format::id::RecordingId;
 use reelcase_format::json::{JsonError, text};
 
 use super::ForeignReader;
-use super::event::{self, Candidate, Chunk, RowHolds, candidate};
+use super::event::{self, Candidate, Chunk, Person, RowHolds, candidate};
 use super::input::InputError;
 use crate::stream::DEFAULT_WINDOW;
 
@@ -190,13 +191,22 @@ impl ForeignReader<'_> {
             return Ok(None);
         }
         let (mut at, mut byte) = self.input.next_byte(value_at + 1)?;
+        let (mut id, mut person) = (None, None);
         while byte == Some(b'"') {
             let (key, value_at, opens) = self.member(at)?;
             if key != "data" && event::lists_events(&key, opens) {
+                if event::is_of_posthog(&key) {
+                    self.note_posthog(id, person);
+                }
                 return Ok(Some(ListAt { key, at: value_at, is_within: true }));
             }
             let end = self.input.value_end(value_at)?;
             self.note(&key, value_at, end);
+            match key.as_str() {
+                "id" => id = event::named(&self.input.rest()[value_at..end]),
+                "person" => person = event::person(&self.input.rest()[value_at..end]),
+                _ => {}
+            }
             (at, byte) = self.input.next_byte(end)?;
             if byte == Some(b',') {
                 (at, byte) = self.input.next_byte(at + 1)?;
@@ -304,6 +314,13 @@ impl ForeignReader<'_> {
         self.input.pass(packed_bytes);
         self.read_body(body, false)?;
         if read.is_err() { Err(not_json(0, "intact zlib")) } else { Ok(Step::Other) }
+    }
+
+    /// Remembers what PostHog's file says before its events.
+    fn note_posthog(&mut self, id: Option<RecordingId>, person: Option<Person>) {
+        self.header.recording = self.header.recording.take().or(id);
+        let Some(person) = person.filter(|_| self.header.distinct_ids.is_empty()) else { return };
+        (self.header.distinct_ids, self.header.person_properties) = (person.distinct_ids, person.properties);
     }
 
     /// Remembers what a member says of the recording.

@@ -7,7 +7,9 @@ use reelcase_format::line::{lines, split_line};
 use reelcase_format::reel::{
     BlockEntry, Index, IndexReader, RecordingEntry, ReelError, ReelLimits, Source, Step, recover,
 };
+use serde_json::Value;
 
+use super::PERSON;
 use crate::stream::{Damage, Event, Header, ReadError, ReadEvents, ReadReport, is_event};
 
 /// What a file may be. Past any of these reading ends and says where, or goes on with less.
@@ -241,9 +243,13 @@ fn header_of(id: RecordingId, entry: Option<&RecordingEntry>) -> Header {
         header.library.clone_from(&entry.summary.library);
         header.library_version.clone_from(&entry.summary.library_version);
         header.distinct_ids.clone_from(&entry.summary.distinct_ids);
-        let properties = entry.metadata.get("person").and_then(|person| person.get("properties"));
-        header.person_properties =
-            properties.and_then(|properties| properties.as_object()).cloned().unwrap_or_default();
+        let known = |name| entry.metadata.get(PERSON).and_then(|person| person.get(name));
+        header.person_properties = known("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+        for id in known("distinct_ids").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            if !header.distinct_ids.iter().any(|there| there == id) {
+                header.distinct_ids.push(id.to_owned());
+            }
+        }
     }
     header
 }

@@ -1,10 +1,12 @@
 //! Reads the table `snapshots` back, recording by recording.
 
 use std::fs::File;
+use std::io;
 
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use reelcase_format::id::{ProjectKey, RecordingId};
 
@@ -23,8 +25,16 @@ pub fn is_parquet(magic: &[u8]) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// It is damaged, or of a kind that is not known here.
-    #[error("the file cannot be read as Parquet: {0}")]
-    Parquet(#[from] ParquetError),
+    #[error("byte {at}: the file cannot be read as Parquet: {source}")]
+    Parquet {
+        /// The end of a file that does not end as it should, or where the rows begin that cannot be read.
+        at: u64,
+        /// What is wrong there.
+        source: ParquetError,
+    },
+    /// The disk failed.
+    #[error("cannot read the file")]
+    Io(#[from] io::Error),
     /// Another program wrote it, or it is one of the other tables.
     #[error("it is no table of snapshots that reelcase wrote, but {0}")]
     OtherTable(String),
@@ -63,13 +73,24 @@ struct Row {
 impl SnapshotReader {
     /// Opens a file, which must be a table of snapshots.
     pub fn open(file: File) -> Result<Self, SnapshotError> {
-        let file = SerializedFileReader::new(file)?;
-        let metadata = file.metadata().file_metadata();
-        let known = metadata.key_value_metadata();
+        let file_bytes = file.metadata()?.len();
+        let damaged = |source| SnapshotError::Parquet { at: file_bytes, source };
+        let file = SerializedFileReader::new(file).map_err(damaged)?;
+        let metadata = file.metadata();
+        let known = metadata.file_metadata().key_value_metadata();
         let value = |key: &str| {
             let found = known.and_then(|pairs| pairs.iter().find(|pair| pair.key == key));
             found.and_then(|pair| pair.value.clone())
         };
+        // What reads columns takes these for granted.
+        let mut columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+        let lies_within = |column: &ColumnChunkMetaData| {
+            let (begins, bytes) = (u64::try_from(begins(column)).ok()?, u64::try_from(column.compressed_size()).ok()?);
+            begins.checked_add(bytes).filter(|ends| *ends <= file_bytes)
+        };
+        if !columns.all(|column| lies_within(column).is_some()) {
+            return Err(damaged(ParquetError::General("a column does not lie within the file".to_owned())));
+        }
         match value(TABLE_KEY) {
             Some(table) if table == TableName::Snapshots.as_str() => {}
             Some(table) => return Err(SnapshotError::OtherTable(format!("the table {table}"))),
@@ -95,7 +116,7 @@ impl SnapshotReader {
     /// Goes on to the next recording, past what was not read of the one before. `None` at the end.
     pub fn next_recording(&mut self) -> Result<Option<(ProjectKey, RecordingId)>, SnapshotError> {
         loop {
-            self.fill()?;
+            self.fill().map_err(|source| SnapshotError::Parquet { at: self.group_at(), source })?;
             let Some(row) = self.rows.last() else { return Ok(None) };
             let name = (row.project.clone(), row.recording.clone());
             if self.current.as_ref() == Some(&name) {
@@ -112,6 +133,14 @@ impl SnapshotReader {
             self.header.recording = Some(recording.clone());
             return Ok(Some((project, recording)));
         }
+    }
+
+    /// Where the rows begin that are being read, in bytes.
+    fn group_at(&self) -> u64 {
+        let groups = self.file.metadata().row_groups();
+        let group = self.group.checked_sub(1).and_then(|group| groups.get(group));
+        let columns = group.into_iter().flat_map(|group| group.columns());
+        columns.filter_map(|column| u64::try_from(begins(column)).ok()).min().unwrap_or_default()
     }
 
     /// Reads rows where none are left.
@@ -138,6 +167,11 @@ impl SnapshotReader {
         }
         Ok(())
     }
+}
+
+/// Where a column begins, in bytes.
+fn begins(column: &ColumnChunkMetaData) -> i64 {
+    column.dictionary_page_offset().unwrap_or(column.data_page_offset())
 }
 
 impl Columns {
@@ -168,7 +202,8 @@ impl ReadEvents for SnapshotReader {
         loop {
             let at = self.report.event_count;
             if let Err(error) = self.fill() {
-                self.report.damage.push(Damage { at: 0, event_index: at, what: error.to_string() });
+                let what = format!("rows cannot be read: {error}");
+                self.report.damage.push(Damage { at: self.group_at(), event_index: at, what });
                 self.group = self.file.num_row_groups();
                 self.columns = None;
                 return Ok(None);
@@ -186,6 +221,10 @@ impl ReadEvents for SnapshotReader {
                 return Ok(Some(Event { window: &self.window, json: row.event.data() }));
             }
             self.report.skipped_count += 1;
+            if self.report.skipped_count == 1 {
+                let what = "a row holds no event".to_owned();
+                self.report.damage.push(Damage { at: self.group_at(), event_index: at, what });
+            }
         }
     }
 

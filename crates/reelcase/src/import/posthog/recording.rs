@@ -4,10 +4,12 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use reelcase_format::id::{ProjectKey, RecordingId, upload_id_from_hex};
+use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::summary::Summary;
+use reelcase_transform::analytics::{AnalyticsEvent, moment_ms, person_lines};
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::reel::{Beside, BesideLine, ReelOptions, ReelSink};
+use reelcase_transform::staff::FIGURES;
 use reelcase_transform::stream::{Header, ReadEvents, WriteEvents};
 use serde_json::{Map, Value, json};
 
@@ -16,9 +18,6 @@ use super::blocks::{self, Blocks};
 use crate::convert::CREATOR;
 use crate::import::LEVEL;
 use crate::remote::encoded;
-
-/// Key of a recording's summary that holds PostHog's figures.
-pub(super) const FIGURES: &str = "posthog";
 
 /// Analytics events of one request.
 const PAGE_EVENTS: usize = 1_000;
@@ -183,7 +182,7 @@ impl Job {
             library: self.row.text("snapshot_library"),
             library_version: None,
             distinct_ids: self.row.distinct_ids(),
-            person_properties: Map::new(),
+            person_properties: self.row.person["properties"].as_object().cloned().unwrap_or_default(),
         };
         let figures = json!({ "host": self.api.base(), "imported_at_ms": self.now_ms });
         let mut figures = figures.as_object().cloned().unwrap_or_default();
@@ -234,53 +233,13 @@ impl Job {
 
     /// What says of a person what PostHog knew when it was asked.
     fn person_lines(&self) -> Vec<BesideLine> {
-        let ids = self.row.distinct_ids();
-        let Some((first, others)) = ids.split_first() else { return Vec::new() };
-        let line = |event: &str, properties: Value| {
-            BesideLine {
-            timestamp_ms: self.now_ms,
-            upload: None,
-            json: json!({
-                "kind": "event", "event": event, "timestamp": self.now_ms, "distinct_id": first, "properties": properties,
-            })
-            .to_string()
-            .into_bytes(),
-        }
-        };
-        let mut lines: Vec<_> = others.iter().map(|other| line("$create_alias", json!({ "alias": other }))).collect();
-        if let Some(properties) = self.row.person["properties"].as_object().filter(|known| !known.is_empty()) {
-            lines.push(line("$set", json!({ "$set": properties })));
-        }
-        lines
+        let properties = self.row.person["properties"].as_object().cloned().unwrap_or_default();
+        person_lines(&self.row.distinct_ids(), &properties, self.now_ms)
     }
 }
 
 /// A row of an answer as a line of a recording.
 fn event_line(row: &Value) -> Option<BesideLine> {
     let [uuid, event, timestamp, distinct_id, properties] = row.as_array()?.as_slice() else { return None };
-    let timestamp_ms = moment_ms(timestamp)?;
-    let properties: Value = match properties {
-        Value::String(text) => serde_json::from_str(text).ok()?,
-        other => other.clone(),
-    };
-    let upload = uuid.as_str().and_then(upload_id_from_hex);
-    let mut line = json!({ "kind": "event", "event": event, "timestamp": timestamp_ms, "distinct_id": distinct_id });
-    if let Some(upload) = &upload {
-        line["uuid"] = reelcase_format::id::upload_id_to_hex(upload).into();
-    }
-    if let Some(window) = properties["$window_id"].as_str() {
-        line["window_id"] = window.into();
-    }
-    line["properties"] = properties;
-    Some(BesideLine { timestamp_ms, upload, json: line.to_string().into_bytes() })
-}
-
-/// A time as PostHog writes it: with a zone, or in UTC without one.
-fn moment_ms(time: &Value) -> Option<i64> {
-    let text = time.as_str()?;
-    let moment = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let civil = text.parse::<jiff::civil::DateTime>().ok()?;
-        Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-    });
-    Some(moment?.as_millisecond())
+    AnalyticsEvent { uuid, event, timestamp, distinct_id, properties }.line()
 }

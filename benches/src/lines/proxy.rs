@@ -10,6 +10,8 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 
 use crate::Settings;
+use crate::lines::full::wait_until_sealed;
+use crate::lines::ingest::{copy_of, prepared};
 use crate::lines::serving::uploads;
 use crate::load::Load;
 use crate::process::{Process, Server, free_address, wait_for};
@@ -23,6 +25,9 @@ const CALM_RATE: f64 = 100.0;
 /// Requests of one turn while latencies are taken.
 const CALM_REQUESTS: usize = 500;
 
+/// How often the uploads are sent in a busy turn: a system counts processor time in steps of 10 ms.
+const BUSY_TIMES: usize = 4;
+
 /// What one party showed in one turn.
 struct Turn {
     p50_ms: f64,
@@ -31,49 +36,54 @@ struct Turn {
 }
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
-    let requests = uploads(settings, 17)?;
     let posthog = Server::party("bare", &[])?;
-    let (data, other_data, scratch) = (settings.directory()?, settings.directory()?, settings.directory()?);
+    let prepared = prepared(settings)?;
+    let (data, other_data, scratch) = (copy_of(&prepared, settings)?, settings.directory()?, settings.directory()?);
     let upstream = format!("http://{}", posthog.address);
     let ours = Server::reelcase_with(&settings.binary, data.path(), &["--upstream", &upstream])?;
     let passing = ["--upstream", upstream.as_str(), "--mode", "pass"];
     let passing = Server::reelcase_with(&settings.binary, other_data.path(), &passing)?;
     let nginx = nginx(scratch.path(), posthog.address)?;
     let (mut direct, mut plain, mut pass, mut tee) = (vec![], vec![], vec![], vec![]);
+    let requests = uploads(settings, 17)?;
     for _ in 0..settings.rounds {
-        direct.push(turn(&posthog.process, posthog.address, &requests)?);
-        plain.push(turn(&nginx.0, nginx.1, &requests)?);
-        pass.push(turn(&passing.process, passing.address, &requests)?);
-        tee.push(turn(&ours.process, ours.address, &requests)?);
+        direct.push(turn(&posthog.process, posthog.address, &requests, || Ok(()))?);
+        plain.push(turn(&nginx.0, nginx.1, &requests, || Ok(()))?);
+        pass.push(turn(&passing.process, passing.address, &requests, || Ok(()))?);
+        tee.push(turn(&ours.process, ours.address, &requests, || wait_until_sealed(&ours))?);
     }
     nginx.0.stop("-TERM")?;
     let middle = |turns: &[Turn], of: fn(&Turn) -> f64| median(turns.iter().map(of));
     let added = |turns: &[Turn], of| format!("{:.2}", middle(turns, of) - middle(&direct, of));
-    let rate = |turns: &[Turn]| middle(turns, |turn| turn.per_cpu_second);
-    let compared = |id, turns: &[Turn]| {
-        Row::compared(id, number(rate(turns)), number(rate(&plain)), times(rate(turns) / rate(&plain)))
-    };
+    let plain_rate = middle(&plain, |turn| turn.per_cpu_second);
+    let compared = |id, rate: f64| Row::compared(id, number(rate), number(plain_rate), times(rate / plain_rate));
     let (p50, p99) = (|turn: &Turn| turn.p50_ms, |turn: &Turn| turn.p99_ms);
     Ok(vec![
         Row::compared("P17", added(&tee, p50), added(&plain, p50), String::new()),
         Row::compared("P17s", added(&tee, p99), added(&plain, p99), String::new()),
-        compared("P17c", &tee),
-        compared("P17p", &pass),
+        compared("P17c", middle(&tee, |turn| turn.per_cpu_second)),
+        compared("P17p", middle(&pass, |turn| turn.per_cpu_second)),
     ])
 }
 
-fn turn(process: &Process, address: SocketAddr, requests: &Arc<Vec<Bytes>>) -> anyhow::Result<Turn> {
-    let calm =
-        Load { rate: Some(CALM_RATE), request_count: CALM_REQUESTS, ..Load::once(address, CONNECTIONS, requests) };
-    let calm = calm.send()?;
+/// `settle` waits until a party has nothing left to do.
+fn turn(
+    process: &Process,
+    address: SocketAddr,
+    requests: &Arc<Vec<Bytes>>,
+    settle: impl Fn() -> anyhow::Result<()>,
+) -> anyhow::Result<Turn> {
+    let once = || Load::once(address, CONNECTIONS, requests);
+    let calm = Load { rate: Some(CALM_RATE), request_count: CALM_REQUESTS, ..once() }.send()?;
+    settle()?;
     let before = process.cpu_seconds()?;
-    let busy = Load::once(address, CONNECTIONS, requests).send()?;
+    let busy = Load { request_count: requests.len() * BUSY_TIMES, ..once() }.send()?;
     let cpu_seconds = process.cpu_seconds()? - before;
     ensure!(calm.refused + busy.refused == 0, "{} requests failed", calm.refused + busy.refused);
     Ok(Turn {
         p50_ms: calm.quantile_ms(0.5),
         p99_ms: calm.quantile_ms(0.99),
-        per_cpu_second: requests.len() as f64 / cpu_seconds,
+        per_cpu_second: (requests.len() * BUSY_TIMES) as f64 / cpu_seconds,
     })
 }
 

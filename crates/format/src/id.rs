@@ -39,6 +39,11 @@ pub struct ProjectKey(String);
 pub struct RecordingId(String);
 
 impl ProjectKey {
+    /// Stands for a project where there is none, or it is not known yet.
+    pub fn nobody() -> Self {
+        Self("-".to_owned())
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0

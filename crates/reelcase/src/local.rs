@@ -37,6 +37,13 @@ pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store
     let store = Store::open(options, Arc::new(SystemClock)).await;
     let store = store.with_context(|| format!("cannot open the store in {}", data.display()))?;
     store.seal_all().await?;
+    match store.unsorted().count {
+        0 => {}
+        count => eprintln!(
+            "note: {count} copies of uploads to PostHog were never looked into, and what is in them is not shown\n\
+             hint: `reelcase serve` does that when it starts"
+        ),
+    }
     Ok(store)
 }
 

@@ -284,6 +284,11 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
                 app.store.newer_objects().len() as u64,
             ),
             ("reelcase_items_waiting", "Events that wait to be sealed.", items_waiting as u64),
+            (
+                "reelcase_copies_unsorted",
+                "Copies of uploads that nobody has looked into yet.",
+                app.store.unsorted().count as u64,
+            ),
             ("reelcase_body_bytes_left", "Bytes of bodies that may still come in.", app.budget.bytes_left() as u64),
             ("reelcase_inflated_bytes_left", "Bytes large uploads may inflate to.", app.inflating.bytes_left() as u64),
             (

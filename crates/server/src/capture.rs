@@ -5,14 +5,15 @@
 
 pub(crate) mod body;
 mod sort;
+pub(crate) mod sorter;
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
+use axum::http::HeaderName;
 use axum::http::header::{CONTENT_TYPE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -43,9 +44,6 @@ const LARGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Projects that unknown keys may create, so that nobody fills the catalog with made-up keys.
 const PROJECTS_MADE_MAX: usize = 1_000;
 
-/// What stands for a project where a record is for PostHog only, and none of its events is kept.
-const OF_NO_PROJECT: &str = "-";
-
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What PostHog's server answers to a good upload.
@@ -70,9 +68,8 @@ pub(crate) struct Received {
 impl Received {
     /// An upload as it came. A `GET`, and a `POST` without a body, carry it as `data` in the query.
     pub(crate) fn new(parts: &Parts, mut body: Held) -> Result<Self, Failure> {
-        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let query = parts.uri.query().unwrap_or_default();
-        let mut coding = Coding { content_type: header(CONTENT_TYPE), compression: query_value(query, "compression") };
+        let mut coding = Coding::of(parts);
         if body.bytes.is_empty() && query_value(query, "data").is_some() {
             body.bytes = query.to_owned().into();
             coding.content_type = Some(FORM.to_owned());
@@ -80,8 +77,23 @@ impl Received {
         if body.bytes.is_empty() {
             return Err(Failure::EmptyBody);
         }
-        Ok(Self { body, coding, user_agent: header(USER_AGENT) })
+        Ok(Self { body, coding, user_agent: user_agent(parts) })
     }
+}
+
+impl Coding {
+    fn of(parts: &Parts) -> Self {
+        let compression = query_value(parts.uri.query().unwrap_or_default(), "compression");
+        Self { content_type: header(parts, CONTENT_TYPE), compression }
+    }
+}
+
+fn user_agent(parts: &Parts) -> Option<String> {
+    header(parts, USER_AGENT)
+}
+
+fn header(parts: &Parts, name: HeaderName) -> Option<String> {
+    parts.headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
 /// Answers one upload.
@@ -146,8 +158,8 @@ async fn accept(
         app.store.accept(record(project, items, onward.take())).await?;
     }
     if onward.is_some() {
-        let nobody = ProjectKey::from_str(OF_NO_PROJECT).map_err(Failure::BadKey)?;
-        app.store.accept(record(&nobody, &[], onward)).await?;
+        // None of its events is kept: it is for PostHog only.
+        app.store.accept(record(&ProjectKey::nobody(), &[], onward)).await?;
     }
     // Counted only now: an upload that is asked to come back would be counted twice.
     count(app, sorted, received_at_ms);

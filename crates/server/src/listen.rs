@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::capture::create_project;
+use crate::capture::{create_project, sorter};
 use crate::config::{ConfigError, ServerOptions};
 use crate::connection::Connections;
 use crate::drops::SAVE_EVERY;
@@ -146,9 +146,11 @@ impl BoundServer {
     /// Serves until `shutdown`, then lets open requests finish.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let mut accepting = self.accepting;
-        let saver = tokio::spawn(save_drops(accepting.app.clone()));
-        let sender = tokio::spawn(upstream::drain(accepting.app.clone()));
-        let caller = tokio::spawn(webhooks::run(accepting.app.clone()));
+        let app = accepting.app.clone();
+        let saver = tokio::spawn(save_drops_now_and_then(app.clone()));
+        let sorter = tokio::spawn(sorter::run(app.clone()));
+        let sender = tokio::spawn(upstream::drain(app.clone()));
+        let caller = tokio::spawn(webhooks::run(app.clone()));
         tokio::select! {
             () = shutdown => {}
             () = accepting.run() => {}
@@ -160,9 +162,12 @@ impl BoundServer {
         if let Err(error) = caller.await {
             tracing::warn!(%error, "calling webhooks ended in disorder; what was not sent is sent again");
         }
-        if let Err(error) = saver.await {
-            tracing::warn!(%error, "cannot save the counts of what was dropped");
+        for ended in [sorter.await, saver.await] {
+            if let Err(error) = ended {
+                tracing::warn!(%error, "a task of the server ended in disorder");
+            }
         }
+        save_drops(&app).await;
     }
 }
 
@@ -213,6 +218,7 @@ impl Accepting {
         if let Some(upstream) = &app.upstream {
             upstream.finish().await;
         }
+        sorter::sort_waiting(&app).await;
         // Not before: copies of uploads are kept on these threads.
         drop(workers);
     }
@@ -224,14 +230,16 @@ impl std::fmt::Debug for BoundServer {
     }
 }
 
-/// Saves what was dropped now and then, and once more at the end.
-async fn save_drops(app: Arc<App>) {
-    let mut is_over = false;
-    while !is_over {
-        is_over = tokio::time::timeout(SAVE_EVERY, app.stopped()).await.is_ok();
-        if let Err(error) = app.drops.save(app.store.catalog()).await {
-            tracing::warn!(%error, "cannot save the counts of what was dropped");
-        }
+/// Saves what was dropped now and then, until the server is stopping.
+async fn save_drops_now_and_then(app: Arc<App>) {
+    while tokio::time::timeout(SAVE_EVERY, app.stopped()).await.is_err() {
+        save_drops(&app).await;
+    }
+}
+
+async fn save_drops(app: &App) {
+    if let Err(error) = app.drops.save(app.store.catalog()).await {
+        tracing::warn!(%error, "cannot save the counts of what was dropped");
     }
 }
 

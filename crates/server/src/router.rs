@@ -10,10 +10,12 @@ use axum::extract::{Request, State};
 use axum::http::header::{ALLOW, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower::Service;
 
+use crate::capture::sorter;
 use crate::error::Failure;
 use crate::state::App;
 use crate::{access, api, capture, cors, pages, remote_config, scripts, share, upstream};
@@ -42,10 +44,12 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(app: Arc<App>) -> Self {
         let (prefix, has_upstream) = (app.options.path_prefix.clone(), app.upstream.is_some());
+        let sorted = || from_fn_with_state(app.clone(), sorter::sort_before);
         let router = api::routes()
-            .route_layer(axum::middleware::from_fn_with_state(app.clone(), access::require))
+            .route_layer(sorted())
+            .route_layer(from_fn_with_state(app.clone(), access::require))
             .merge(pages::routes())
-            .merge(share::routes())
+            .merge(share::routes().route_layer(sorted()))
             .route("/health", get(health))
             .route("/openapi.json", get(api::openapi_document))
             .method_not_allowed_fallback(other_method)

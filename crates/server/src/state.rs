@@ -38,6 +38,8 @@ pub struct App {
     pub(crate) inflating: Budget,
     /// Places for work that would hold up an async thread: inflating and scanning large bodies.
     pub(crate) heavy: Semaphore,
+    /// Held while copies of uploads are sorted.
+    pub(crate) sorting: Mutex<()>,
     /// Held while a file is imported: one at a time, so that of two with the same recording one comes first.
     pub(crate) importing: Mutex<()>,
     /// Projects seen to exist, so that an upload costs no catalog read. Projects are never deleted.
@@ -74,6 +76,7 @@ impl App {
             budget: Budget::new(options.body_bytes_in_flight_max),
             inflating: Budget::new(options.inflated_bytes_in_flight_max),
             heavy: Semaphore::new(threads),
+            sorting: Mutex::default(),
             importing: Mutex::default(),
             known_projects: RwLock::default(),
             keys: Keys::default(),

@@ -29,7 +29,8 @@
 //! # Costs
 //!
 //! Two threads. The writer takes everything that is queued, writes it in steps of a mebibyte and syncs once; with more
-//! queued it does so again at once, so batches grow with the load and there is no timer. The other thread prepares the
+//! queued it does so again at once, so batches grow with the load and nobody who waits waits for a timer. What nobody
+//! waits for is gathered for [`LEISURE`]. The other thread prepares the
 //! next segment ahead of need and tidies up. Memory is the queue, the step, and some 24 bytes per waiting record.
 //! Disk is bounded by `inbox_bytes_max`, segments set aside not counted.
 
@@ -44,7 +45,7 @@ mod writer;
 
 use std::{
     io,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
 
@@ -54,7 +55,8 @@ use tokio::sync::{Semaphore, oneshot};
 pub use files::{DiskFiles, FileHandle, Files};
 use record::HEAD_BYTES;
 use stock::Stock;
-use writer::{Committer, Pending, Request};
+pub use writer::LEISURE;
+use writer::{Committer, Haste, Pending, Request};
 
 /// How large the inbox and its parts may grow.
 #[derive(Debug, Clone)]
@@ -252,7 +254,7 @@ pub struct Inbox {
     queue_bytes_max: u32,
     queue_bytes: Arc<Semaphore>,
     queue_entries: Arc<Semaphore>,
-    queue: Mutex<Option<mpsc::Sender<Request>>>,
+    queue: Mutex<Option<writer::Queue>>,
     stock_thread: Mutex<Option<JoinHandle<()>>>,
     writer_thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -270,21 +272,21 @@ impl Inbox {
         options.check()?;
         let (stock, recovery) = recover::recover(files, &options, recovered)?;
         let stock = Arc::new(stock.in_background());
-        let (sender, receiver) = mpsc::channel();
+        let (queue, queued) = writer::queue();
         let committer = Committer::new(Arc::clone(&stock));
         let inbox = Self {
             record_bytes_max: options.record_bytes_limit(),
             queue_bytes_max: options.queue_bytes_max,
             queue_bytes: Arc::new(Semaphore::new(options.queue_bytes_max as usize)),
             queue_entries: Arc::new(Semaphore::new(options.queue_entries_max.min(Semaphore::MAX_PERMITS))),
-            queue: Mutex::new(Some(sender)),
+            queue: Mutex::new(Some(queue)),
             stock_thread: Mutex::new(None),
             writer_thread: Mutex::new(None),
             stock: Arc::clone(&stock),
         };
         let stock_thread = spawn("inbox-stock", move || stock::run(&stock))?;
         *stock::lock(&inbox.stock_thread) = Some(stock_thread);
-        let writer_thread = spawn("inbox-writer", move || writer::run(&receiver, committer))?;
+        let writer_thread = spawn("inbox-writer", move || writer::run(&queued, committer))?;
         *stock::lock(&inbox.writer_thread) = Some(writer_thread);
         Ok((inbox, recovery))
     }
@@ -294,6 +296,16 @@ impl Inbox {
     /// Waits while the queue is full. Dropping the future gives the record up: it may or may not be written, and is
     /// released if it is.
     pub async fn append(&self, parts: Vec<Bytes>) -> Result<Position, InboxError> {
+        self.append_in(parts, Haste::Now).await
+    }
+
+    /// Does as [`Inbox::append`] for a record that no client waits for: it may be left in the queue for [`LEISURE`], so
+    /// that many of them, or an urgent one and those before it, share one sync.
+    pub async fn append_at_leisure(&self, parts: Vec<Bytes>) -> Result<Position, InboxError> {
+        self.append_in(parts, Haste::Leisure).await
+    }
+
+    async fn append_in(&self, parts: Vec<Bytes>, haste: Haste) -> Result<Position, InboxError> {
         let pending = Pending::new(parts, self.record_bytes_max)?;
         let queued_bytes = pending.body_bytes().clamp(1, self.queue_bytes_max);
         let closed = |_| InboxError::Closed;
@@ -301,7 +313,10 @@ impl Inbox {
         let bytes = Arc::clone(&self.queue_bytes).acquire_many_owned(queued_bytes).await.map_err(closed)?;
         let (reply, answer) = oneshot::channel();
         let request = Request::new(pending, reply, [entry, bytes]);
-        stock::lock(&self.queue).as_ref().and_then(|queue| queue.send(request).ok()).ok_or(InboxError::Closed)?;
+        let is_queued = stock::lock(&self.queue).as_ref().is_some_and(|queue| queue.push(request, haste));
+        if !is_queued {
+            return Err(InboxError::Closed);
+        }
         let ticket = answer.await.map_err(|_| InboxError::Closed)??;
         Ok(ticket.keep())
     }

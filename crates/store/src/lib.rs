@@ -37,7 +37,7 @@ pub mod sweep;
 pub use adopt::Adopted;
 pub use clock::{Clock, SystemClock};
 pub use newer::NewerObject;
-pub use record::{Accepted, ItemKind, ItemRef};
+pub use record::{Accepted, ItemKind, ItemRef, Unsorted};
 pub use salvage::{FileSource, Salvaged};
 pub use spool::{Due, Lane, Onward, SpoolOptions, SpoolStats};
 pub use store::{AcceptError, Parcel, Receipt, Store, StoreError, StoreOptions};

@@ -91,7 +91,7 @@ impl PendingIndex {
             0 => u64::from(position.len) * GUESSED_RATIO,
             counted => counted,
         };
-        for item in &head.items {
+        for item in head.items() {
             if !self.uploads.insert((head.project.clone(), item.upload)) {
                 continue;
             }
@@ -215,14 +215,16 @@ mod tests {
             compression: None,
             user_agent: None,
             inflated_bytes: 100,
-            items: uploads
-                .map(|upload| ItemRef {
-                    index: u32::from(upload),
-                    kind: ItemKind::Snapshot,
-                    upload: [upload; 16],
-                    recording: Some("one".parse().unwrap()),
-                })
-                .collect(),
+            items: Some(
+                uploads
+                    .map(|upload| ItemRef {
+                        index: u32::from(upload),
+                        kind: ItemKind::Snapshot,
+                        upload: [upload; 16],
+                        recording: Some("one".parse().unwrap()),
+                    })
+                    .collect(),
+            ),
             onward: None,
         }
     }

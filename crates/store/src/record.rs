@@ -55,6 +55,21 @@ pub struct Accepted {
     pub onward: Option<Onward>,
 }
 
+/// An upload that is to be made durable before anybody has looked into it.
+#[derive(Debug, Clone, Default)]
+pub struct Unsorted {
+    /// When it arrived, milliseconds since the epoch, server clock.
+    pub received_at_ms: i64,
+    /// The request's content type, which helps to undo the coding.
+    pub content_type: Option<String>,
+    /// The request's `compression` parameter, likewise.
+    pub compression: Option<String>,
+    /// The client's user agent: names the library where the events do not.
+    pub user_agent: Option<String>,
+    /// The body as it came, piece by piece.
+    pub body: Vec<Bytes>,
+}
+
 /// What a record says before the body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RecordHead {
@@ -69,9 +84,18 @@ pub(crate) struct RecordHead {
     /// 0 where nobody counted.
     #[serde(default)]
     pub(crate) inflated_bytes: u64,
-    pub(crate) items: Vec<ItemRef>,
+    /// `None` where nobody has looked into the upload yet, and the project says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<Vec<ItemRef>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) onward: Option<Onward>,
+}
+
+impl RecordHead {
+    /// The events to keep, as far as is known.
+    pub(crate) fn items(&self) -> &[ItemRef] {
+        self.items.as_deref().unwrap_or_default()
+    }
 }
 
 /// A record whose head is longer than the record, or is not JSON: nothing this program ever wrote.
@@ -90,12 +114,32 @@ pub(crate) fn encode(upload: Accepted) -> (RecordHead, Vec<Bytes>) {
         compression: upload.compression,
         user_agent: upload.user_agent,
         inflated_bytes: upload.inflated_bytes,
-        items: upload.items,
+        items: Some(upload.items),
         onward: upload.onward,
     };
-    let json = serde_json::to_vec(&head).unwrap_or_default();
+    let parts = lay_out(&head, [upload.body]);
+    (head, parts)
+}
+
+/// Does as [`encode`], for one that nobody has looked into.
+pub(crate) fn encode_unsorted(upload: Unsorted) -> Vec<Bytes> {
+    let head = RecordHead {
+        project: ProjectKey::nobody(),
+        received_at_ms: upload.received_at_ms,
+        content_type: upload.content_type,
+        compression: upload.compression,
+        user_agent: upload.user_agent,
+        inflated_bytes: 0,
+        items: None,
+        onward: None,
+    };
+    lay_out(&head, upload.body)
+}
+
+fn lay_out(head: &RecordHead, body: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
+    let json = serde_json::to_vec(head).unwrap_or_default();
     let len = u32::try_from(json.len()).unwrap_or(u32::MAX).to_le_bytes();
-    (head, vec![Bytes::copy_from_slice(&len), Bytes::from(json), upload.body])
+    [Bytes::copy_from_slice(&len), Bytes::from(json)].into_iter().chain(body).collect()
 }
 
 /// Splits a record into its head and the body.

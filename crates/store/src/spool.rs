@@ -329,7 +329,7 @@ fn keys_of(head: &RecordHead, onward: &Onward) -> Box<[u64]> {
         value(&mut hasher);
         hasher.finish()
     };
-    let recordings = head.items.iter().filter_map(|item| item.recording.as_ref());
+    let recordings = head.items().iter().filter_map(|item| item.recording.as_ref());
     let keys: BTreeSet<u64> =
         recordings.map(|recording| hash(&|hasher| (&head.project, recording).hash(hasher))).collect();
     if !keys.is_empty() {
@@ -354,7 +354,7 @@ mod tests {
             compression: None,
             user_agent: None,
             inflated_bytes: 1,
-            items: vec![item],
+            items: Some(vec![item]),
             onward: Some(onward),
         }
     }

@@ -7,6 +7,7 @@ mod entrance;
 mod error;
 mod sealer;
 mod sender;
+mod unsorted;
 
 pub use error::{AcceptError, StoreError};
 pub use sender::Parcel;
@@ -41,6 +42,7 @@ use crate::settings::Settings;
 use crate::spool::{Spool, SpoolOptions};
 use crate::step::{Step, StepHook};
 use crate::{abort_point, entry, maintain, seal};
+use unsorted::UnsortedQueue;
 
 /// Objects that are entered before the store opens. With more, as after the loss of the catalog, it opens at once and
 /// enters them while it takes uploads.
@@ -121,6 +123,9 @@ pub struct Store {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) objects: Objects,
     pending: Mutex<PendingIndex>,
+    /// What nobody has looked into yet.
+    unsorted: Mutex<UnsortedQueue>,
+    unsorted_due: Notify,
     /// What is still to be sent on.
     spool: Mutex<Spool>,
     spooled: Notify,
@@ -190,9 +195,8 @@ impl Store {
             tracing::error!(aside, reason, "the catalog was damaged; a new one is made from the objects");
             replaced.carry_over(&catalog).await?;
         }
-        let mut pending = PendingIndex::default();
-        let mut spool = Spool::open(&dir);
-        let inbox = open_inbox(files, &options, &mut pending, &mut spool, clock.now_ms())?;
+        let mut found = Found { spool: Spool::open(&dir), ..Found::default() };
+        let inbox = open_inbox(files, &options, &mut found, clock.now_ms())?;
         sync_names(&dir).map_err(unusable(&dir))?;
         let store = Arc::new(Self {
             options,
@@ -201,8 +205,10 @@ impl Store {
             inbox: Arc::new(inbox),
             catalog: Arc::new(catalog),
             objects,
-            pending: Mutex::new(pending),
-            spool: Mutex::new(spool),
+            pending: Mutex::new(found.pending),
+            unsorted: Mutex::new(found.unsorted),
+            unsorted_due: Notify::new(),
+            spool: Mutex::new(found.spool),
             spooled: Notify::new(),
             next_seq: tokio::sync::Mutex::new(None),
             seal_memory: Arc::default(),
@@ -302,11 +308,7 @@ impl Store {
     /// Writes an upload to the inbox, and takes note of where it lies.
     async fn enter(&self, upload: Accepted) -> Result<(), AcceptError> {
         let (head, parts) = record::encode(upload);
-        let position = self.inbox.append(parts).await.map_err(|error| match error {
-            InboxError::Full { .. } => AcceptError::Busy { retry_after_s: 5 },
-            InboxError::TooLarge { .. } => AcceptError::TooLarge(error),
-            source => AcceptError::Failing { retry_after_s: 5, source },
-        })?;
+        let position = self.inbox.append(parts).await?;
         // Before anybody could think that the record is done with.
         if self.options.spool.is_some() && self.spool().insert(&head, position) {
             self.spooled.notify_one();
@@ -539,7 +541,7 @@ impl Store {
         if watchers.is_empty() {
             return;
         }
-        for item in &head.items {
+        for item in head.items() {
             let key = GroupKey { project: head.project.clone(), recording: item.recording.clone() };
             if let Some(watcher) = watchers.get(&key) {
                 watcher.notify_waiters();
@@ -558,13 +560,21 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What an earlier process left in the inbox.
+#[derive(Default)]
+struct Found {
+    pending: PendingIndex,
+    unsorted: UnsortedQueue,
+    spool: Spool,
+}
+
 fn open_inbox(
     files: Arc<dyn Files>,
     options: &StoreOptions,
-    pending: &mut PendingIndex,
-    spool: &mut Spool,
+    found: &mut Found,
     now_ms: i64,
 ) -> Result<Inbox, StoreError> {
+    let Found { pending, unsorted, spool } = found;
     let mut useless = Vec::new();
     let mut segments = HashSet::new();
     let mut unsent = 0_u64;
@@ -572,6 +582,9 @@ fn open_inbox(
         Inbox::open(files, options.inbox.clone(), |position, record| match record::decode(&record) {
             Ok((head, _)) => {
                 segments.insert(position.segment);
+                if head.items.is_none() {
+                    return unsorted.push(position, now_ms);
+                }
                 let is_to_send = match options.spool {
                     Some(_) => spool.insert(&head, position),
                     None => {

@@ -20,7 +20,7 @@ const STEPS_PER_LIFE: usize = 14;
 /// A client that sends, retries and reads while the sealer works.
 async fn live(store: &Arc<Store>, ledger: &mut Ledger, chance: &mut Chance) {
     for _ in 0..STEPS_PER_LIFE {
-        match chance.below(10) {
+        match chance.below(13) {
             0..=4 => {
                 for _ in 0..=chance.below(4) {
                     // A refusal is an answer too; the client keeps what it was refused.
@@ -32,6 +32,8 @@ async fn live(store: &Arc<Store>, ledger: &mut Ledger, chance: &mut Chance) {
                 let _ = ledger.send_again(store, marker).await;
             }
             7 => drop(store.seal_all().await),
+            10 | 11 => drop(ledger.lay_by(store, chance).await),
+            12 => ledger.sort(store, chance.below(3)).await,
             8 => {
                 let id = format!("recording-{}", chance.below(4)).parse().unwrap();
                 // A reader that goes away while something is sealed for it.
@@ -45,11 +47,12 @@ async fn live(store: &Arc<Store>, ledger: &mut Ledger, chance: &mut Chance) {
 
 /// Seals everything once the object store works, and compares.
 async fn settle(store: &Arc<Store>, ledger: &Ledger, seed: u64) {
+    ledger.sort(store, usize::MAX).await;
     // A write that was said to have failed may come in between, once; what it holds is entered before the next.
     if store.seal_all().await.is_err() {
         store.seal_all().await.unwrap_or_else(|error| panic!("seed {seed}: healed and cannot seal: {error:?}"));
     }
-    assert_eq!(store.waiting().1, 0, "seed {seed}: something still waits");
+    assert_eq!(store.waiting().1 + store.unsorted().count, 0, "seed {seed}: something still waits");
     ledger.check(store, seed).await;
 }
 

@@ -286,6 +286,28 @@ async fn concurrent_appends_are_all_on_the_real_disk_after_reopening() {
     assert_eq!(recovery.record_count, 0);
 }
 
+#[tokio::test]
+async fn records_that_nobody_waits_for_share_a_sync_and_an_urgent_one_takes_them_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = || -> Arc<dyn Files> { Arc::new(DiskFiles::open(dir.path().join("inbox")).unwrap()) };
+    let inbox = Arc::new(Inbox::open(files(), options(), |_, _| {}).unwrap().0);
+    let at_leisure = |inbox: Arc<Inbox>| async move { inbox.append_at_leisure(vec![Bytes::from_static(b"one")]).await };
+    let mut tasks: Vec<_> = (0..100).map(|_| tokio::spawn(at_leisure(inbox.clone()))).collect();
+    for task in tasks.drain(..) {
+        task.await.unwrap().unwrap();
+    }
+    assert!(inbox.stats().batch_count <= 10, "{} batches", inbox.stats().batch_count);
+    let urgent = async { inbox.append(vec![Bytes::from_static(b"urgent")]).await.unwrap() };
+    let (before, urgent) = tokio::join!(at_leisure(inbox.clone()), urgent);
+    assert!(before.unwrap() < urgent);
+    // What is gathered when the inbox is shut is written.
+    let (last, ()) = tokio::join!(at_leisure(inbox.clone()), async { inbox.close() });
+    let last = last.unwrap();
+    let mut found = Vec::new();
+    let _ = Inbox::open(files(), options(), |at, _| found.push(at)).unwrap();
+    assert_eq!((found.len(), found.last()), (103, Some(&last)));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn appends_fail_while_the_disk_does_and_work_again_without_a_restart() {
     let files = SimFiles::new(1);

@@ -1,17 +1,17 @@
 //! The copy of an upload that goes to PostHog.
 //!
 //! It is taken of the bytes as they pass, and kept once they have all passed, whatever PostHog says to them. What
-//! cannot be kept is counted with its reason, and never changes what the client sees.
+//! cannot be kept is counted with its reason, and never changes what the client sees. What is in it is looked into later.
 
 use std::sync::Arc;
 
 use axum::http::request::Parts;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use reelcase_upstream::Sink;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::capture::body::Share;
-use crate::capture::{self, Held, Received};
+use crate::capture::sorter;
 use crate::state::App;
 
 /// Takes the pieces of an upload, and keeps it at the end.
@@ -68,32 +68,14 @@ impl Sink for UploadCopy {
             return self.app.drops.count_copy(reason);
         }
         let Some(parts) = self.parts.take() else { return };
-        let held = Held::new(joined(std::mem::take(&mut self.pieces)), self.share.take());
+        let (pieces, share) = (std::mem::take(&mut self.pieces), self.share.take());
         let (app, place, received_at_ms) = (Arc::clone(&self.app), self.place.take(), self.received_at_ms);
         tokio::spawn(async move {
-            keep(&app, &parts, held, received_at_ms).await;
+            if let Err(failure) = sorter::lay_by(&app, &parts, pieces, share, received_at_ms).await {
+                tracing::debug!(%failure, "an upload went to PostHog and was not kept");
+                app.drops.count_copy(failure.code());
+            }
             drop(place);
         });
     }
-}
-
-async fn keep(app: &Arc<App>, parts: &Parts, held: Held, received_at_ms: i64) {
-    let kept = match Received::new(parts, held) {
-        Ok(received) => capture::keep_received(app, received, received_at_ms).await,
-        Err(failure) => Err(failure),
-    };
-    if let Err(failure) = kept {
-        tracing::debug!(%failure, "an upload went to PostHog and was not kept");
-        app.drops.count_copy(failure.code());
-    }
-}
-
-/// One piece, as most uploads are, is taken as it is.
-fn joined(mut pieces: Vec<Bytes>) -> Bytes {
-    if pieces.len() == 1 {
-        return pieces.swap_remove(0);
-    }
-    let mut bytes = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-    pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
-    bytes.freeze()
 }

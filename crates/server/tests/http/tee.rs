@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use axum::http::{Request, StatusCode};
 use reelcase_server::{BoundServer, Mode, ServerOptions, UpstreamOptions};
-use reelcase_store::{Store, StoreOptions, SystemClock};
+use reelcase_store::{Store, StoreOptions, SystemClock, Unsorted};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::settings::change;
-use crate::site::{PAGE, PATIENCE, SECRET, SESSION, Site, gzip, one_snapshot, parse, site_with, snapshot, uuid};
+use crate::site::{
+    PAGE, PATIENCE, SECRET, SESSION, Site, gzip, one_snapshot, parse, site_in, site_with, snapshot, uuid,
+};
 use crate::standin::{Manner, SCRIPT, Standin};
 
 /// Waits until the copy of an upload is kept, which happens beside the answer.
@@ -68,6 +70,50 @@ async fn an_upload_reaches_posthog_byte_for_byte_and_its_reply_comes_back_untouc
     assert_eq!((header("cookie"), header("connection")), ("other=1".to_owned(), String::new()));
     kept(&site, SESSION).await;
     assert_eq!(site.event_count(SESSION).await, 2);
+}
+
+#[tokio::test]
+async fn a_copy_is_looked_into_when_somebody_asks() {
+    let posthog = Standin::start().await;
+    let site = posthog.site().await;
+    site.post("/s/", "text/plain", one_snapshot()).await;
+    eventually(|| async { site.store.unsorted().count == 1 }).await;
+    assert_eq!(site.store.waiting().1, 0, "nobody knows yet what is in it");
+    assert_eq!(site.event_count(SESSION).await, 2);
+    assert_eq!(site.store.unsorted().count, 0);
+}
+
+#[tokio::test]
+async fn copies_that_wait_are_looked_into_by_the_next_process() {
+    let posthog = Standin::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreOptions::new(dir.path()), Arc::new(SystemClock)).await.unwrap();
+    let body = vec![gzip(one_snapshot().as_bytes()).into(), b"".as_slice().into()];
+    store.lay_by(Unsorted { received_at_ms: 1_795_226_820_000, body, ..Unsorted::default() }).await.unwrap();
+    store.lay_by(Unsorted { body: vec![b"{".as_slice().into()], ..Unsorted::default() }).await.unwrap();
+    store.close().await.unwrap();
+    drop(store);
+    let upstream = posthog.options();
+    let site = site_in(dir, |options| options.upstream = Some(upstream), |_| ()).await;
+    assert_eq!(site.event_count(SESSION).await, 2);
+    not_kept(&site, "malformed", 1).await;
+}
+
+#[tokio::test]
+async fn whoever_watches_need_not_wait_for_copies_to_be_looked_into() {
+    let posthog = Standin::start().await;
+    let site = posthog.site().await;
+    site.post("/s/", "text/plain", one_snapshot()).await;
+    kept(&site, SESSION).await;
+    let path = format!("/api/recordings/{SESSION}/blocks");
+    let version = site.read(&path).await.json()["version"].as_str().unwrap().to_owned();
+    // Not as long as copies are left when nobody asks.
+    let watching = format!("{path}?after={version}&wait_ms=3000");
+    let (news, _) = tokio::join!(site.read(&watching), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        site.post("/s/", "text/plain", json!([snapshot(SESSION, &uuid(9))]).to_string()).await
+    });
+    assert_ne!(news.json()["version"], version);
 }
 
 #[tokio::test]

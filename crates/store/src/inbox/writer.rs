@@ -1,6 +1,8 @@
 //! Writing: batches into segments, one sync a batch, and the thread that does it.
 
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -10,12 +12,18 @@ use super::{
     files::write_all,
     record::{HEAD_BYTES, Head, Kind, span_bytes},
     segment::Segment,
-    stock::{Stage, Stock},
+    stock::{Stage, Stock, lock},
 };
 use crate::abort_point;
 
 /// Records are gathered into writes of about this size: large enough for the disk, small beside the queue.
 const STEP_BYTES: usize = 1 << 20;
+
+/// How long records that nobody waits for are gathered.
+pub const LEISURE: Duration = Duration::from_millis(20);
+
+/// When so many bytes of them are gathered, they are written at once.
+const LEISURE_BYTES_MAX: u64 = 4 << 20;
 
 /// A record that is not written yet. Its body's checksum is already known, so the writer thread need not take it.
 pub(super) struct Pending {
@@ -80,12 +88,109 @@ impl Request {
     }
 }
 
+/// Whether somebody waits for a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Haste {
+    Now,
+    Leisure,
+}
+
+/// What the writer wakes up for.
+enum Call {
+    Urgent(Request),
+    /// Something was gathered where there was nothing.
+    Leisure,
+    /// Enough was gathered.
+    Enough,
+}
+
+/// Records that nobody waits for.
+#[derive(Default)]
+struct Gathered {
+    requests: Vec<Request>,
+    bytes: u64,
+}
+
+/// The end of the queue that records are put in.
+pub(super) struct Queue {
+    calls: mpsc::Sender<Call>,
+    gathered: Arc<Mutex<Gathered>>,
+}
+
+/// The end of the queue that the writer takes them from.
+pub(super) struct Queued {
+    calls: mpsc::Receiver<Call>,
+    gathered: Arc<Mutex<Gathered>>,
+}
+
+pub(super) fn queue() -> (Queue, Queued) {
+    let (sender, receiver) = mpsc::channel();
+    let gathered = Arc::<Mutex<Gathered>>::default();
+    (Queue { calls: sender, gathered: Arc::clone(&gathered) }, Queued { calls: receiver, gathered })
+}
+
+impl Queue {
+    /// Returns false when nobody writes any more.
+    pub(super) fn push(&self, request: Request, haste: Haste) -> bool {
+        let call = match haste {
+            Haste::Now => Call::Urgent(request),
+            Haste::Leisure => {
+                let mut gathered = lock(&self.gathered);
+                let bytes_before = gathered.bytes;
+                gathered.bytes += u64::from(request.pending.body_bytes());
+                gathered.requests.push(request);
+                // The writer is woken for the first of them, and for the one that makes them enough.
+                if gathered.requests.len() == 1 {
+                    Call::Leisure
+                } else if bytes_before < LEISURE_BYTES_MAX && gathered.bytes >= LEISURE_BYTES_MAX {
+                    Call::Enough
+                } else {
+                    return true;
+                }
+            }
+        };
+        self.calls.send(call).is_ok()
+    }
+}
+
+impl Queued {
+    /// Takes all that is there, once there is something to write. `None` when there will be no more.
+    fn next_batch(&self) -> Option<Vec<Request>> {
+        let mut urgent = match self.calls.recv().ok()? {
+            Call::Urgent(request) => vec![request],
+            Call::Leisure => self.at_leisure(),
+            Call::Enough => Vec::new(),
+        };
+        urgent.extend(self.calls.try_iter().filter_map(|call| match call {
+            Call::Urgent(request) => Some(request),
+            Call::Leisure | Call::Enough => None,
+        }));
+        let mut batch = std::mem::take(&mut *lock(&self.gathered)).requests;
+        batch.append(&mut urgent);
+        Some(batch)
+    }
+
+    /// Waits until gathering is over, for a request that ends it, if one does.
+    fn at_leisure(&self) -> Vec<Request> {
+        let until = Instant::now() + LEISURE;
+        loop {
+            match self.calls.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Call::Urgent(request)) => return vec![request],
+                Ok(Call::Leisure) => {}
+                Ok(Call::Enough) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Vec::new();
+                }
+            }
+        }
+    }
+}
+
 /// Writes whatever is queued until the queue's other end is dropped.
-pub(super) fn run(queue: &mpsc::Receiver<Request>, mut committer: Committer) {
-    while let Ok(first) = queue.recv() {
+pub(super) fn run(queue: &Queued, mut committer: Committer) {
+    while let Some(requests) = queue.next_batch() {
         let mut batch = Vec::new();
         let mut replies = Vec::new();
-        for Request { pending, reply, permits } in std::iter::once(first).chain(queue.try_iter()) {
+        for Request { pending, reply, permits } in requests {
             batch.push(pending);
             replies.push((reply, permits));
         }

@@ -88,3 +88,13 @@ pub enum AcceptError {
     #[error("the upload is larger than the inbox takes")]
     TooLarge(#[source] InboxError),
 }
+
+impl From<InboxError> for AcceptError {
+    fn from(error: InboxError) -> Self {
+        match error {
+            InboxError::Full { .. } => Self::Busy { retry_after_s: 5 },
+            InboxError::TooLarge { .. } => Self::TooLarge(error),
+            source => Self::Failing { retry_after_s: 5, source },
+        }
+    }
+}

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use reelcase_store::inbox::InboxOptions;
 use reelcase_store::inbox::sim::{Chance, SimFiles};
 use reelcase_store::merge::LineMerge;
-use reelcase_store::{AcceptError, Accepted, Clock, ItemKind, ItemRef, Receipt, Store, StoreError, StoreOptions};
+use reelcase_store::{
+    AcceptError, Accepted, Clock, ItemKind, ItemRef, Receipt, Store, StoreError, StoreOptions, Unsorted,
+};
 
 pub(crate) mod objects;
 
@@ -84,6 +86,27 @@ impl Ledger {
         receipt
     }
 
+    /// Has a new upload of one event laid by, for [`Ledger::sort`] to look into.
+    pub(crate) async fn lay_by(&mut self, store: &Arc<Store>, chance: &mut Chance) -> Result<(), AcceptError> {
+        let marker = self.sent.len() as u64;
+        let recording = format!("recording-{}", chance.below(4));
+        let body = vec![upload(&recording, marker).body];
+        self.sent.insert(marker, recording);
+        store.lay_by(Unsorted { received_at_ms: EPOCH_MS, body, ..Unsorted::default() }).await?;
+        self.acked.insert(marker);
+        Ok(())
+    }
+
+    /// Looks into so many of those that were laid by, in this life or an earlier one.
+    pub(crate) async fn sort(&self, store: &Arc<Store>, count: usize) {
+        for _ in 0..count {
+            let Some((position, unsorted)) = store.take_unsorted().await else { return };
+            let marker = marker_of(&unsorted.body.concat());
+            let sorted = upload(&self.sent[&marker], marker);
+            store.sorted(position, sorted.inflated_bytes, [(&sorted.project, &sorted.items)]);
+        }
+    }
+
     /// Reads everything back: all that was acknowledged is there, and nothing is there twice.
     pub(crate) async fn check(&self, store: &Arc<Store>, seed: u64) {
         let recordings: BTreeSet<&String> = self.sent.values().collect();
@@ -114,6 +137,12 @@ pub(crate) async fn markers(store: &Arc<Store>, recording: &str) -> Result<Vec<u
         }
     }
     Ok(found)
+}
+
+fn marker_of(body: &[u8]) -> u64 {
+    let text = std::str::from_utf8(body).unwrap();
+    let digits = text.split("\"payload\":").nth(1).unwrap();
+    digits[..digits.find('}').unwrap()].parse().unwrap()
 }
 
 /// An upload of one event, whose timestamp and uuid are the marker.

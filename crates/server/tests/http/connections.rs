@@ -85,6 +85,8 @@ async fn an_idle_connection_is_closed_sooner_when_few_are_free() {
     .await;
     let mut first = crowded.connect().await;
     ask(&mut first).await;
+    // How long it may be idle is decided a moment after the answer.
+    tokio::time::sleep(HEAD / 2).await;
     // The places of those that come next are taken when they are waited for, so the fourth is the last.
     let (mut second, mut third) = (crowded.connect().await, crowded.connect().await);
     ask(&mut second).await;

@@ -23,7 +23,7 @@ const STEP_BYTES: usize = 1 << 20;
 pub const LEISURE: Duration = Duration::from_millis(20);
 
 /// When so many bytes of them are gathered, they are written at once.
-const LEISURE_BYTES_MAX: u64 = 4 << 20;
+const LEISURE_BYTES_MAX: u64 = 1 << 20;
 
 /// A record that is not written yet. Its body's checksum is already known, so the writer thread need not take it.
 pub(super) struct Pending {

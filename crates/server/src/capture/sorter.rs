@@ -78,6 +78,10 @@ pub(crate) async fn sort_before(State(app): State<Arc<App>>, request: Request, n
 
 /// Sorts what waits at this moment. What cannot be sorted now stays where it is.
 pub(crate) async fn sort_waiting(app: &Arc<App>) {
+    // Most who ask find nothing waiting, and nobody who has taken the last of it and is still at it.
+    if app.store.unsorted().count == 0 && app.sorting.try_lock().is_ok() {
+        return;
+    }
     let app = Arc::clone(app);
     // A task of its own, because whoever asks may leave, and what is taken has to be put somewhere.
     let sorting = tokio::spawn(async move {

@@ -25,8 +25,9 @@ use crate::state::App;
 /// Bytes of one unit of the budget.
 const UNIT_BYTES: usize = 1 << 10;
 
-/// Bytes that are set aside before the first byte came.
-const FIRST_BYTES: usize = 16 << 10;
+/// With its first piece a body gets room for as much as is announced, up to so many times the piece: most uploads then
+/// grow without being moved, and whoever promises much and sends little takes little.
+const FIRST_PIECE_TIMES_MAX: usize = 4;
 
 /// Bodies longer than this are large.
 const LARGE_BYTES: usize = 1 << 20;
@@ -129,13 +130,13 @@ pub(crate) async fn of(parts: &Parts, body: Body, limit: usize, app: &App) -> Re
 /// Reads the whole body, or fails without having taken more than the limits allow.
 pub(crate) async fn read(body: Body, headers: &HeaderMap, limit: usize, app: &App) -> Result<Held, Failure> {
     check_announced(headers, limit)?;
-    read_pieces(body, announced_bytes(headers).unwrap_or(0).min(FIRST_BYTES), limit, app).await
+    read_pieces(body, announced_bytes(headers).unwrap_or(0), limit, app).await
 }
 
-async fn read_pieces(mut body: Body, first_bytes: usize, limit: usize, app: &App) -> Result<Held, Failure> {
+async fn read_pieces(mut body: Body, announced_bytes: usize, limit: usize, app: &App) -> Result<Held, Failure> {
     let mut patience = Patience::with_end(app.options.timeouts.body_piece, app.options.timeouts.body);
     let mut share = None;
-    let mut bytes = BytesMut::with_capacity(first_bytes);
+    let mut bytes = BytesMut::new();
     let mut is_probed = false;
     while let Some(piece) = next_piece(&mut body, &mut patience).await? {
         // The client went away, or a proxy cut the body: whoever still listens may try again.
@@ -145,6 +146,9 @@ async fn read_pieces(mut body: Body, first_bytes: usize, limit: usize, app: &App
             return Err(Failure::BodyTooLarge { limit });
         }
         app.budget.cover(&mut share, bytes.len() + data.len())?;
+        if bytes.is_empty() {
+            bytes.reserve(announced_bytes.min(data.len() * FIRST_PIECE_TIMES_MAX));
+        }
         bytes.extend_from_slice(&data);
         if bytes.len() >= PROBE_AT_BYTES && !is_probed {
             is_probed = true;

@@ -53,6 +53,21 @@ async function stranger(options = {}) {
 const shown = (within) =>
   within.locator('.stage[aria-busy=false] iframe:not(.hidden)').waitFor({ timeout: PATIENCE_MS });
 
+/** The link that its owner makes from a page of the app, once `choose` has chosen what it shows. */
+async function linkMadeAt(path, choose) {
+  const owner = await browser.newContext({ viewport: { width: 1280, height: 860 } });
+  await owner.request.get(server.login);
+  const page = await owner.newPage();
+  await page.goto(server.url + path);
+  await page.getByRole('button', { name: 'Share' }).click();
+  const dialog = page.getByRole('dialog');
+  await choose(dialog, page);
+  await dialog.getByRole('button', { name: 'Make a link' }).click();
+  const url = await dialog.getByLabel('Link', { exact: true }).inputValue();
+  await owner.close();
+  return url;
+}
+
 test('a link is made, copied, opened with its password, listed and taken back', async () => {
   const owner = await browser.newContext({ viewport: { width: 1280, height: 860 }, colorScheme: 'dark' });
   await owner.request.get(server.login);
@@ -135,19 +150,12 @@ test('where its maker chose so, a link shows what was said of the recording, to 
   for (const comment of [{ text: 'Seen <b>twice</b>' }, { text: 'The price is gone', at_ms: moment }]) {
     await api(`/api/recordings/${recording.id}/comments`, 'POST', { ...comment, author: 'Ada' });
   }
-  const owner = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  await owner.request.get(server.login);
-  const page = await owner.newPage();
-  await page.goto(`${server.url}/recordings/${recording.id}`);
-  await shown(page);
-  await page.getByRole('button', { name: 'Share' }).click();
-  const dialog = page.getByRole('dialog');
-  await dialog.getByLabel('Comments').check();
-  await dialog.getByText('with the names of those who wrote them').waitFor();
-  await shoot(page, 'share-comments-dialog-light');
-  await dialog.getByRole('button', { name: 'Make a link' }).click();
-  const url = await dialog.getByLabel('Link', { exact: true }).inputValue();
-  await owner.close();
+  const url = await linkMadeAt(`/recordings/${recording.id}`, async (dialog, page) => {
+    await shown(page);
+    await dialog.getByLabel('Comments').check();
+    await dialog.getByText('with the names of those who wrote them').waitFor();
+    await shoot(page, 'share-comments-dialog-light');
+  });
 
   const guest = await stranger();
   await guest.page.goto(url);
@@ -185,19 +193,13 @@ test('a link to a collection lists its recordings and plays each, and ends with 
   for (const id of [another, recording.id]) {
     await api(`/api/collections/${collection.id}/recordings`, 'POST', { recording: id });
   }
-  const owner = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-  await owner.request.get(server.login);
-  const page = await owner.newPage();
-  await page.goto(`${server.url}/collections/${collection.id}`);
-  await page.getByRole('button', { name: 'Share' }).click();
-  const dialog = page.getByRole('dialog', { name: 'Share this collection' });
-  await dialog.getByText('also what is added later').waitFor();
-  await dialog.getByLabel('Events').check();
-  await dialog.getByLabel('Console and errors').check();
-  await shoot(page, 'share-collection-dialog-light');
-  await dialog.getByRole('button', { name: 'Make a link' }).click();
-  const url = await dialog.getByLabel('Link', { exact: true }).inputValue();
-  await owner.close();
+  const url = await linkMadeAt(`/collections/${collection.id}`, async (dialog, page) => {
+    await page.getByRole('dialog', { name: 'Share this collection' }).waitFor();
+    await dialog.getByText('also what is added later').waitFor();
+    await dialog.getByLabel('Events').check();
+    await dialog.getByLabel('Console and errors').check();
+    await shoot(page, 'share-collection-dialog-light');
+  });
 
   const guest = await stranger();
   await guest.page.goto(url);

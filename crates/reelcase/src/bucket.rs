@@ -195,12 +195,22 @@ impl Bucket {
         Ok(Some((bytes, version)))
     }
 
-    /// Reads an object, or a part of it, into a file, piece by piece.
+    /// Reads an object, or a part of it, into a file, piece by piece. What [`is_absent`] tells is no fault of the bucket.
     pub(crate) async fn download(&self, name: &str, range: Range<u64>, to: &mut File) -> anyhow::Result<()> {
         let (path, mut at, mut breaks) = (self.key(name)?, range.start, 0);
         while at < range.end {
             let options = GetOptions { range: Some((at..range.end).into()), ..GetOptions::default() };
-            let got = self.store.get_opts(&path, options).await.map_err(|error| self.failed("read", name, error))?;
+            let got = match self.store.get_opts(&path, options).await {
+                Err(object_store::Error::NotFound { .. }) => return Err(self.absent(name, "is not there")),
+                // It ends before the first byte that is wanted.
+                Err(error) if error.to_string().contains("416 ") => {
+                    return Err(self.absent(name, &format!("ends before byte {at}")));
+                }
+                got => got.map_err(|error| self.failed("read", name, error))?,
+            };
+            if got.meta.size < range.end {
+                return Err(self.absent(name, &format!("ends at byte {}, too early", got.meta.size)));
+            }
             let mut pieces = got.into_stream();
             loop {
                 match pieces.try_next().await {
@@ -320,6 +330,10 @@ impl Bucket {
         ObjectPath::parse(&key).with_context(|| format!("{key} is no name of an object"))
     }
 
+    fn absent(&self, name: &str, why: &str) -> anyhow::Error {
+        io::Error::new(io::ErrorKind::NotFound, format!("{}/{name} {why}", self.url)).into()
+    }
+
     fn failed(&self, what: &str, name: &str, error: object_store::Error) -> anyhow::Error {
         let place = if name.is_empty() { self.url.to_string() } else { format!("{}/{name}", self.url) };
         let text = error.to_string();
@@ -329,6 +343,12 @@ impl Bucket {
         };
         anyhow::anyhow!("cannot {what} {place}: {}{hint}", reason(&text))
     }
+}
+
+/// Whether something could not be read because it is not there, or ends before what is wanted of it.
+pub(crate) fn is_absent(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof))
 }
 
 /// What a server gives as its reason, or else all that is known.

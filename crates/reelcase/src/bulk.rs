@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::bucket::S3Args;
 use crate::remote::{Remote, encoded};
-use crate::{EXPORTED_WITH_GAPS, local, terminal};
+use crate::{WITH_GAPS, local, terminal};
 
 mod place;
 mod progress;
@@ -264,7 +264,7 @@ impl Outcome {
     fn code(&self) -> ExitCode {
         match (self.failed, self.with_gaps) {
             (0, 0) => ExitCode::SUCCESS,
-            (0, _) => ExitCode::from(EXPORTED_WITH_GAPS),
+            (0, _) => ExitCode::from(WITH_GAPS),
             _ => ExitCode::FAILURE,
         }
     }

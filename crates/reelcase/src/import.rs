@@ -3,6 +3,7 @@
 //! What is there already is recognised, so that a run may be cut short and be repeated. What a file is, and what becomes of
 //! it, is decided in one place for both, `import.rs` of the server.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,13 +20,16 @@ mod posthog;
 mod sessions;
 mod sink;
 
-use crate::bucket::S3Args;
+use crate::bucket::{S3Args, is_absent};
 use crate::encrypted::{KeyArgs, decrypt};
-use crate::{file, terminal};
+use crate::{WITH_GAPS, file, terminal};
 use done::Done;
-use gather::{Blob, Gathered, Local};
+use gather::{Blob, Gathered, Joined, Local};
 use sessions::{Session, Walked};
 use sink::{Sink, SinkArgs};
+
+/// Things that are missing and are named one by one.
+const MISSING_SHOWN_MAX: usize = 20;
 
 /// zstd's level in files that the store compacts later.
 pub(crate) const LEVEL: i32 = 3;
@@ -100,6 +104,8 @@ struct Run {
     done: Done,
     outcome: Outcome,
     file_count: usize,
+    /// Objects and files that are not there, or end too early.
+    missing: BTreeSet<String>,
 }
 
 /// Imports files. The code tells whether all of them are in the store now.
@@ -118,7 +124,8 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let project = sink.project_of(&args.project).await?;
     let options = ImportOptions { project, name: None, keep_partial: args.keep_partial, is_dry_run: args.dry_run };
     let done = Done::open(&work)?;
-    let mut run = Run { sink, options, key, done, outcome: Outcome::default(), file_count: 0 };
+    let mut run =
+        Run { sink, options, key, done, outcome: Outcome::default(), file_count: 0, missing: BTreeSet::new() };
     match listed {
         Some(listed) => run.sessions(&gathered, gathered.of_urls(listed)?).await?,
         None => run.all(&gathered).await?,
@@ -136,7 +143,15 @@ impl Run {
                 self.outcome.there += 1;
                 continue;
             }
-            let local = gathered.fetch(blob, self.sink.workshop()).await?;
+            let local = match gathered.fetch(blob, self.sink.workshop()).await {
+                // Buckets let go of what is old, also while they are read.
+                Err(error) if is_absent(&error) => {
+                    self.leave_alone(&blob.to_string(), Some(format!("{error:#}")));
+                    self.missing.insert(blob.to_string());
+                    continue;
+                }
+                local => local?,
+            };
             if walked.walk(blob, local.path())? {
                 self.file_count += 1;
                 continue;
@@ -157,17 +172,20 @@ impl Run {
                 self.leave_alone(&what, damage);
                 continue;
             }
-            let whole = match gathered.join(&pieces, self.sink.workshop()).await {
-                Ok(whole) => whole,
-                // One whose object is too short must not cost the others.
-                Err(error) if gather::is_cut_off(&error) => {
-                    self.leave_alone(&what, Some(error.to_string()));
-                    continue;
-                }
-                Err(error) => return Err(error.context(format!("cannot import {what}"))),
-            };
+            let joined = gathered.join(&pieces, self.sink.workshop()).await;
+            let Joined { file, missing } = joined.with_context(|| format!("cannot import {what}"))?;
+            let lacks = missing.first().map(|(_, why)| match missing.len() {
+                1 => why.clone(),
+                count => format!("{why}, and {} more of its pieces are missing", count - 1),
+            });
+            let lacks_all = missing.len() == pieces.len();
+            self.missing.extend(missing.into_iter().map(|(blob, _)| blob));
+            if lacks.is_some() && (lacks_all || !self.options.keep_partial) {
+                self.leave_alone(&what, lacks);
+                continue;
+            }
             let name = id.map(|id| (self.options.project.clone(), id));
-            self.file(whole.path(), &what, name).await?;
+            self.file_with(file.path(), &what, name, damage.or(lacks)).await?;
         }
         Ok(())
     }
@@ -201,9 +219,21 @@ impl Run {
 
     /// One file, which is called `label` for people. Returns whether nothing of it is left to be taken.
     async fn file(&mut self, path: &Path, label: &str, name: Option<Name>) -> anyhow::Result<bool> {
+        self.file_with(path, label, name, None).await
+    }
+
+    /// The same, of which something was damaged before it became this file.
+    async fn file_with(
+        &mut self,
+        path: &Path,
+        label: &str,
+        name: Option<Name>,
+        damage: Option<String>,
+    ) -> anyhow::Result<bool> {
         self.file_count += 1;
         let options = ImportOptions { name, ..self.options.clone() };
-        let imported = self.sink.take(path, &options).await.with_context(|| format!("cannot import {label}"))?;
+        let mut imported = self.sink.take(path, &options).await.with_context(|| format!("cannot import {label}"))?;
+        imported.damage = damage.or(imported.damage);
         self.outcome.note(label, &imported, self.options.is_dry_run);
         Ok(!imported.is_left_alone())
     }
@@ -232,7 +262,12 @@ impl Run {
             self.done.clear()?;
         }
         self.outcome.tell(self.file_count, self.options.is_dry_run);
-        Ok(if self.outcome.left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        tell_missing(&self.missing);
+        Ok(match (self.outcome.left_alone, self.outcome.partial) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(WITH_GAPS),
+            _ => ExitCode::FAILURE,
+        })
     }
 }
 
@@ -263,7 +298,7 @@ impl Outcome {
                 self.left_alone += 1;
                 said.push(("damaged", damage.clone()));
             }
-            Some(damage) if !new.is_empty() => {
+            Some(damage) if !imported.is_left_alone() => {
                 self.partial += 1;
                 if !is_dry_run {
                     eprintln!("imported in part: {path}: {}", terminal::line(damage));
@@ -294,5 +329,15 @@ impl Outcome {
         if *left_alone > 0 && !is_dry_run {
             eprintln!("hint: --keep-partial takes what can be read of damaged files");
         }
+    }
+}
+
+/// Names what was to be read and is not there.
+fn tell_missing(missing: &BTreeSet<String>) {
+    for name in missing.iter().take(MISSING_SHOWN_MAX) {
+        eprintln!("missing, or too short: {}", terminal::line(name));
+    }
+    if missing.len() > MISSING_SHOWN_MAX {
+        eprintln!("missing, or too short: {} more, {} in all", missing.len() - MISSING_SHOWN_MAX, missing.len());
     }
 }

@@ -15,7 +15,7 @@ use reelcase_transform::format::Format;
 use reelcase_transform::stream::LeftOut;
 
 use crate::file::Output;
-use crate::{EXPORTED_WITH_GAPS, LEFT_AS_NEWER, terminal};
+use crate::{LEFT_AS_NEWER, WITH_GAPS, terminal};
 
 /// What a store consists of. One that has lost its id is one all the same, and so is a copy of its objects alone.
 const SIGNS_OF_A_STORE: [&str; 3] = ["store-id", "objects", "inbox"];
@@ -109,7 +109,7 @@ pub(crate) fn report_gaps(count: usize, gaps: &[Gap]) -> ExitCode {
     if count > gaps.len() {
         eprintln!("  and {} more, which the file names", count - gaps.len());
     }
-    ExitCode::from(EXPORTED_WITH_GAPS)
+    ExitCode::from(WITH_GAPS)
 }
 
 /// `reelcase rebuild`.

@@ -1,7 +1,7 @@
 //! The `reelcase` command: runs the server, and works on stores and `.reel` files from the shell.
 //!
-//! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 exported
-//! without what is damaged, 4 objects of a newer release were met and left as they are.
+//! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 done
+//! without what is damaged or missing, 4 objects of a newer release were met and left as they are.
 
 mod bucket;
 mod bulk;
@@ -33,8 +33,8 @@ use reelcase_transform::format::{FORMATS, Format};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit code of an export that leaves out what cannot be read.
-const EXPORTED_WITH_GAPS: u8 = 3;
+/// Exit code of what was exported, or imported, without what cannot be read.
+const WITH_GAPS: u8 = 3;
 
 /// Exit code where nothing is damaged, and something is of a newer release.
 const LEFT_AS_NEWER: u8 = 4;
@@ -116,11 +116,11 @@ enum Command {
         after_help = "Examples:\n  reelcase convert events.json events.reel\n  REELCASE_KEY=… reelcase convert 5b1c.reel.enc visit.reel\n  reelcase convert 01a1fbdb.reel requests.har\n  zstd -dc export.json.zst | reelcase convert - - --format posthog > export.posthog.json"
     )]
     Convert(convert::ConvertArgs),
-    /// Bring recordings of any form into a store, or all from PostHog. Exits with 1 where some are left alone.
+    /// Bring recordings of any form into a store, or all from PostHog. Exits with 1 where some are left alone, 3 where parts are.
     #[command(
         args_conflicts_with_subcommands = true,
         subcommand_negates_reqs = true,
-        long_about = "Bring recordings of any form into a store.\n\nReads what `convert` reads, and .reel files with everything in them. What is in the store already is recognised, so that a run may be cut short and be repeated. s3://bucket/prefix is read as a directory is. In PostHog's bucket, objects of until 2024 name their recordings; since then --blocks says which blocks are whose, or they are put together by their windows. A recording of which the store has other events is left alone, and so is a damaged file unless --keep-partial is given.",
+        long_about = "Bring recordings of any form into a store.\n\nReads what `convert` reads, and .reel files with everything in them. What is in the store already is recognised, so that a run may be cut short and be repeated. s3://bucket/prefix is read as a directory is. In PostHog's bucket, objects of until 2024 name their recordings; since then --blocks says which blocks are whose, or they are put together by their windows. A recording of which the store has other events is left alone, and so is a damaged file, or one of which pieces are missing, unless --keep-partial is given; then the exit code is 3 where parts were left out.",
         after_help = "Examples:\n  reelcase import ./backup --data ./data\n  reelcase import posthog-export.json --data ./data --project phc_your_key --dry-run\n  reelcase import s3://bucket/replays --data ./data\n  reelcase import posthog --host eu --project 12345 --key phx_… --data ./data"
     )]
     Import(import::ImportArgs),

@@ -16,7 +16,7 @@ use reelcase_store::{Clock, Store, SystemClock};
 
 use crate::file::Output;
 use crate::import::{self, ImportArgs};
-use crate::{EXPORTED_WITH_GAPS, bulk, local, terminal};
+use crate::{WITH_GAPS, bulk, local, terminal};
 
 /// Recordings of a packed file. Its index, which readers hold in memory, takes about a kilobyte for each.
 const PACK_RECORDINGS_MAX: u64 = 100_000;
@@ -111,7 +111,7 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
     output.finish()?;
     store.close().await?;
     eprintln!("packed {recordings} recordings, {with_gaps} of them with gaps");
-    Ok(if with_gaps == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXPORTED_WITH_GAPS) })
+    Ok(if with_gaps == 0 { ExitCode::SUCCESS } else { ExitCode::from(WITH_GAPS) })
 }
 
 /// Brings a packed file in. The code tells whether all of it is in the store now.

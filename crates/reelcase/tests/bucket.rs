@@ -7,6 +7,7 @@ mod common;
 mod s3;
 
 use std::fmt::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -219,6 +220,78 @@ fn blocks_of_posthogs_bucket_come_in_by_clickhouses_word_or_by_walking() {
     let (is_ok, said) = run_with(&arguments, &weed.endpoint());
     assert!(is_ok, "{said}");
     assert_eq!(counts(&listed), [("one".to_owned(), 5), ("two".to_owned(), 7)]);
+}
+
+/// A row that says which blocks a recording has: names of objects and the ranges in them.
+fn row(id: &str, blocks: &[(&str, Range<usize>)]) -> String {
+    let url = |(name, range): &(&str, Range<usize>)| {
+        format!("\"s3://elsewhere/{name}?range=bytes={}-{}\"", range.start, range.end - 1)
+    };
+    let urls: Vec<_> = blocks.iter().map(url).collect();
+    format!("{{\"session_id\":\"{id}\",\"block_urls\":[{}]}}\n", urls.join(","))
+}
+
+#[test]
+fn blocks_that_are_not_there_cost_their_recordings_and_no_others() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let (a, b, c) = (block("a", 0, 5), block("b", 10, 3), block("c", 20, 2));
+    let batch = [&a[..], &b, &c].concat();
+    let (of_a, of_b, of_c) = (0..a.len(), a.len()..a.len() + b.len(), a.len() + b.len()..batch.len());
+    let there = "gaps/30d/1795226820000-0123456789abcdef";
+    let gone = "gaps/30d/1795226830000-gone";
+    put(&weed, dir.path(), there, &batch);
+    let rows = [
+        row("all-gone", &[(gone, 0..10)]),
+        row("in-part", &[(there, of_a), (gone, 10..20), (gone, 20..30)]),
+        row("past-the-end", &[(there, batch.len() + 5..batch.len() + 9)]),
+        row("too-short", &[(there, of_c.start..of_c.end + 9)]),
+        row("whole", &[(there, of_b)]),
+    ];
+    let blocks = dir.path().join("rows");
+    std::fs::write(&blocks, rows.concat()).unwrap();
+    let disk = dir.path().join("disk");
+    std::fs::create_dir_all(disk.join("gaps/30d")).unwrap();
+    std::fs::write(disk.join(there), &batch).unwrap();
+    for (from, name) in [("s3://replay", "of-bucket"), (text(&disk), "of-disk")] {
+        let data = dir.path().join(name);
+        new_store(&data);
+        let import = |more: &[&str]| {
+            let arguments = [&["import", from, "--blocks", text(&blocks), "--data", text(&data)], more].concat();
+            let done = with_bucket(&arguments, &weed.endpoint()).output().unwrap();
+            (done.status.code(), String::from_utf8(done.stderr).unwrap())
+        };
+        let (code, said) = import(&[]);
+        assert_eq!((code, counts(&data)), (Some(1), vec![("whole".to_owned(), 3)]), "{said}");
+        for expected in [
+            format!("left alone: recording in-part: {}", if name == "of-disk" { "cannot read " } else { from }),
+            format!("{gone} is not there, and 1 more of its pieces are missing"),
+            format!("{there} ends "),
+            "4 left alone".to_owned(),
+            format!("missing, or too short: {from}/{gone}\n"),
+        ] {
+            let expected = if name == "of-disk" {
+                expected.replace(" is not there", ": No such file or directory (os error 2)")
+            } else {
+                expected
+            };
+            assert!(said.contains(&expected), "{expected}: {said}");
+        }
+        assert_eq!(said.matches(&format!("too short: {from}/{gone}")).count(), 1, "each is named once: {said}");
+
+        let (code, said) = import(&["--keep-partial"]);
+        let found = counts(&data);
+        assert_eq!((code, found), (Some(1), vec![("in-part".to_owned(), 5), ("whole".to_owned(), 3)]), "{said}");
+        assert!(said.contains("imported in part: recording in-part: "), "{said}");
+    }
+    // Where nothing is left alone, and parts are missing, the code says so.
+    std::fs::write(&blocks, rows[1].as_str()).unwrap();
+    let data = dir.path().join("only-parts");
+    new_store(&data);
+    let arguments = ["import", "s3://replay", "--blocks", text(&blocks), "--data", text(&data), "--keep-partial"];
+    for times in 0..2 {
+        let done = with_bucket(&arguments, &weed.endpoint()).output().unwrap();
+        assert_eq!(done.status.code(), Some(3), "also where it was imported before: {times}");
+    }
 }
 
 #[test]

@@ -11,8 +11,8 @@ use common::reelcase;
 const INTRODUCTION: &str = "# Commands
 
 What `reelcase COMMAND --help` says, all on one page. Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or
-damage found, 2 wrong usage, 3 exported without what is damaged, 4 objects of a newer release were met and left as they
-are.
+damage found, 2 wrong usage, 3 done without what is damaged or missing, 4 objects of a newer release were met and left as
+they are.
 ";
 
 fn help(arguments: &[&str]) -> String {

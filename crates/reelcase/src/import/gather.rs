@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use reelcase_server::import::Name;
 
 use super::sessions::{self, Piece, Session, piece_of_session};
-use crate::bucket::{Bucket, BucketUrl};
+use crate::bucket::{Bucket, BucketUrl, is_absent};
 use crate::bulk::{MANIFEST, exported_files, read_manifest};
 use crate::file;
 
@@ -60,11 +60,6 @@ pub(super) struct Gathered {
     origins: Vec<(Origin, PathBuf)>,
 }
 
-/// Whether joining failed because a file ends before a block that is to be in it.
-pub(super) fn is_cut_off(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof)
-}
-
 /// A file to look at: one of somebody's, or a copy that goes when it was looked at.
 pub(super) enum Local {
     Theirs(PathBuf),
@@ -78,6 +73,13 @@ impl Local {
             Self::Copy(file) => file.path(),
         }
     }
+}
+
+/// A recording whose pieces lie in one file.
+pub(super) struct Joined {
+    pub(super) file: Local,
+    /// What is missing of it, for people, by the name of what it should be in.
+    pub(super) missing: Vec<(String, String)>,
 }
 
 impl fmt::Display for Blob {
@@ -186,17 +188,27 @@ impl Gathered {
         })
     }
 
-    /// One file of all pieces. Blocks have their lengths before them in it.
-    pub(super) async fn join(&self, pieces: &[Piece], workshop: &Path) -> anyhow::Result<Local> {
+    /// One file of all pieces that are there. Blocks have their lengths before them in it.
+    pub(super) async fn join(&self, pieces: &[Piece], workshop: &Path) -> anyhow::Result<Joined> {
         let mut whole = tempfile::Builder::new().tempfile_in(workshop)?;
+        let mut missing = Vec::new();
         for Piece { blob, range, is_block } in pieces {
+            let begins_at = whole.stream_position()?;
             if *is_block {
                 let stored_bytes = u32::try_from(range.end - range.start).context("a block of more than 4 GiB")?;
                 whole.write_all(&stored_bytes.to_be_bytes())?;
             }
-            blob.read(range.clone(), whole.as_file_mut()).await?;
+            match blob.read(range.clone(), whole.as_file_mut()).await {
+                // One object that is gone, or too short, must not cost the others.
+                Err(error) if is_absent(&error) => {
+                    whole.as_file().set_len(begins_at)?;
+                    whole.seek(io::SeekFrom::Start(begins_at))?;
+                    missing.push((blob.to_string(), format!("{error:#}")));
+                }
+                read => read?,
+            }
         }
-        Ok(Local::Copy(whole))
+        Ok(Joined { file: Local::Copy(whole), missing })
     }
 
     /// The recordings that a list of PostHog's block URLs names.
@@ -225,10 +237,9 @@ impl Blob {
             Origin::Disk => {
                 let mut file = file::open(&self.path)?;
                 file.seek(io::SeekFrom::Start(range.start))?;
-                let bytes = range.end - range.start;
-                let copied_bytes = io::copy(&mut file.take(bytes), to)?;
-                if copied_bytes < bytes {
-                    let what = format!("{self} ends at byte {}, before the block does", range.start + copied_bytes);
+                let (file_bytes, wanted_bytes) = (file.metadata()?.len(), range.end - range.start);
+                if io::copy(&mut file.take(wanted_bytes), to)? < wanted_bytes {
+                    let what = format!("{self} ends at byte {file_bytes}, too early");
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what).into());
                 }
                 Ok(())

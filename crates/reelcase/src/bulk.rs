@@ -252,7 +252,8 @@ impl Outcome {
     fn tell(&self, about: &str) {
         let Self { exported, exported_bytes, unchanged, failed, with_gaps, .. } = self;
         let megabytes = *exported_bytes as f64 / 1e6;
-        eprintln!("exported {exported} recordings, {megabytes:.1} MB; {unchanged} unchanged; {about}");
+        let exported = terminal::counted(*exported, "recording");
+        eprintln!("exported {exported}, {megabytes:.1} MB; {unchanged} unchanged; {about}");
         if *with_gaps > 0 {
             eprintln!("exported with gaps: {with_gaps}; a line of each file stands for what is damaged");
         }

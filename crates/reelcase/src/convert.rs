@@ -66,7 +66,7 @@ pub(crate) struct ConvertArgs {
 /// Converts one file. The code tells whether all of it could be read.
 pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let name = name_of(&args.input);
-    let format = format_of(args.format, &args.output);
+    let format = format_of(args.format, &args.output)?;
     let target = Target { format, project: PROJECT.parse()?, id: args.id.clone(), level: KEEP_LEVEL };
     let key = args.key.key()?;
     let mut output = Output::open(&args.output)?;
@@ -77,9 +77,9 @@ pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let recording = converted.written.recording.take();
     let recording = recording.or(args.id).or(converted.recording.take());
     eprintln!(
-        "converted {} events of {} windows over {:.1} s{}",
-        converted.report.event_count,
-        converted.windows.len(),
+        "converted {} of {} over {:.1} s{}",
+        terminal::counted(converted.report.event_count, "event"),
+        terminal::counted(converted.windows.len() as u64, "window"),
         converted.duration_ms() as f64 / 1000.0,
         recording.map_or_else(String::new, |id| format!(": recording {id}")),
     );

@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use http::Method;
 use reelcase_format::id::ProjectKey;
 use reelcase_server::api::list_query;
@@ -15,9 +15,9 @@ use crate::{Source, bulk, local, terminal};
 
 /// `reelcase delete`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("wanted").required(true).multiple(true).args(["ids", "conditions"])))]
 pub(crate) struct DeleteArgs {
     /// Ids of the recordings.
-    #[arg(required_unless_present = "conditions")]
     ids: Vec<String>,
     /// All with this, such as tag=spam; the names are the parameters of the API's list. May be repeated: all hold at once.
     #[arg(long = "where", value_name = "NAME=VALUE", conflicts_with_all = ["ids", "project"])]
@@ -70,7 +70,7 @@ async fn delete_found(args: DeleteArgs) -> anyhow::Result<()> {
         Some(data) => found_in_store(&data, query.trim_start_matches('&'), may_delete).await?,
         None => found_on_server(&Remote::new(source.place.server, source.token)?, &query, may_delete).await?,
     };
-    println!("deleted {deleted_count} {}", if deleted_count == 1 { "recording" } else { "recordings" });
+    println!("deleted {}", terminal::counted(deleted_count, "recording"));
     Ok(())
 }
 

@@ -13,7 +13,8 @@ use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::kind::Kind;
 use tempfile::NamedTempFile;
 
-use crate::{LEFT_AS_NEWER, terminal};
+use crate::LEFT_AS_NEWER;
+use crate::terminal::{self, counted};
 
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {
@@ -89,11 +90,11 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         has_newer |= is_newer;
         has_damaged |= !is_newer && !report.damage.is_empty();
         println!(
-            "{}: {verdict}: {} recordings, {} blocks, {} events readable",
+            "{}: {verdict}: {}, {}, {} readable",
             path.display(),
-            report.recording_count,
-            report.block_count,
-            report.event_count
+            counted(report.recording_count, "recording"),
+            counted(report.block_count, "block"),
+            counted(report.event_count, "event")
         );
         for damage in &report.damage {
             let block = damage.block.map_or(String::new(), |block| format!(", block {block}"));

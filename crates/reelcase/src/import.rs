@@ -22,7 +22,8 @@ mod sink;
 
 use crate::bucket::{S3Args, is_absent};
 use crate::encrypted::{KeyArgs, decrypt};
-use crate::{WITH_GAPS, file, terminal};
+use crate::terminal::{self, counted};
+use crate::{WITH_GAPS, file};
 use done::Done;
 use gather::{Blob, Gathered, Joined, Local};
 use sessions::{Session, Walked};
@@ -127,7 +128,7 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let mut run =
         Run { sink, options, key, done, outcome: Outcome::default(), file_count: 0, missing: BTreeSet::new() };
     match listed {
-        Some(listed) => run.sessions(&gathered, gathered.of_urls(listed)?).await?,
+        Some(listed) => run.pieces(&gathered, gathered.of_urls(listed)?).await?,
         None => run.all(&gathered).await?,
     }
     run.end().await
@@ -138,8 +139,8 @@ impl Run {
     async fn all(&mut self, gathered: &Gathered) -> anyhow::Result<()> {
         let mut walked = Walked::default();
         for blob in &gathered.blobs {
+            self.file_count += 1;
             if self.is_known(gathered.known(blob)).await? || blob.version().is_some_and(|state| self.done.has(&state)) {
-                self.file_count += 1;
                 self.outcome.there += 1;
                 continue;
             }
@@ -153,7 +154,6 @@ impl Run {
                 local => local?,
             };
             if walked.walk(blob, local.path())? {
-                self.file_count += 1;
                 continue;
             }
             let label = blob.to_string();
@@ -161,8 +161,16 @@ impl Run {
             let is_taken = self.file(local.path(), &label, gathered.name(blob).cloned()).await?;
             self.note_done(blob, is_taken)?;
         }
-        self.sessions(gathered, gathered.pieces.clone()).await?;
+        self.pieces(gathered, gathered.pieces.clone()).await?;
         self.sessions(gathered, walked.sessions()).await
+    }
+
+    /// Recordings in pieces, of files that were not looked at before.
+    async fn pieces(&mut self, gathered: &Gathered, sessions: Vec<Session>) -> anyhow::Result<()> {
+        let pieces = sessions.iter().flat_map(|session| &session.pieces);
+        let files: BTreeSet<String> = pieces.map(|piece| piece.blob.to_string()).collect();
+        self.file_count += files.len();
+        self.sessions(gathered, sessions).await
     }
 
     /// Recordings of which the pieces lie in several places.
@@ -176,6 +184,7 @@ impl Run {
             let Joined { file, missing } = joined.with_context(|| format!("cannot import {what}"))?;
             let lacks = missing.first().map(|(_, why)| match missing.len() {
                 1 => why.clone(),
+                2 => format!("{why}, and 1 more of its pieces is missing"),
                 count => format!("{why}, and {} more of its pieces are missing", count - 1),
             });
             let lacks_all = missing.len() == pieces.len();
@@ -213,7 +222,6 @@ impl Run {
 
     /// Names what is not taken.
     fn leave_alone(&mut self, label: &str, damage: Option<String>) {
-        self.file_count += 1;
         self.outcome.note(label, &Imported { damage, ..Imported::default() }, self.options.is_dry_run);
     }
 
@@ -230,7 +238,6 @@ impl Run {
         name: Option<Name>,
         damage: Option<String>,
     ) -> anyhow::Result<bool> {
-        self.file_count += 1;
         let options = ImportOptions { name, ..self.options.clone() };
         let mut imported = self.sink.take(path, &options).await.with_context(|| format!("cannot import {label}"))?;
         imported.damage = damage.or(imported.damage);
@@ -261,7 +268,7 @@ impl Run {
         if !self.options.is_dry_run {
             self.done.clear()?;
         }
-        self.outcome.tell(self.file_count, self.options.is_dry_run);
+        self.outcome.tell(self.file_count, &self.options);
         tell_missing(&self.missing);
         Ok(match (self.outcome.left_alone, self.outcome.partial) {
             (0, 0) => ExitCode::SUCCESS,
@@ -284,7 +291,7 @@ impl Outcome {
         };
         let mut said = Vec::new();
         if !new.is_empty() {
-            said.push(("new", format!("{event_count} events, recording {}", ids(new))));
+            said.push(("new", format!("{}, recording {}", counted(*event_count, "event"), ids(new))));
         }
         if !other.is_empty() {
             let what = format!("the store has recording {} with other events", ids(other));
@@ -319,14 +326,18 @@ impl Outcome {
         }
     }
 
-    fn tell(&self, files: usize, is_dry_run: bool) {
+    fn tell(&self, files: usize, options: &ImportOptions) {
+        let ImportOptions { is_dry_run, keep_partial, .. } = *options;
         let Self { recordings, events, there, nothing, left_alone, partial } = self;
         let verb = if is_dry_run { "would import" } else { "imported" };
+        let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
+        let files = counted(files as u64, "file");
+        let (are, hold) = (if *there == 1 { "is" } else { "are" }, if *nothing == 1 { "holds" } else { "hold" });
         eprintln!(
-            "{verb} {recordings} recordings with {events} events of {files} files; {there} are there already, \
-             {nothing} hold none, {left_alone} left alone, {partial} in part"
+            "{verb} {recordings} with {events} of {files}; {there} {are} there already, {nothing} {hold} none, \
+             {left_alone} left alone, {partial} in part"
         );
-        if *left_alone > 0 && !is_dry_run {
+        if *left_alone > 0 && !is_dry_run && !keep_partial {
             eprintln!("hint: --keep-partial takes what can be read of damaged files");
         }
     }

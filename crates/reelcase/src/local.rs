@@ -117,7 +117,7 @@ pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
     check_there(data)?;
     let rebuilt = Store::rebuild(data, "reelcase rebuild").await;
     let rebuilt = rebuilt.with_context(|| format!("cannot rebuild the catalog in {}", data.display()))?;
-    eprintln!("rebuilt the catalog from {} objects", rebuilt.entered);
+    eprintln!("rebuilt the catalog from {}", terminal::counted(rebuilt.entered, "object"));
     for object in &rebuilt.set_aside {
         eprintln!("damaged: object {object} cannot be read and is set aside as *.damaged");
         for salvaged in rebuilt.salvaged.iter().filter(|salvaged| salvaged.object == *object) {

@@ -228,10 +228,20 @@ fn export_parser() -> impl TypedValueParser<Value = bulk::ExportForm> {
     })
 }
 
-/// The form that was asked for, or that the file's name says.
-fn format_of(asked: Option<Format>, output: &Path) -> Format {
+/// The form that was asked for, or that the file's name says. A name without an ending says nothing.
+fn format_of(asked: Option<Format>, output: &Path) -> anyhow::Result<Format> {
     let of_name = || Format::of_file_name(output.file_name()?.to_str()?);
-    asked.or_else(of_name).unwrap_or(Format::Reel)
+    match (asked.or_else(of_name), output.extension()) {
+        (Some(format), _) => Ok(format),
+        (None, None) => Ok(Format::Reel),
+        (None, Some(_)) => {
+            let endings = FORMATS.map(|info| format!(".{}", info.ending)).join(", ");
+            let name = output.display();
+            anyhow::bail!(
+                "{name} does not say which form it is to have; there are {endings}\nhint: --format says it too"
+            )
+        }
+    }
 }
 
 #[tokio::main]
@@ -270,7 +280,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 Some(bulk::ExportForm::Files(format)) => Some(format),
                 None => None,
             };
-            let format = format_of(format, &output);
+            let format = format_of(format, &output)?;
             let id = id.unwrap_or_default();
             match source.place.data {
                 Some(data) => return local::export(&data, &id, format, &output).await,

@@ -110,7 +110,7 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
     output.write_all(&bytes)?;
     output.finish()?;
     store.close().await?;
-    eprintln!("packed {recordings} recordings, {with_gaps} of them with gaps");
+    eprintln!("packed {}, {with_gaps} with gaps", terminal::counted(recordings, "recording"));
     Ok(if with_gaps == 0 { ExitCode::SUCCESS } else { ExitCode::from(WITH_GAPS) })
 }
 
@@ -152,7 +152,8 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
     store.close().await?;
     other.close().await?;
     store.clear_workshop()?;
-    eprintln!("merged {merged} recordings; {there} are there already, {left_alone} left alone");
+    let (merged, are) = (terminal::counted(merged, "recording"), if there == 1 { "is" } else { "are" });
+    eprintln!("merged {merged}; {there} {are} there already, {left_alone} left alone");
     Ok(if left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

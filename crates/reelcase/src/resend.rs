@@ -20,8 +20,9 @@ use reelcase_transform::stream::{Event, is_event};
 use reelcase_transform::upload::{BODY_BYTES_MAX, Sender, Upload, UploadCutter};
 use serde_json::Value;
 
+use crate::Source;
 use crate::bulk::{Listed, Origin, query};
-use crate::{Source, terminal};
+use crate::terminal::{self, counted};
 use log::{Log, Sent};
 use target::{Answer, Target};
 
@@ -231,9 +232,11 @@ impl Outcome {
 
     fn tell(&self, to: &str) {
         let Self { recordings, uploads, events, there, left_alone, failed, .. } = self;
+        let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
+        let (uploads, were) = (counted(*uploads, "upload"), if *there == 1 { "was" } else { "were" });
         eprintln!(
-            "sent {recordings} recordings to {to}: {events} events in {uploads} uploads; {there} were sent before, \
-             {left_alone} left alone, {failed} failed"
+            "sent {recordings} to {to}: {events} in {uploads}; {there} {were} sent before, {left_alone} left alone, \
+             {failed} failed"
         );
         let left_out = [
             (self.analytics_events, "analytics events, which /s/ has no place for"),

@@ -132,12 +132,12 @@ fn tables_in_a_bucket_follow_the_store_and_are_read_back() {
     a_store(&data, &dir.path().join("from"), 3);
     let arguments = ["export", "--data", text(&data), "--to", to, "--format", "parquet"];
     let (is_ok, said) = run_with(&arguments, &weed.endpoint());
-    assert!(is_ok && said.contains("3 recordings in 1 parts in s3://replay/tables/tables.jsonl"), "{said}");
+    assert!(is_ok && said.contains("3 recordings in 1 part in s3://replay/tables/tables.jsonl"), "{said}");
     std::fs::write(dir.path().join("from/late.json"), r#"{"sessionId":"late","events":[{"type":4,"timestamp":1795226820000,"data":{"href":"http://a.test/","width":1,"height":1}}]}"#).unwrap();
     let late = dir.path().join("from/late.json");
     assert!(run(&["import", text(&late), "--data", text(&data), "--project", "phc_bucket"]).0);
     let (is_ok, said) = run_with(&arguments, &weed.endpoint());
-    assert!(is_ok && said.contains("4 recordings in 1 parts"), "the small part is written anew: {said}");
+    assert!(is_ok && said.contains("4 recordings in 1 part"), "the small part is written anew: {said}");
     let back = dir.path().join("back");
     new_store(&back);
     let (is_ok, said) = run_with(&["import", to, "--data", text(&back)], &weed.endpoint());
@@ -264,7 +264,7 @@ fn blocks_that_are_not_there_cost_their_recordings_and_no_others() {
         assert_eq!((code, counts(&data)), (Some(1), vec![("whole".to_owned(), 3)]), "{said}");
         for expected in [
             format!("left alone: recording in-part: {}", if name == "of-disk" { "cannot read " } else { from }),
-            format!("{gone} is not there, and 1 more of its pieces are missing"),
+            format!("{gone} is not there, and 1 more of its pieces is missing"),
             format!("{there} ends "),
             "4 left alone".to_owned(),
             format!("missing, or too short: {from}/{gone}\n"),

@@ -53,7 +53,7 @@ async fn a_recording_is_carried_away_verified_and_found_damaged() {
     let damaged = run(&["verify"], &file);
     let report = String::from_utf8(damaged.stdout).unwrap();
     assert_eq!(damaged.status.code(), Some(1));
-    assert!(report.contains("damaged: 0 recordings, 1 blocks, 2 events readable"), "{report}");
+    assert!(report.contains("damaged: 0 recordings, 1 block, 2 events readable"), "{report}");
 }
 
 /// A store of one recording in three objects, whose second block is damaged.
@@ -265,7 +265,7 @@ fn rrweb_json_is_converted_from_a_file_and_through_pipes() {
     let done = reelcase().arg("convert").arg(&json).arg(&reel).args(["--id", "mine"]).output().unwrap();
     let talk = String::from_utf8(done.stderr).unwrap();
     assert_eq!((done.status.code(), done.stdout.len()), (Some(0), 0));
-    assert_eq!(talk, "converted 2 events of 1 windows over 0.0 s: recording mine\n");
+    assert_eq!(talk, "converted 2 events of 1 window over 0.0 s: recording mine\n");
     assert!(run(&["verify"], &reel).status.success());
     let stdin = std::fs::File::open(&json).unwrap();
     let piped = reelcase().args(["convert", "-", "-", "--id", "mine"]).stdin(stdin).output().unwrap();
@@ -293,6 +293,28 @@ fn what_cannot_be_converted_is_named_and_leaves_no_file() {
     assert!(code == Some(1) && message.contains("there is a .reel file in it"), "{message}");
     let refused = reelcase().args(["convert", "-", "-", "--id", "a/b"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn a_name_that_says_no_form_is_refused_with_those_that_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = dir.path().join("events.json");
+    std::fs::write(&json, EVENTS).unwrap();
+    let convert = |name: &str, more: &[&str]| {
+        let to = dir.path().join(name);
+        let done = reelcase().arg("convert").arg(&json).arg(&to).args(more).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stderr).unwrap(), std::fs::read(&to).ok())
+    };
+    let (code, said, file) = convert("shop.xyz", &[]);
+    assert!(code == Some(1) && file.is_none(), "{said}");
+    for expected in ["shop.xyz does not say which form", ".reel, .html, .jsonl, .jsonl.gz, ", "hint: --format"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(convert("shop.xyz", &["--format", "jsonl"]).2.unwrap().starts_with(b"["));
+    assert_eq!(convert("shop", &[]).2, convert("shop.reel", &[]).2, "without an ending it is a .reel file");
+    let exported = reelcase().args(["export", "one", "--data", "none", "--output", "one.gif"]).output().unwrap();
+    let said = String::from_utf8(exported.stderr).unwrap();
+    assert!(said.contains("one.gif does not say"), "{said}");
 }
 
 #[tokio::test]

@@ -88,10 +88,10 @@ fn a_page_is_imported_as_the_reel_that_is_in_it() {
     Server::start(&data).stop();
     let import = || String::from_utf8(run(&["import", text(&page), "--data", text(&data)]).stderr).unwrap();
     let (first, second) = (import(), import());
-    assert!(first.contains("imported 1 recordings with 428 events"), "{first}");
-    assert!(second.contains("imported 0 recordings") && second.contains("1 are there already"), "{second}");
+    assert!(first.contains("imported 1 recording with 428 events"), "{first}");
+    assert!(second.contains("imported 0 recordings") && second.contains("1 is there already"), "{second}");
     let verified = String::from_utf8(run(&["verify", text(&page)]).stdout).unwrap();
-    assert!(verified.contains("whole: 1 recordings"), "{verified}");
+    assert!(verified.contains("whole: 1 recording"), "{verified}");
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn a_second_run_exports_only_what_has_changed() {
     assert_eq!(std::fs::metadata(&first).unwrap().modified().unwrap(), modified);
     send(&server, 1, 1).await;
     let told = export_all(&server, &to, &["--format", "jsonl"]);
-    assert!(told.contains("exported 1 recordings") && told.contains("4 unchanged"), "{told}");
+    assert!(told.contains("exported 1 recording") && told.contains("4 unchanged"), "{told}");
     assert_eq!(std::fs::read_to_string(&first).unwrap().lines().count(), 6);
     let checked =
         Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&to).output().unwrap();
@@ -148,7 +148,7 @@ async fn a_second_run_exports_only_what_has_changed() {
     assert_eq!(counts, [6, 3, 3, 3, 3].map(Some));
     // What is asked for decides; another form is another file beside the first.
     let told = export_all(&server, &to, &["--format", "har", "--where", "url=site.test/3", "--since", "2026-11-23"]);
-    assert!(told.contains("exported 1 recordings") && told.contains("6 files"), "{told}");
+    assert!(told.contains("exported 1 recording") && told.contains("6 files"), "{told}");
     assert!(to.join("phc_formats/2026-11-24/rec-3.har").exists());
     let wrong =
         ["export", "--server", &server.url, "--token", &server.token, "--to", text(&to), "--where", "colour=red"];

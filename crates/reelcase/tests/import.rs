@@ -58,7 +58,7 @@ fn files_of_all_forms_come_in_once() {
     assert_eq!(ids(&data), Vec::<String>::new());
 
     let (is_ok, _, said) = import(&[]);
-    assert!(is_ok && said.contains("imported 3 recordings") && said.contains("1 are there already"), "{said}");
+    assert!(is_ok && said.contains("imported 3 recordings") && said.contains("1 is there already"), "{said}");
     assert_eq!(ids(&data), ["plain", "shop", "zipped"]);
     let lines = |file: &str, of: &[&str]| {
         let out = dir.path().join(file);
@@ -89,7 +89,7 @@ fn damage_and_contradiction_are_left_alone_and_named() {
     assert!(!is_ok && said.contains("left alone") && said.contains("the file ends within an event"), "{said}");
     assert_eq!(ids(&data), Vec::<String>::new());
     let (is_ok, _, said) = import(&["--keep-partial"]);
-    assert!(!is_ok && said.contains("imported 1 recordings with 1 events") && said.contains("in part"), "{said}");
+    assert!(!is_ok && said.contains("imported 1 recording with 1 event") && said.contains("in part"), "{said}");
     // The whole of it came to light later: two halves of one truth are not mixed.
     std::fs::write(&file, &whole).unwrap();
     let (is_ok, _, said) = import(&[]);
@@ -106,13 +106,13 @@ fn the_zip_of_posthogs_staff_comes_in_with_all_that_is_in_it() {
     new_store(&data);
     let import = |file: &Path| run(&["import", text(file), "--data", text(&data), "--project", "phc_mine"]);
     let (is_ok, _, said) = import(&zip);
-    assert!(is_ok && said.contains("imported 1 recordings with 4 events"), "{said}");
+    assert!(is_ok && said.contains("imported 1 recording with 4 events"), "{said}");
     let (_, shown, _) = run(&["show", ID, "--data", text(&data)]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!((&shown["project"], &shown["analytics_event_count"]), (&"phc_mine".into(), &2.into()), "{shown}");
     assert_eq!((&shown["posthog"]["click_count"], &shown["posthog"]["duration"]), (&1.into(), &12.into()), "{shown}");
     assert_eq!(shown["person"]["properties"]["email"], "ada@shop.test", "{shown}");
-    assert!(import(&zip).2.contains("1 are there already"));
+    assert!(import(&zip).2.contains("1 is there already"));
 
     assert!(run(&["convert", text(&zip), text(&lines), "--format", "jsonl"]).0);
     let bytes = std::fs::read(&zip).unwrap();
@@ -220,7 +220,7 @@ fn an_encrypted_file_is_imported_and_what_is_left_of_one_if_asked() {
     let data = dir.path().join("other");
     new_store(&data);
     let (is_ok, _, said) = run(&["import", text(&file), "--data", text(&data), "--key", &link]);
-    assert!(is_ok && said.contains("imported 1 recordings"), "{said}");
+    assert!(is_ok && said.contains("imported 1 recording"), "{said}");
     assert_eq!(ids(&data), ["shop"]);
 }
 

@@ -149,7 +149,7 @@ async fn all_that_posthog_has_comes_in_through_limits_failures_and_replies_that_
     }));
 
     let (is_ok, said) = run(&mut posthog.import(&data, &["--keep-partial"]));
-    assert!(is_ok && said.contains("imported 1 recordings with 5 events"), "{said}");
+    assert!(is_ok && said.contains("imported 1 recording with 5 events"), "{said}");
     assert!(said.contains("137 are there already"), "{said}");
     let server = Server::start(&data);
     let id = expected.as_object().unwrap().iter().find(|(_, recording)| recording["more"]["events"] == 2300).unwrap().0;

@@ -60,7 +60,7 @@ async fn files_of_all_forms_come_into_a_running_server_once_and_outlast_its_kill
     assert_eq!(listed(&server).await, []);
 
     let (is_ok, _, said) = import(&server, &from, &["--project", "phc_moved"]);
-    assert!(is_ok && said.contains("imported 4 recordings") && said.contains("1 hold none"), "{said}");
+    assert!(is_ok && said.contains("imported 4 recordings") && said.contains("1 holds none"), "{said}");
     server.kill();
     let server = Server::start(&data);
     let all = [("page", 428), ("plain", 2), ("shop", 428), ("zipped", 2)].map(|(id, events)| (id.to_owned(), events));
@@ -94,7 +94,7 @@ async fn a_server_leaves_damage_and_contradiction_alone_and_names_them() {
     assert!(!is_ok && said.contains("left alone") && said.contains("the file ends within an event"), "{said}");
     assert_eq!(listed(&server).await, []);
     let (is_ok, _, said) = import(&server, &file, &["--keep-partial"]);
-    assert!(!is_ok && said.contains("imported 1 recordings with 1 events") && said.contains("in part"), "{said}");
+    assert!(!is_ok && said.contains("imported 1 recording with 1 event") && said.contains("in part"), "{said}");
     std::fs::write(&file, &whole).unwrap();
     let (is_ok, _, said) = import(&server, &file, &[]);
     assert!(!is_ok && said.contains("the store has recording one with other events"), "{said}");
@@ -237,10 +237,10 @@ fn every_command_that_speaks_to_a_server_does_so_over_tls() {
         assert!(done.status.success(), "{arguments:?}: {said}");
         said
     };
-    assert!(trusting(&["import", file, "--work", work, "--project", "phc_tls"]).contains("imported 1 recordings"));
+    assert!(trusting(&["import", file, "--work", work, "--project", "phc_tls"]).contains("imported 1 recording"));
     assert!(trusting(&["ls"]).contains("one"));
     assert!(trusting(&["show", "one"]).contains("\"event_count\": 2"));
-    assert!(trusting(&["export", "--to", to]).contains("exported 1 recordings"));
+    assert!(trusting(&["export", "--to", to]).contains("exported 1 recording"));
     assert!(trusting(&["keys", "phc_tls"]).contains("phc_tls"));
     assert!(trusting(&["settings", "phc_tls", "mask_all_text=true"]).contains("mask_all_text"));
     assert!(trusting(&["doctor"]).contains(&format!("One upload, by way of {}", tls.url)));

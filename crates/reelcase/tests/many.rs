@@ -121,7 +121,7 @@ async fn a_second_export_of_ten_thousand_touches_nothing_and_a_third_only_what_i
     for ((one, first), new) in EXPORTS.into_iter().zip(&first).zip([1, 3]) {
         let said = export(one);
         let unchanged = format!("{} unchanged", one.2);
-        assert!(said.contains("exported 1 recordings") && said.contains(&unchanged), "{said}");
+        assert!(said.contains("exported 1 recording") && said.contains(&unchanged), "{said}");
         let mut now = of_recordings(one.0);
         assert_eq!(now.len(), first.len() + new);
         now.retain(|path, _| first.contains_key(path));

@@ -166,7 +166,7 @@ async fn what_is_too_old_is_left_alone_or_moved_in_time() {
     let (is_ok, told) = said(&mut resend(&data, &posthog.url, dir.path(), &["old"]));
     assert!(!is_ok && told.contains("it began 2023-09-20") && told.contains("hint: --shift-to-now"), "{told}");
     let (is_ok, told) = said(&mut resend(&data, &posthog.url, dir.path(), &["old", "--shift-to-now"]));
-    assert!(is_ok && told.contains("3 events in 1 uploads"), "{told}");
+    assert!(is_ok && told.contains("3 events in 1 upload"), "{told}");
     let state = posthog.state().await;
     let events = &state["uploads"][0]["events"];
     let moment = |at: usize| events[at]["timestamp"].as_i64().unwrap();

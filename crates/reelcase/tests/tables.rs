@@ -82,7 +82,7 @@ async fn tables_follow_a_store_and_leave_alone_what_has_not_changed() {
     std::fs::write(&unknown, "half").unwrap();
     std::fs::write(&others, "mine").unwrap();
     let (is_ok, said) = export();
-    assert!(is_ok && said.contains("exported 1 recordings"), "{said}");
+    assert!(is_ok && said.contains("exported 1 recording"), "{said}");
     assert!(gone.exists() && others.exists() && !unknown.exists());
     server.stop();
 }

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use crate::terminal::counted;
+
 /// How often a terminal is told.
 const TERMINAL_PAUSE: Duration = Duration::from_millis(200);
 
@@ -85,7 +87,8 @@ fn text(count: u64, count_all: u64, bytes: u64, bytes_all: u64, elapsed: Duratio
     let left = Duration::from_secs_f64(seconds_left.min(1e9)).as_secs();
     let (minutes, seconds) = (left / 60, left % 60);
     let rate = bytes_per_second / 1e6;
-    format!("{count} of {count_all} recordings, {rate:.1} MB/s, {minutes}:{seconds:02} left")
+    let all = counted(count_all, "recording");
+    format!("{count} of {all}, {rate:.1} MB/s, {minutes}:{seconds:02} left")
 }
 
 #[cfg(test)]

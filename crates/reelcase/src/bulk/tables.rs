@@ -30,7 +30,7 @@ use super::progress::Progress;
 use super::{Listed, Manner, Origin, Outcome};
 use crate::convert::CREATOR;
 use crate::remote::encoded;
-use crate::terminal;
+use crate::terminal::{self, counted};
 
 const MANIFEST: &str = "tables.jsonl";
 
@@ -116,7 +116,8 @@ impl TablesTarget {
     /// What there is, for people.
     pub(super) fn about(&self) -> String {
         let recordings: usize = self.parts.values().map(|part| part.recordings.len()).sum();
-        format!("{recordings} recordings in {} parts in {}", self.parts.len(), self.place.describe(MANIFEST))
+        let (recordings, parts) = (counted(recordings as u64, "recording"), counted(self.parts.len() as u64, "part"));
+        format!("{recordings} in {parts} in {}", self.place.describe(MANIFEST))
     }
 
     /// Deletes files of parts that the manifest does not name: a run was killed before it did, or after it did no more.

@@ -130,8 +130,10 @@ impl Gathered {
         }
         for (id, mut blobs) in pieces {
             blobs.sort_by_key(|(start_ms, _)| *start_ms);
+            let first = blobs.first().map_or_else(String::new, |(_, blob)| blob.to_string());
+            let what = format!("recording {id} in {}", first.rsplit_once('/').map_or("", |(folder, _)| folder));
             let pieces = blobs.iter().map(|(_, blob)| blob.whole()).collect();
-            self.pieces.push(Session { what: format!("recording {id}"), id: Some(id), pieces, damage: None });
+            self.pieces.push(Session { what, id: Some(id), pieces, damage: None });
         }
         // Of several files of one recording, the one that holds most of it.
         self.blobs.sort_by_key(|blob| !blob.name.ends_with(".reel"));

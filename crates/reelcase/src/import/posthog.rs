@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use super::sink::{Sink, SinkArgs};
 use crate::bulk::moment_ms;
 use crate::remote::encoded;
-use crate::terminal;
+use crate::terminal::{self, counted};
 use api::Api;
 use recording::{Fetched, Listed};
 use state::State;
@@ -218,7 +218,8 @@ async fn plan(api: &Api, state: &State) -> anyhow::Result<ExitCode> {
         }
         next = following;
     }
-    println!("{recordings} recordings of {:.1} hours from {} to {}", seconds as f64 / 3_600.0, state.from, state.to);
+    let counted = counted(recordings, "recording");
+    println!("{counted} of {:.1} hours from {} to {}", seconds as f64 / 3_600.0, state.from, state.to);
     match without_bytes {
         0 => println!("{:.1} MB of lines, uncompressed", bytes as f64 / 1e6),
         _ if bytes == 0 => println!("this PostHog does not say how many bytes they have"),
@@ -251,7 +252,7 @@ impl Run {
             state.next = next;
             state.save(&self.dir)?;
             if state.next.is_some() {
-                eprintln!("{} recordings are imported so far", self.outcome.recordings);
+                eprintln!("{} imported so far", counted(self.outcome.recordings, "recording"));
             }
         }
         self.sink.close().await?;
@@ -365,9 +366,12 @@ impl Run {
 impl Outcome {
     fn tell(&self) {
         let Self { recordings, events, analytics_events, there, empty, gone, left_alone, failed, .. } = self;
+        let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
+        let analytics_events = counted(*analytics_events, "analytics event");
+        let are = if *there == 1 { "is" } else { "are" };
         eprintln!(
-            "imported {recordings} recordings with {events} events and {analytics_events} analytics events; {there} are \
-             there already, {empty} are empty, {gone} deleted, {left_alone} left alone, {failed} failed"
+            "imported {recordings} with {events} and {analytics_events}; {there} {are} there already, {empty} empty, \
+             {gone} deleted, {left_alone} left alone, {failed} failed"
         );
         let Self { verified, differing, without_events, .. } = self;
         eprintln!("{verified} have the events and bytes that PostHog counts, {differing} have others");

@@ -9,6 +9,7 @@ mod convert;
 mod delete;
 mod doctor;
 mod encrypted;
+mod exports;
 mod file;
 mod import;
 mod keys;
@@ -22,6 +23,7 @@ mod share;
 mod terminal;
 mod upstream;
 mod web;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -166,6 +168,18 @@ enum Command {
         after_help = "Examples:\n  reelcase upstream --server http://127.0.0.1:8787 --token … | jq .spool\n  reelcase upstream phc_your_key --mode mirror --server http://127.0.0.1:8787 --token …\n  reelcase upstream phc_your_key --mode default --data ./data"
     )]
     Upstream(upstream::UpstreamArgs),
+    /// Show, make, delete or run the exports that a server makes by itself.
+    #[command(
+        long_about = "Show, make, delete or run the exports that a server makes by itself.\n\nThey are those of the settings in the web app. Each goes to a folder below the server's folder of exports, or to a bucket, as `reelcase export --to` does: only what is new or has changed. Prints all of them, and how each went the last time, as JSON.",
+        after_help = "Examples:\n  reelcase exports ls --server http://127.0.0.1:8787 --token …\n  reelcase exports add nightly --to nightly --every 1d --data ./data"
+    )]
+    Exports(exports::ExportsArgs),
+    /// Show, make, delete or try webhooks of a running server, which tell other programs that a recording has ended.
+    #[command(
+        long_about = "Show, make, delete or try webhooks of a running server, which tell other programs that a recording has ended.\n\nPrints JSON. docs/webhooks.md says what is sent, and how it is signed.",
+        after_help = "Example:\n  reelcase webhooks add https://hooks.example.com/replays --server http://127.0.0.1:8787 --token …"
+    )]
+    Webhooks(webhooks::WebhooksArgs),
     /// Check every byte of .reel files. Exits with 1 where there is damage, 4 where one is of a newer release.
     #[command(after_help = "Example:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel")]
     Verify {
@@ -294,6 +308,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Settings(args) => settings::settings(args).await?,
         Command::Keys(args) => keys::keys(args).await?,
         Command::Upstream(args) => upstream::upstream(args).await?,
+        Command::Exports(args) => exports::exports(args).await?,
+        Command::Webhooks(args) => webhooks::webhooks(args).await?,
         Command::Convert(args) => return convert::convert(args),
         Command::Import(args) => return import::import(args).await,
         Command::Resend(args) => return resend::resend(args).await,

@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{Server, files_below};
+use common::{Server, files_below, reelcase, text};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -131,4 +131,96 @@ async fn what_no_export_can_be_is_refused_in_plain_words() {
     let stranger = reqwest::get(format!("{}/api/exports", server.url)).await.unwrap();
     assert_eq!(stranger.status(), 401);
     assert_eq!(server.api("/api/exports").await["exports"], json!([]));
+}
+
+/// Runs `reelcase exports`; what it prints, or what it says.
+fn exports(arguments: &[&str], place: &[&str]) -> Result<Value, String> {
+    let done = reelcase().arg("exports").args(arguments).args(place).output().unwrap();
+    match done.status.success() {
+        true => Ok(serde_json::from_slice(&done.stdout).unwrap()),
+        false => Err(String::from_utf8(done.stderr).unwrap()),
+    }
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|state| state["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn exports_are_made_changed_and_carried_over_by_the_command_in_a_store_and_on_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    Server::start(&one).stop();
+    let check = |place: &[&str]| {
+        assert_eq!(exports(&["ls"], place).unwrap(), json!([]));
+        let made =
+            exports(&["add", "errors", "--to", "errors", "--where", "errors_min=1", "--every", "12h", "--off"], place);
+        let expected = json!({ "to": "errors", "format": "reel", "filter": { "errors_min": "1" }, "every_s": 43_200, "is_on": false });
+        assert_eq!(made.unwrap()[0]["schedule"], expected);
+        let made = exports(&["add", "all", "--to", "s3://bucket/all", "--format", "parquet", "--off"], place).unwrap();
+        assert_eq!((names(&made), &made[0]["schedule"]["every_s"]), (vec!["all", "errors"], &json!(86_400)));
+        for (arguments, said) in [
+            (&["add", "a", "--to", "../up"][..], "a: "),
+            (&["add", "a", "--to", "b", "--every", "1s"], "60 to 2678400 seconds"),
+            (&["add", "a", "--to", "b", "--every", "soon"], "must be a time such as 1d"),
+            (&["add", "a", "--to", "b", "--where", "colour=red"], "colour"),
+            (&["rm", "nobody"], "there is no such export"),
+        ] {
+            let refused = exports(arguments, place).unwrap_err();
+            assert!(refused.contains(said), "{arguments:?}: {refused}");
+        }
+        assert_eq!(names(&exports(&["rm", "all"], place).unwrap()), ["errors"]);
+    };
+    check(&["--data", text(&one)]);
+    let refused = exports(&["run", "errors"], &["--data", text(&one)]).unwrap_err();
+    assert!(refused.contains("hint: --server"), "{refused}");
+
+    let server = Server::start(&other);
+    let place = ["--server", &server.url, "--token", &server.token];
+    check(&place);
+    exports(&["add", "gone", "--to", "gone", "--off"], &place).unwrap();
+    exports(&["add", "errors", "--to", "nightly", "--off"], &["--data", text(&one)]).unwrap();
+    let file = dir.path().join("exports.json");
+    let kept = exports(&["ls"], &["--data", text(&one)]).unwrap();
+    std::fs::write(&file, kept.to_string()).unwrap();
+    let now = exports(&["apply", text(&file)], &place).unwrap();
+    assert_eq!((names(&now), &now[0]["schedule"]), (vec!["errors"], &kept[0]["schedule"]));
+    std::fs::write(&file, r#"[{"name":"A b","schedule":{"to":"a","format":"reel","every_s":60,"is_on":false}}]"#)
+        .unwrap();
+    assert!(exports(&["apply", text(&file)], &place).unwrap_err().contains("A b: "));
+    assert_eq!(names(&exports(&["ls"], &place).unwrap()), ["errors"], "nothing is deleted where one is refused");
+
+    send(&server, "one").await;
+    assert_eq!(exports(&["run", "errors"], &place).unwrap()[0]["is_running"], true);
+    run_that(&server, "errors", |run| run["exported_count"] == 1).await;
+}
+
+#[tokio::test]
+async fn webhooks_are_made_tried_and_deleted_by_the_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(&dir.path().join("data"), "127.0.0.1:0", &["--webhooks-allow-private"]);
+    let webhooks = |arguments: &[&str]| {
+        let place = ["--server", &server.url, "--token", &server.token];
+        let done = reelcase().arg("webhooks").args(arguments).args(place).output().unwrap();
+        match done.status.success() {
+            true => Ok(serde_json::from_slice::<Value>(&done.stdout).unwrap()),
+            false => Err(String::from_utf8(done.stderr).unwrap()),
+        }
+    };
+    // Nobody listens there.
+    let made = webhooks(&["add", "http://127.0.0.1:9/", "--where", "errors_min=1", "--quiet", "60"]).unwrap();
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"), "{made}");
+    let id = made["webhook"]["id"].as_str().unwrap();
+    let listed = webhooks(&["ls"]).unwrap();
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["query"], &listed[0]["quiet_s"]),
+        (&id.into(), &"errors_min=1".into(), &60.into())
+    );
+    assert!(listed.to_string().find("whsec_").is_none(), "the secret is told once");
+    assert!(webhooks(&["test", id]).unwrap_err().contains("the test was not taken: "));
+    assert!(webhooks(&["add", "ftp://a"]).unwrap_err().contains("does not begin with https://"));
+    assert!(webhooks(&["add", "https://a.example", "--where", "colour=red"]).unwrap_err().contains("colour"));
+    assert!(webhooks(&["add", "https://a.example", "--quiet", "1"]).unwrap_err().contains("quiet_s is from"));
+    assert_eq!(webhooks(&["rm", id]).unwrap(), json!([]));
+    assert!(webhooks(&["rm", id]).unwrap_err().contains("404"));
 }

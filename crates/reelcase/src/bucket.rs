@@ -345,10 +345,11 @@ impl Bucket {
     }
 }
 
-/// Whether something could not be read because it is not there, or ends before what is wanted of it.
+/// Whether something could not be read because it is not there, is not for us, or ends before what is wanted of it.
 pub(crate) fn is_absent(error: &anyhow::Error) -> bool {
     let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    matches!(kind, Some(io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof))
+    use io::ErrorKind::{NotFound, PermissionDenied, UnexpectedEof};
+    matches!(kind, Some(NotFound | PermissionDenied | UnexpectedEof))
 }
 
 /// What a server gives as its reason, or else all that is known.

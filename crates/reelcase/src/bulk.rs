@@ -143,25 +143,39 @@ pub(crate) async fn export(origin: Origin, to: To, args: BulkArgs, form: ExportF
     if !(1..=JOBS_MAX).contains(&args.jobs) {
         bail!("--jobs can be 1 to {JOBS_MAX}");
     }
+    // A server that is not there, and conditions that it refuses, leave no directory behind.
+    let wanted = query(&args.conditions, &args.since, &args.until, SystemClock.now_ms())?;
+    origin.page(&format!("limit=1{wanted}")).await?;
     let mut target = Destination::open(Place::open(&to, args.s3.endpoint()).await?, form).await?;
     let (origin, manner) = (Arc::new(origin), Manner { jobs: args.jobs, is_quiet: false });
     loop {
         // Times like `7d` count from now, each time anew.
         let query = query(&args.conditions, &args.since, &args.until, SystemClock.now_ms())?;
-        let outcome = match &mut target {
-            Destination::Files(target) => run(&origin, target, &query, manner).await?,
-            Destination::Tables(target) => tables::run(&origin, target, &query, manner).await?,
+        let made = match &mut target {
+            Destination::Files(target) => run(&origin, target, &query, manner).await,
+            Destination::Tables(target) => tables::run(&origin, target, &query, manner).await,
         };
-        outcome.tell(&target.about());
+        let code = match made {
+            Ok(outcome) => {
+                outcome.tell(&target.about());
+                outcome.code()
+            }
+            // Servers are started anew, and lines break: who watches looks again.
+            Err(error) if args.watch.is_some() => {
+                eprintln!("{}", terminal::message(&format!("not exported: {error:#}; it is tried again")));
+                ExitCode::FAILURE
+            }
+            Err(error) => return Err(error),
+        };
         let Some(seconds) = args.watch else {
             if let Origin::Local(store) = &*origin {
                 store.close().await?;
             }
-            return Ok(outcome.code());
+            return Ok(code);
         };
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(seconds.max(1))) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(outcome.code()),
+            _ = tokio::signal::ctrl_c() => return Ok(code),
         }
     }
 }

@@ -69,9 +69,8 @@ pub(crate) fn unfinished_in(dir: &Path) -> io::Result<NamedTempFile> {
     unfinished.prefix(".reelcase-").permissions(Permissions::from_mode(0o666));
     unfinished.tempfile_in(dir).map_err(|error| {
         // Without the name that it was not to keep.
-        let cause =
-            error.get_ref().and_then(|named| named.source()).and_then(|cause| cause.downcast_ref::<io::Error>());
-        cause.and_then(io::Error::raw_os_error).map_or(error, io::Error::from_raw_os_error)
+        let text = error.to_string();
+        io::Error::new(error.kind(), text.split(" at path ").next().unwrap_or_default())
     })
 }
 

@@ -144,18 +144,17 @@ impl Run {
                 self.outcome.there += 1;
                 continue;
             }
-            let local = match gathered.fetch(blob, self.sink.workshop()).await {
+            let local = match self.looked_at(gathered, blob, &mut walked).await {
+                Ok(Some(local)) => local,
+                Ok(None) => continue,
                 // Buckets let go of what is old, also while they are read.
                 Err(error) if is_absent(&error) => {
                     self.leave_alone(&blob.to_string(), Some(format!("{error:#}")));
                     self.missing.insert(blob.to_string());
                     continue;
                 }
-                local => local?,
+                Err(error) => return Err(error),
             };
-            if walked.walk(blob, local.path())? {
-                continue;
-            }
             let label = blob.to_string();
             let Some(local) = self.opened(local, &label)? else { continue };
             let is_taken = self.file(local.path(), &label, gathered.name(blob).cloned()).await?;
@@ -163,6 +162,12 @@ impl Run {
         }
         self.pieces(gathered, gathered.pieces.clone()).await?;
         self.sessions(gathered, walked.sessions()).await
+    }
+
+    /// A file to take in; none where it is a batch, whose blocks are noted.
+    async fn looked_at(&self, gathered: &Gathered, blob: &Blob, walked: &mut Walked) -> anyhow::Result<Option<Local>> {
+        let local = gathered.fetch(blob, self.sink.workshop()).await?;
+        Ok((!walked.walk(blob, local.path())?).then_some(local))
     }
 
     /// Recordings in pieces, of files that were not looked at before.

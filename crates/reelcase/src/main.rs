@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use reelcase_transform::format::{FORMATS, Format};
 
 #[global_allocator]
@@ -88,12 +88,12 @@ enum Command {
     Delete(delete::DeleteArgs),
     /// Write a recording to a file or pipe, or many to a directory or bucket. Exits with 3 where damaged parts are left out.
     #[command(
+        group(ArgGroup::new("wanted").required(true).args(["id", "to"])),
         long_about = "Write a recording to a file or pipe, or many to a directory or bucket.\n\nA block that cannot be read is left out: a line of the file says so in its place, stderr names it, and the exit code is 3. Everything else is exported. What a form has no place for is counted on stderr; docs/formats.md says what that is.\n\nWith --to, all recordings are exported, or those that --where, --since and --until choose, each to DIR/PROJECT/DAY/ID.ENDING. The next run exports what is new or has changed since, and one that was killed is taken up where it ended. DIR/manifest.jsonl lists the files with lengths and hashes; `sha256sum -c SHA256SUMS` checks them. DIR may be s3://bucket/prefix: credentials come from the environment or ~/.aws as for AWS's own tools, --s3-endpoint or AWS_ENDPOINT_URL names another server than AWS.\n\nWith --format parquet the directory gets tables of all of them, DIR/TABLE/date=DAY/part-….parquet: recordings, events and snapshots. docs/formats.md has their columns.",
         after_help = "Examples:\n  reelcase export ID --data ./data --format reel --output ID.reel\n  reelcase export ID --data ./data --format jsonl --output - | jq .\n  reelcase export --server http://127.0.0.1:8787 --token … --to s3://bucket/replays --since 7d"
     )]
     Export {
         /// The recording's id.
-        #[arg(required_unless_present = "to", conflicts_with = "to")]
         id: Option<String>,
         #[command(flatten)]
         source: Source,

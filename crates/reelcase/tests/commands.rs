@@ -312,6 +312,8 @@ fn a_name_that_says_no_form_is_refused_with_those_that_do() {
     }
     assert!(convert("shop.xyz", &["--format", "jsonl"]).2.unwrap().starts_with(b"["));
     assert_eq!(convert("shop", &[]).2, convert("shop.reel", &[]).2, "without an ending it is a .reel file");
+    let (_, said, _) = convert("nowhere/shop.reel", &[]);
+    assert!(said.ends_with("nowhere: No such file or directory (os error 2)\n"), "{said}");
     let exported = reelcase().args(["export", "one", "--data", "none", "--output", "one.gif"]).output().unwrap();
     let said = String::from_utf8(exported.stderr).unwrap();
     assert!(said.contains("one.gif does not say"), "{said}");

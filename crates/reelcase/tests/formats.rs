@@ -4,8 +4,9 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Server, corpus, files_below, reelcase, text};
@@ -186,4 +187,28 @@ async fn a_killed_run_is_taken_up_where_it_ended() {
     assert_eq!((reels.len(), files.len()), (25, 28), "nothing unfinished is left: {files:?}");
     let verified = reelcase().arg("verify").args(reels).output().unwrap();
     assert!(verified.status.success());
+}
+
+#[tokio::test]
+async fn a_watch_outlasts_a_restart_of_the_server_and_one_that_is_not_there_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, to) = (dir.path().join("data"), dir.path().join("to"));
+    let server = Server::start(&data);
+    let (url, token) = (server.url.clone(), server.token.clone());
+    let place = ["export", "--server", &url, "--token", &token, "--to"];
+    send(&server, 1, 0).await;
+    let mut watch = reelcase().args(place).arg(&to).args(["--watch", "1"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(watch.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("exported 1 recording")));
+    server.stop();
+    assert!(said.any(|line| line.starts_with("not exported: ") && line.ends_with("it is tried again")));
+    let nothing = dir.path().join("nothing");
+    let refused = reelcase().args(place).arg(&nothing).output().unwrap();
+    assert!(!refused.status.success() && !nothing.exists());
+    let server = Server::start_on(&data, url.strip_prefix("http://").unwrap());
+    send(&server, 2, 0).await;
+    assert!(said.any(|line| line.contains("exported 1 recording")), "what came since is exported");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    server.stop();
 }

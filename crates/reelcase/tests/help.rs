@@ -70,7 +70,9 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty(), "{arguments:?}");
     }
-    let nothing = reelcase().args(["delete", "--data", "d"]).output().unwrap();
-    let said = String::from_utf8(nothing.stderr).unwrap();
-    assert!(nothing.status.code() == Some(2) && said.contains("<IDS|--where <NAME=VALUE>>"), "{said}");
+    for (command, expected) in [("delete", "<IDS|--where <NAME=VALUE>>"), ("export", "<ID|--to <DIR>>")] {
+        let nothing = reelcase().args([command, "--data", "d"]).output().unwrap();
+        let said = String::from_utf8(nothing.stderr).unwrap();
+        assert!(nothing.status.code() == Some(2) && said.contains(expected), "{said}");
+    }
 }

@@ -98,6 +98,22 @@ fn damage_and_contradiction_are_left_alone_and_named() {
 }
 
 #[test]
+fn one_file_that_cannot_be_read_costs_no_other_and_a_store_is_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, from) = (dir.path().join("data"), dir.path().join("from"));
+    new_store(&data);
+    std::fs::create_dir(&from).unwrap();
+    std::os::unix::fs::symlink("nowhere", from.join("a.json")).unwrap();
+    std::fs::write(from.join("b.json"), format!(r#"{{"sessionId":"one","events":{EVENTS}}}"#)).unwrap();
+    let (is_ok, _, said) = run(&["import", text(&from), "--data", text(&data)]);
+    assert!(!is_ok && said.contains("imported 1 recording with 2 events of 2 files"), "{said}");
+    assert!(said.contains("a.json: cannot read ") && said.contains("No such file"), "{said}");
+    assert_eq!(ids(&data), ["one"]);
+    let (is_ok, _, said) = run(&["import", text(&data), "--data", text(&data)]);
+    assert!(!is_ok && said.contains("data is a store") && said.contains("hint: `reelcase merge`"), "{said}");
+}
+
+#[test]
 fn the_zip_of_posthogs_staff_comes_in_with_all_that_is_in_it() {
     const ID: &str = "019ac5f6-f0e5-7fcc-b32c-e48b1b64477b";
     let dir = tempfile::tempdir().unwrap();

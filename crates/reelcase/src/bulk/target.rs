@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Listed;
 use super::place::{Place, Unfinished};
+use crate::terminal;
 
 pub(crate) const MANIFEST: &str = "manifest.jsonl";
 const SUMS: &str = "SHA256SUMS";
@@ -154,7 +155,8 @@ impl Target {
 
     /// What there is, for people.
     pub(super) fn about(&self) -> String {
-        format!("{} files in {}", self.entries.len(), self.place.describe(MANIFEST))
+        let files = terminal::counted(self.entries.len() as u64, "file");
+        format!("{files} in {}", self.place.describe(MANIFEST))
     }
 
     fn key(&self, project: &str, recording: &str) -> (String, String, String) {

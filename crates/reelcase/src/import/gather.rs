@@ -18,6 +18,9 @@ use crate::file;
 /// Directories within directories.
 const DEPTH_MAX: usize = 32;
 
+/// What lies in the directory of every store.
+const STORE_ID: &str = "store-id";
+
 /// What is known of files that do not say it themselves, such as lines.
 type Names = BTreeMap<PathBuf, Name>;
 
@@ -114,6 +117,10 @@ impl Gathered {
         let blobs = match input.to_str().filter(|input| BucketUrl::is_one(input)) {
             Some(url) => self.add_bucket(Bucket::open(&url.parse()?, endpoint)?).await?,
             None => {
+                if input.join(STORE_ID).is_file() {
+                    let hint = "`reelcase merge` brings it into another one, `reelcase pack` makes a file of it";
+                    bail!("{} is a store\nhint: {hint}", input.display());
+                }
                 let mut files = Vec::new();
                 collect(input, 0, &mut files)?;
                 self.names.extend(names_below(input)?);
@@ -262,7 +269,14 @@ fn names_below(dir: &Path) -> anyhow::Result<Names> {
 
 /// All files below a path, by name. Hidden ones are nobody's recordings.
 fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let metadata = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let metadata = match std::fs::metadata(path) {
+        // One among others that leads nowhere is named when it is looked at.
+        Err(_) if depth > 0 => {
+            found.push(path.to_owned());
+            return Ok(());
+        }
+        metadata => metadata.with_context(|| format!("cannot read {}", path.display()))?,
+    };
     if !metadata.is_dir() {
         found.push(path.to_owned());
         return Ok(());

@@ -8,7 +8,8 @@ use std::path::Path;
 use reelcase_format::block::{BlockBuilder, BlockKind};
 use reelcase_format::event::EventHead;
 use reelcase_format::line::write_line;
-use reelcase_format::reel::{BlockRef, Index, RecordingEntry, ReelHeader, ReelWriter};
+use reelcase_format::reel::{BlockRef, Index, RecordingEntry, ReelHeader, ReelLimits, ReelWriter, sign, sign_stored};
+use reelcase_format::sign::{SEED_BYTES, SigningKey, private_pem};
 use reelcase_format::summary::{Counted, Summarizer, UploadFacts};
 use serde_json::{Map, Value, json};
 
@@ -22,7 +23,24 @@ fn main() -> Result<()> {
     let dir = std::env::args().nth(1).ok_or("usage: reel_golden DIR")?;
     let dir = Path::new(&dir);
     write(dir, "v1-smallest", Sample::begin("o", "")?.finish()?)?;
-    write(dir, "v1-two-recordings", two_recordings()?)
+    write(dir, "v1-two-recordings", two_recordings()?)?;
+    write(dir, "v1-signed", signed(two_recordings()?)?)?;
+    // Of the encrypted file, which another crate makes.
+    let encrypted = std::fs::read(dir.join("v1-smallest.reel.enc"))?;
+    Ok(std::fs::write(dir.join("v1-smallest.reel.enc.sig"), sign_stored(&encrypted[..], &key()?)?)?)
+}
+
+/// The key that the samples are signed with: as public as its file.
+fn key() -> Result<SigningKey> {
+    Ok(SigningKey::from_pem(&private_pem(&[2; SEED_BYTES]))?)
+}
+
+fn signed((mut file, mut expected): (Vec<u8>, Value)) -> Result<(Vec<u8>, Value)> {
+    let signed = sign(&file[..], &key()?, &ReelLimits::default())?;
+    file.truncate(usize::try_from(signed.offset)?);
+    file.extend_from_slice(&signed.bytes);
+    expected["signed_by"] = json!([key()?.public().to_string()]);
+    Ok((file, expected))
 }
 
 fn two_recordings() -> Result<(Vec<u8>, Value)> {

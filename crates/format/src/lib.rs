@@ -13,4 +13,5 @@ pub mod cv;
 pub mod line;
 pub mod summary;
 pub mod block;
+pub mod sign;
 pub mod reel;

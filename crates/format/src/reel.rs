@@ -1,7 +1,7 @@
 //! The `.reel` file: blocks of one recording or of many, with an index at the end. `docs/format.md`.
 //!
 //! Nothing here opens a file. [`ReelWriter`] returns the bytes to append; [`IndexReader`] says which bytes it needs;
-//! [`recover`] and [`verify`] read through a [`Source`]. Every length in a file is a claim, compared with the file
+//! [`recover`], [`verify`] and [`sign`] read through a [`Source`]. Every length in a file is a claim, compared with the file
 //! and with [`ReelLimits`] before memory is taken for it.
 
 use serde::{Deserialize, Serialize};
@@ -10,14 +10,20 @@ use serde_json::{Map, Value};
 use crate::block::frame::{FRAME_HEAD_BYTES, FrameFlaw};
 use crate::block::{BlockError, BlockHead, BlockLimits};
 use crate::id::{ProjectKey, RecordingId, UploadId};
+use crate::sign::PublicKey;
 use crate::summary::Summary;
 
 mod read;
 mod recover;
+mod sign;
 mod write;
 
 pub use read::{IndexReader, Step, newer_version};
 pub use recover::{Damage, Recovered, Report, Source, recover, verify};
+pub use sign::{
+    NotSigned, SIGNATURE_FRAME_BYTES, SIGNATURES_MAX, SignError, Signed, bearing, is_among, listed, sign, sign_stored,
+    stored_signers,
+};
 pub use write::{Finished, ReelWriter};
 
 /// Bytes of the tail, which ends every file.
@@ -194,6 +200,12 @@ pub enum ReelError {
     /// An index entry names what is not there, or contradicts a block.
     #[error("index is inconsistent: {0}")]
     Inconsistent(String),
+    /// A signature was made for other bytes than these.
+    #[error("the signature of {signer} does not fit: something was changed since, or it is of another file")]
+    Signature {
+        /// Whose it is said to be.
+        signer: PublicKey,
+    },
     /// A block is damaged.
     #[error(transparent)]
     Block(#[from] BlockError),

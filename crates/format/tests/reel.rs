@@ -481,10 +481,13 @@ fn sample_files_of_every_version_open() {
         let lines: Vec<Vec<String>> =
             index.blocks.iter().map(|entry| text_lines(&lines_of(&file, entry).unwrap())).collect();
         assert_eq!(json!(lines), expected["lines"], "{path:?}");
-        assert_eq!(verify(&file[..], &ReelLimits::default()).damage, [], "{path:?}");
+        let report = verify(&file[..], &ReelLimits::default());
+        assert_eq!(report.damage, [], "{path:?}");
+        let signers: Vec<String> = report.signers.iter().map(ToString::to_string).collect();
+        assert_eq!(json!(signers), expected.get("signed_by").cloned().unwrap_or(json!([])), "{path:?}");
         opened += 1;
     }
-    assert!(opened >= 2, "{opened}");
+    assert!(opened >= 3, "{opened}");
 }
 
 fn text_lines(plain: &[u8]) -> Vec<String> {

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { linesOf } from '../src/file/api.ts';
+import { openReel, type Reel } from '../src/file/reel.ts';
 
 /** A zstd frame of blocks that hold their bytes as they are, as of what cannot be compressed. */
 function frameOf(plain: Uint8Array, blockBytes: number): Uint8Array {
@@ -27,4 +30,17 @@ test('a block that is cut off is an error', async () => {
   const frame = frameOf(new Uint8Array(1000), 500);
   const stream = linesOf(piecesOf(frame.subarray(0, -10), 100));
   await expect(new Response(stream).arrayBuffer()).rejects.toThrow();
+});
+
+function reelOf(name: string): Promise<Reel> {
+  const file = Uint8Array.from(
+    readFileSync(fileURLToPath(new URL(`../../../testdata/reel/${name}`, import.meta.url))),
+  );
+  const read = async (from: number, length: number) => file.slice(from, from + length);
+  const pieces = () => Promise.reject(new Error('an index is read at once'));
+  return openReel({ length: file.length, read, pieces });
+}
+
+test('a signed file is read as the file that it was before', async () => {
+  expect(await reelOf('v1-signed.reel')).toEqual(await reelOf('v1-two-recordings.reel'));
 });

@@ -1,4 +1,4 @@
-//! The frame that header, block head, index and tail share: a zstd skippable frame with a tag, a version and a check.
+//! The frame that header, block head, signature, index and tail share: a zstd skippable frame with a tag, a version and a check.
 //! `docs/format.md` section 1 has the table.
 
 /// `52 2A 4D 18` on disk.
@@ -22,6 +22,7 @@ const CHECK_STARTS: usize = 16;
 pub(crate) enum Tag {
     Header,
     Block,
+    Signature,
     Index,
     Tail,
 }
@@ -31,13 +32,15 @@ impl Tag {
         match self {
             Self::Header => b"REEL",
             Self::Block => b"BLCK",
+            Self::Signature => b"SIGN",
             Self::Index => b"INDX",
             Self::Tail => b"TAIL",
         }
     }
 
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        [Self::Header, Self::Block, Self::Index, Self::Tail].into_iter().find(|tag| tag.bytes() == bytes)
+        let all = [Self::Header, Self::Block, Self::Signature, Self::Index, Self::Tail];
+        all.into_iter().find(|tag| tag.bytes() == bytes)
     }
 }
 

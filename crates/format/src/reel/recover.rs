@@ -7,9 +7,11 @@ use std::io;
 use memchr::memmem;
 
 use super::read::{read_header, read_index, read_tail};
+use super::sign::check_signatures;
 use super::{BlockEntry, Index, ReelError, ReelHeader, ReelLimits, TAIL_BYTES, within};
 use crate::block::frame::{self, CLAIM_BYTES, Claim, FRAME_HEAD_BYTES, MAGIC, Tag};
 use crate::block::{BlockError, BlockHead, BlockLimits, check_frame, decode_block, parse_head};
+use crate::sign::PublicKey;
 
 /// How many times the length of a file a search for intact frames may verify in all.
 const SEARCH_FACTOR: u64 = 8;
@@ -51,6 +53,8 @@ pub struct Report {
     pub recording_count: u64,
     /// Lines in the intact blocks.
     pub event_count: u64,
+    /// Whose signatures hold, each once, in the order of the file.
+    pub signers: Vec<PublicKey>,
     /// What is wrong, in the order of the file. Empty for a sound file.
     pub damage: Vec<Damage>,
 }
@@ -98,7 +102,8 @@ pub fn recover(source: &(impl Source + ?Sized), limits: &ReelLimits) -> Recovere
     Recovered { header: walk.header, blocks: walk.blocks, index, damage }
 }
 
-/// Checks a whole file: every frame, hash and line count, and that the index says what is there.
+/// Checks a whole file: every frame, hash and line count, that the index says what is there, and that all signatures
+/// hold.
 pub fn verify(source: &(impl Source + ?Sized), limits: &ReelLimits) -> Report {
     let mut walk = Walk::new(source, limits, check_content);
     walk.run();
@@ -106,6 +111,7 @@ pub fn verify(source: &(impl Source + ?Sized), limits: &ReelLimits) -> Report {
         block_count: walk.blocks.len() as u64,
         recording_count: 0,
         event_count: walk.blocks.iter().map(|entry| entry.head.event_count).fold(0, u64::saturating_add),
+        signers: Vec::new(),
         damage: std::mem::take(&mut walk.damage),
     };
     match read_whole_index(source, limits) {
@@ -113,6 +119,7 @@ pub fn verify(source: &(impl Source + ?Sized), limits: &ReelLimits) -> Report {
             report.recording_count = index.recordings.len() as u64;
             number_blocks(&mut report.damage, &index);
             compare(walk.header.as_ref(), &walk.blocks, &index, index_starts, &mut report.damage);
+            check_signatures(source, limits, &walk.signatures, &mut report);
         }
         Err(damage) => report.damage.push(damage),
     }
@@ -131,6 +138,8 @@ struct Walk<'a, S: ?Sized> {
     at: u64,
     header: Option<ReelHeader>,
     blocks: Vec<BlockEntry>,
+    /// Where signatures begin.
+    signatures: Vec<u64>,
     damage: Vec<Damage>,
     /// Bytes that searching may still verify. Without it, a file of nothing but false frame heads that each claim the
     /// rest of the file would take quadratic time.
@@ -151,8 +160,9 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
     fn new(source: &'a S, limits: &'a ReelLimits, check_block: CheckBlock) -> Self {
         let file_bytes = source.file_bytes();
         let search_bytes_left = file_bytes.saturating_mul(SEARCH_FACTOR).saturating_add(SEARCH_BYTES_FREE);
-        let (blocks, damage) = (Vec::new(), Vec::new());
-        Self { source, file_bytes, limits, check_block, at: 0, header: None, blocks, damage, search_bytes_left }
+        let (blocks, signatures, damage) = (Vec::new(), Vec::new(), Vec::new());
+        let (at, header) = (0, None);
+        Self { source, file_bytes, limits, check_block, at, header, blocks, signatures, damage, search_bytes_left }
     }
 
     fn run(&mut self) {
@@ -179,7 +189,12 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
         let at = self.at;
         match self.frame_at(at) {
             Ok(Met::Ours { tag: Tag::Block, frame }) => self.take_block(at, &frame),
-            Ok(Met::Ours { frame, .. }) => self.at += frame.len() as u64,
+            Ok(Met::Ours { tag, frame }) => {
+                if tag == Tag::Signature {
+                    self.signatures.push(at);
+                }
+                self.at += frame.len() as u64;
+            }
             Ok(Met::Unknown { bytes }) => self.at += bytes,
             Ok(Met::Other) => self.pass_over(at, at, ReelError::Stray { bytes: 0 }),
             Err(what) => self.pass_over(at, at, what),
@@ -243,7 +258,8 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
 
     fn frame_bytes_max(&self, tag: Tag) -> usize {
         match tag {
-            Tag::Header => self.limits.header_bytes_max.saturating_add(FRAME_HEAD_BYTES),
+            // One of a newer version may be larger, and is to say that it is newer.
+            Tag::Header | Tag::Signature => self.limits.header_bytes_max.saturating_add(FRAME_HEAD_BYTES),
             Tag::Block => self.limits.block.head_bytes_max.saturating_add(FRAME_HEAD_BYTES),
             Tag::Index => self.limits.index_stored_bytes_max,
             Tag::Tail => TAIL_BYTES,
@@ -294,7 +310,7 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
         self.file_bytes
     }
 
-    /// Whether a block head with its block, an index or a tail begins at `at`.
+    /// Whether a block head with its block, a signature, an index or a tail begins at `at`.
     fn is_intact_at(&mut self, at: u64) -> bool {
         let first = self.read(at, (self.file_bytes - at).min(CLAIM_BYTES as u64));
         let Ok(Claim::Ours { tag, bytes }) = first.map_or(Ok(Claim::Other), |first| frame::claim(&first)) else {
@@ -316,7 +332,7 @@ impl<'a, S: Source + ?Sized> Walk<'a, S> {
     }
 }
 
-fn read_part<S: Source + ?Sized>(source: &S, offset: u64, len: u64) -> Result<Cow<'_, [u8]>, ReelError> {
+pub(super) fn read_part<S: Source + ?Sized>(source: &S, offset: u64, len: u64) -> Result<Cow<'_, [u8]>, ReelError> {
     let unreadable = |error: io::Error| ReelError::Unreadable(error.to_string());
     let len = usize::try_from(len).map_err(|_| unreadable(io::ErrorKind::OutOfMemory.into()))?;
     source.read(offset, len).map_err(unreadable)

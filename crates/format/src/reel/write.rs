@@ -89,16 +89,20 @@ impl ReelWriter {
         within("index content", json.len() as u64, limits.index_plain_bytes_max)?;
         let stored = compress(&json, INDEX_LEVEL).map_err(|error| ReelError::corrupt("index", error))?;
         let mut bytes = seal("index", Tag::Index, &stored)?;
-        let index_bytes = bytes.len() as u64;
-        within("index", index_bytes, limits.index_stored_bytes_max)?;
-        let mut tail = Vec::with_capacity(TAIL_BYTES);
-        tail.extend_from_slice(&self.file_bytes.to_le_bytes());
-        tail.extend_from_slice(&index_bytes.to_le_bytes());
-        tail.extend_from_slice(&frame::check(&bytes, &[]));
-        bytes.extend_from_slice(&seal("tail", Tag::Tail, &tail)?);
+        within("index", bytes.len() as u64, limits.index_stored_bytes_max)?;
+        bytes.extend_from_slice(&tail_of(self.file_bytes, &bytes)?);
         let file_bytes = self.file_bytes + bytes.len() as u64;
         Ok(Finished { bytes, index: self.index, file_bytes })
     }
+}
+
+/// The tail of a file whose index is `index_frame` and begins at `index_offset`.
+pub(super) fn tail_of(index_offset: u64, index_frame: &[u8]) -> Result<Vec<u8>, ReelError> {
+    let mut tail = Vec::with_capacity(TAIL_BYTES);
+    tail.extend_from_slice(&index_offset.to_le_bytes());
+    tail.extend_from_slice(&(index_frame.len() as u64).to_le_bytes());
+    tail.extend_from_slice(&frame::check(index_frame, &[]));
+    seal("tail", Tag::Tail, &tail)
 }
 
 fn within_object_id(object: &str) -> Result<(), ReelError> {
@@ -108,7 +112,7 @@ fn within_object_id(object: &str) -> Result<(), ReelError> {
     within("object id", object.len() as u64, OBJECT_ID_BYTES_MAX)
 }
 
-fn seal(part: &'static str, tag: Tag, body: &[u8]) -> Result<Vec<u8>, ReelError> {
+pub(super) fn seal(part: &'static str, tag: Tag, body: &[u8]) -> Result<Vec<u8>, ReelError> {
     let too_large = ReelError::TooLarge { part, found: body.len() as u64, limit: u64::from(u32::MAX) };
     frame::seal(tag, body).ok_or(too_large)
 }

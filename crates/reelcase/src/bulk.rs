@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reelcase_format::sign::SigningKey;
 use reelcase_server::api::{Recording, list_query};
 use reelcase_server::export::FileExport;
 use reelcase_server::schedules::LastRun;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::bucket::S3Args;
 use crate::remote::{Remote, encoded};
+use crate::sign::Signing;
 use crate::{WITH_GAPS, local, terminal};
 
 mod place;
@@ -136,7 +138,13 @@ pub(crate) fn exported_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String,
 }
 
 /// `reelcase export --to`.
-pub(crate) async fn export(origin: Origin, to: To, args: BulkArgs, form: ExportForm) -> anyhow::Result<ExitCode> {
+pub(crate) async fn export(
+    origin: Origin,
+    to: To,
+    args: BulkArgs,
+    form: ExportForm,
+    key: Option<Arc<SigningKey>>,
+) -> anyhow::Result<ExitCode> {
     if matches!(origin, Origin::Local(_)) && args.watch.is_some() {
         bail!("nothing is added to a store that no server holds\nhint: --watch goes with --server");
     }
@@ -146,7 +154,7 @@ pub(crate) async fn export(origin: Origin, to: To, args: BulkArgs, form: ExportF
     // A server that is not there, and conditions that it refuses, leave no directory behind.
     let wanted = query(&args.conditions, &args.since, &args.until, SystemClock.now_ms())?;
     origin.page(&format!("limit=1{wanted}")).await?;
-    let mut target = Destination::open(Place::open(&to, args.s3.endpoint()).await?, form).await?;
+    let mut target = Destination::open(Place::open(&to, args.s3.endpoint()).await?, form, key).await?;
     let (origin, manner) = (Arc::new(origin), Manner { jobs: args.jobs, is_quiet: false });
     loop {
         // Times like `7d` count from now, each time anew.
@@ -188,7 +196,7 @@ pub(crate) async fn export_for_server(
     query: &str,
 ) -> anyhow::Result<LastRun> {
     let manner = Manner { jobs: SERVER_JOBS, is_quiet: true };
-    let mut target = Destination::open(Place::open(&to.parse()?, None).await?, form).await?;
+    let mut target = Destination::open(Place::open(&to.parse()?, None).await?, form, None).await?;
     let origin = Arc::new(Origin::Local(store));
     let outcome = match &mut target {
         Destination::Files(target) => run(&origin, target, query, manner).await?,
@@ -224,9 +232,9 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Man
         while running.len() < manner.jobs
             && let Some(listed) = waiting.pop()
         {
-            let (origin, place) = (origin.clone(), target.place().clone());
+            let (origin, place, key) = (origin.clone(), target.place().clone(), target.key().cloned());
             running.spawn(async move {
-                let done = export_one(&origin, &place, format, &listed).await;
+                let done = export_one(&origin, &place, format, key, &listed).await;
                 (listed, done)
             });
         }
@@ -252,9 +260,17 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Man
 }
 
 /// Writes one recording to its place.
-async fn export_one(origin: &Origin, place: &Place, format: Format, listed: &Listed) -> anyhow::Result<target::Entry> {
-    let (unfinished, gaps) = origin.export(listed, format, place.begin()?).await?;
-    target::keep(place, format, unfinished, listed, gaps as u64).await
+async fn export_one(
+    origin: &Origin,
+    place: &Place,
+    format: Format,
+    key: Option<Arc<SigningKey>>,
+    listed: &Listed,
+) -> anyhow::Result<target::Entry> {
+    let (file, gaps) = origin.export(listed, format, Signing::new(place.begin()?, key.as_ref())?).await?;
+    let unfinished = tokio::task::spawn_blocking(move || file.finish()).await??;
+    let signed_by = key.map(|key| key.public().to_string());
+    target::keep(place, format, unfinished, listed, target::Said { gap_count: gaps as u64, signed_by }).await
 }
 
 impl Outcome {
@@ -292,9 +308,9 @@ enum Destination {
 }
 
 impl Destination {
-    async fn open(place: Place, form: ExportForm) -> anyhow::Result<Self> {
+    async fn open(place: Place, form: ExportForm, key: Option<Arc<SigningKey>>) -> anyhow::Result<Self> {
         Ok(match form {
-            ExportForm::Files(format) => Self::Files(Target::open(place, format).await?),
+            ExportForm::Files(format) => Self::Files(Target::open(place, format, key).await?),
             ExportForm::Tables => Self::Tables(TablesTarget::open(place).await?),
         })
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_format::reel::{ReelLimits, bearing};
 use reelcase_store::FileSource;
 use reelcase_transform::encrypted::Key;
 use reelcase_transform::foreign::{ForeignReader, Limits};
@@ -25,7 +26,7 @@ use reelcase_transform::zip::ZipLimits;
 use crate::encrypted::{KeyArgs, decrypt};
 use crate::file::{self, Output};
 use crate::local::report_left_out;
-use crate::{format_of, format_parser, terminal};
+use crate::{format_of, format_parser, sign, terminal};
 
 /// The project of recordings in files that are made of other files.
 const PROJECT: &str = "converted";
@@ -139,6 +140,7 @@ fn open(path: &Path, recording: Option<&RecordingId>, key: Option<&Key>) -> anyh
         (Kind::Page, true) => FileSource::new(file::kept(ReelInHtml::new(whole))?)?,
         (Kind::Reel | Kind::Page, false) => file::source(path)?,
     };
+    tell_signers(&name_of(path), &reel);
     Ok(Box::new(ReelReader::open(reel, recording, ReelReadLimits::default())?))
 }
 
@@ -257,6 +259,14 @@ fn header_of(reader: &dyn ReadEvents, id: &Option<RecordingId>) -> Header {
 fn tell_flaw(name: &str, flaw: Option<String>) {
     if let Some(flaw) = flaw {
         eprintln!("{name}: damaged at {flaw}");
+    }
+}
+
+/// Says on stderr that what is made of a signed file is another one.
+fn tell_signers(name: &str, reel: &FileSource) {
+    let signers = bearing(reel, &ReelLimits::default()).unwrap_or_default();
+    if let Some(said) = sign::said_of(&signers) {
+        eprintln!("note: {name} is {said}; what is written is another file, which is not signed");
     }
 }
 

@@ -7,14 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use reelcase_format::reel::{Damage, ReelError, ReelLimits, verify as verify_reel};
+use reelcase_format::reel::{
+    Damage, Index, NotSigned, RecordingEntry, Recovered, ReelError, ReelLimits, is_among, recover,
+    verify as verify_reel,
+};
+use reelcase_format::sign::PublicKey;
 use reelcase_store::FileSource;
 use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::kind::Kind;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::LEFT_AS_NEWER;
 use crate::terminal::{self, counted};
+use crate::{LEFT_AS_NEWER, sign};
 
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {
@@ -74,30 +79,15 @@ pub(crate) fn unfinished_in(dir: &Path) -> io::Result<NamedTempFile> {
     })
 }
 
-/// Checks files and says what is wrong with them.
-pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
+/// Checks files and says what is wrong with them, and who signed them. With `wanted`, only what was signed with that key
+/// is accepted.
+pub(crate) fn verify(files: &[PathBuf], wanted: Option<&PublicKey>) -> anyhow::Result<ExitCode> {
     let (mut has_damaged, mut has_newer) = (false, false);
     for path in files {
-        let report = verify_reel(&source(path)?, &ReelLimits::default());
-        // A newer file may end in a way that looks like damage to this release.
-        let is_newer = report.damage.iter().any(|Damage { what, .. }| matches!(what, ReelError::TooNew { .. }));
-        let verdict = match report.damage.is_empty() {
-            true => "whole",
-            false if is_newer => "of a newer release",
-            false => "damaged",
-        };
-        has_newer |= is_newer;
-        has_damaged |= !is_newer && !report.damage.is_empty();
-        println!(
-            "{}: {verdict}: {}, {}, {} readable",
-            path.display(),
-            counted(report.recording_count, "recording"),
-            counted(report.block_count, "block"),
-            counted(report.event_count, "event")
-        );
-        for damage in &report.damage {
-            let block = damage.block.map_or(String::new(), |block| format!(", block {block}"));
-            println!("  byte {}{block}: {}", damage.offset, terminal::line(&damage.what.to_string()));
+        match verify_one(path, wanted)? {
+            Verdict::Accepted => {}
+            Verdict::Refused => has_damaged = true,
+            Verdict::Newer => has_newer = true,
         }
     }
     Ok(match (has_damaged, has_newer) {
@@ -105,6 +95,98 @@ pub(crate) fn verify(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
         (false, true) => ExitCode::from(LEFT_AS_NEWER),
         (false, false) => ExitCode::SUCCESS,
     })
+}
+
+/// What a file is found to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Accepted,
+    Refused,
+    Newer,
+}
+
+fn verify_one(path: &Path, wanted: Option<&PublicKey>) -> anyhow::Result<Verdict> {
+    if Kind::read(open(path)?).is_ok_and(|kind| kind == Kind::Encrypted)
+        && let Some(verdict) = verify_stored(path, wanted)?
+    {
+        return Ok(verdict);
+    }
+    let report = verify_reel(&source(path)?, &ReelLimits::default());
+    // A newer file may end in a way that looks like damage to this release.
+    let is_newer = report.damage.iter().any(|Damage { what, .. }| matches!(what, ReelError::TooNew { .. }));
+    let (said, verdict) = match report.damage.is_empty() {
+        true => ("whole", Verdict::Accepted),
+        false if is_newer => ("of a newer release", Verdict::Newer),
+        false => ("damaged", Verdict::Refused),
+    };
+    println!(
+        "{}: {said}: {}, {}, {} readable",
+        path.display(),
+        counted(report.recording_count, "recording"),
+        counted(report.block_count, "block"),
+        counted(report.event_count, "event")
+    );
+    for damage in &report.damage {
+        let block = damage.block.map_or(String::new(), |block| format!(", block {block}"));
+        println!("  byte {}{block}: {}", damage.offset, terminal::line(&damage.what.to_string()));
+    }
+    // What holds of a damaged file says nothing.
+    if report.damage.is_empty() {
+        sign::said_of(&report.signers).iter().for_each(|said| println!("  {said}"));
+    }
+    Ok(accepted(verdict, wanted.map(|wanted| report.is_signed_by(wanted))))
+}
+
+/// Checks an encrypted file by the signatures beside it. Nothing where there are none and none are wanted.
+fn verify_stored(path: &Path, wanted: Option<&PublicKey>) -> anyhow::Result<Option<Verdict>> {
+    let signers = match sign::signers_beside(path)? {
+        None if wanted.is_none() => return Ok(None),
+        None => Vec::new(),
+        Some(Ok(signers)) => signers,
+        Some(Err(error)) => {
+            println!("{}: damaged: {}", path.display(), terminal::line(&error.to_string()));
+            return Ok(Some(Verdict::Refused));
+        }
+    };
+    println!("{}: encrypted, and not looked into", path.display());
+    sign::said_of(&signers).iter().for_each(|said| println!("  {said}"));
+    Ok(Some(accepted(Verdict::Accepted, wanted.map(|wanted| is_among(wanted, &signers)))))
+}
+
+/// The verdict where a signature is wanted, which says why it is another one.
+fn accepted(verdict: Verdict, signed: Option<Result<(), NotSigned>>) -> Verdict {
+    match signed {
+        Some(Err(why)) => {
+            println!("  not accepted: {why}");
+            Verdict::Refused
+        }
+        Some(Ok(())) | None => verdict,
+    }
+}
+
+/// Prints what is in a file, whether it is whole, and who signed it.
+pub(crate) fn show(path: &Path) -> anyhow::Result<()> {
+    let reel = source(path)?;
+    let Recovered { index, .. } = recover(&reel, &ReelLimits::default());
+    let index = index.with_context(|| format!("{} has no index that can be read", path.display()))?;
+    let report = verify_reel(&reel, &ReelLimits::default());
+    let is_whole = report.damage.is_empty();
+    // What holds of a damaged file says nothing.
+    let signers = report.signers.iter().filter(|_| is_whole).map(PublicKey::to_string).collect::<Vec<_>>();
+    let recordings = index.recordings.iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+    let Index { object, creator, .. } = index;
+    let shown = json!({ "object": object, "creator": creator, "is_whole": is_whole, "signed_by": signers,
+        "recordings": recordings });
+    println!("{}", terminal::json(&serde_json::to_string_pretty(&shown)?));
+    Ok(())
+}
+
+/// A recording of a file and its figures, in the form in which a store shows them.
+fn shown(entry: &RecordingEntry) -> serde_json::Result<Value> {
+    let mut shown = serde_json::to_value(&entry.summary)?;
+    shown["id"] = entry.id.as_str().into();
+    shown["project"] = entry.project.as_str().into();
+    Ok(shown)
 }
 
 /// Opens a `.reel` file for reading, wherever in it; of a page, the one in it.

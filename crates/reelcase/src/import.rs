@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use reelcase_format::id::{ProjectKey, RecordingId};
+use reelcase_format::sign::PublicKey;
 use reelcase_server::import::{ImportOptions, Imported, Name};
 use reelcase_transform::encrypted::Key;
 use reelcase_transform::kind::Kind;
@@ -23,7 +24,7 @@ mod sink;
 use crate::bucket::{S3Args, is_absent};
 use crate::encrypted::{KeyArgs, decrypt};
 use crate::terminal::{self, counted};
-use crate::{WITH_GAPS, file};
+use crate::{WITH_GAPS, file, sign};
 use done::Done;
 use gather::{Blob, Gathered, Joined, Local};
 use sessions::{Session, Walked};
@@ -58,6 +59,9 @@ pub(crate) struct ImportArgs {
     /// lines. Without it, batches are walked, and windows say what belongs together.
     #[arg(long, value_name = "FILE")]
     blocks: Option<PathBuf>,
+    /// Take only files that were signed with this key: the public half of a pair, or a file that holds it.
+    #[arg(long, value_name = "PUBLICKEY", value_parser = sign::public_key, conflicts_with = "blocks")]
+    signed_by: Option<PublicKey>,
     #[command(flatten)]
     key: KeyArgs,
     #[command(flatten)]
@@ -77,10 +81,15 @@ enum From {
 
 impl ImportArgs {
     /// One file, as it is.
-    pub(crate) fn of_file(file: PathBuf, data: PathBuf, keep_partial: bool) -> anyhow::Result<Self> {
+    pub(crate) fn of_file(
+        file: PathBuf,
+        data: PathBuf,
+        keep_partial: bool,
+        signed_by: Option<PublicKey>,
+    ) -> anyhow::Result<Self> {
         let (inputs, sink, project) = (vec![file], SinkArgs::of_data(data), "imported".parse()?);
         let (blocks, key, s3) = (None, KeyArgs::default(), S3Args::default());
-        Ok(Self { from: None, inputs, sink, project, dry_run: false, keep_partial, blocks, key, s3 })
+        Ok(Self { from: None, inputs, sink, project, dry_run: false, keep_partial, blocks, signed_by, key, s3 })
     }
 }
 
@@ -100,6 +109,8 @@ struct Run {
     sink: Sink,
     /// How a file is taken that says of itself what it is.
     options: ImportOptions,
+    /// Who is to have signed what is taken.
+    signed_by: Option<PublicKey>,
     /// What opens encrypted files.
     key: Option<Key>,
     done: Done,
@@ -125,8 +136,8 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let project = sink.project_of(&args.project).await?;
     let options = ImportOptions { project, name: None, keep_partial: args.keep_partial, is_dry_run: args.dry_run };
     let done = Done::open(&work)?;
-    let mut run =
-        Run { sink, options, key, done, outcome: Outcome::default(), file_count: 0, missing: BTreeSet::new() };
+    let (signed_by, outcome, missing) = (args.signed_by, Outcome::default(), BTreeSet::new());
+    let mut run = Run { sink, options, signed_by, key, done, outcome, file_count: 0, missing };
     match listed {
         Some(listed) => run.pieces(&gathered, gathered.of_urls(listed)?).await?,
         None => run.all(&gathered).await?,
@@ -164,9 +175,18 @@ impl Run {
         self.sessions(gathered, walked.sessions()).await
     }
 
-    /// A file to take in; none where it is a batch, whose blocks are noted.
-    async fn looked_at(&self, gathered: &Gathered, blob: &Blob, walked: &mut Walked) -> anyhow::Result<Option<Local>> {
+    /// A file to take in; none where it is not one that is wanted, or a batch, whose blocks are noted.
+    async fn looked_at(
+        &mut self,
+        gathered: &Gathered,
+        blob: &Blob,
+        walked: &mut Walked,
+    ) -> anyhow::Result<Option<Local>> {
         let local = gathered.fetch(blob, self.sink.workshop()).await?;
+        if let Some(refusal) = self.refusal(local.path())? {
+            self.leave_alone(&blob.to_string(), Some(refusal));
+            return Ok(None);
+        }
         Ok((!walked.walk(blob, local.path())?).then_some(local))
     }
 
@@ -181,6 +201,10 @@ impl Run {
     /// Recordings of which the pieces lie in several places.
     async fn sessions(&mut self, gathered: &Gathered, sessions: Vec<Session>) -> anyhow::Result<()> {
         for Session { id, pieces, what, damage } in sessions {
+            if self.signed_by.is_some() {
+                self.leave_alone(&what, Some("it lies in pieces, which cannot be signed".to_owned()));
+                continue;
+            }
             if damage.is_some() && !self.options.keep_partial {
                 self.leave_alone(&what, damage);
                 continue;
@@ -202,6 +226,14 @@ impl Run {
             self.file_with(file.path(), &what, name, damage.or(lacks)).await?;
         }
         Ok(())
+    }
+
+    /// Why a file is not one of those that are wanted.
+    fn refusal(&self, path: &Path) -> anyhow::Result<Option<String>> {
+        match &self.signed_by {
+            Some(key) => sign::refusal(path, key).with_context(|| format!("cannot import {}", path.display())),
+            None => Ok(None),
+        }
     }
 
     /// What is in a file that the key opens, or the file. None of it where that ends too early and is left alone.
@@ -273,7 +305,12 @@ impl Run {
         if !self.options.is_dry_run {
             self.done.clear()?;
         }
-        self.outcome.tell(self.file_count, &self.options);
+        self.outcome.tell(self.file_count, self.options.is_dry_run);
+        let ImportOptions { is_dry_run, keep_partial, .. } = self.options;
+        // Nothing helps a file that is not signed.
+        if self.outcome.left_alone > 0 && !is_dry_run && !keep_partial && self.signed_by.is_none() {
+            eprintln!("hint: --keep-partial takes what can be read of damaged files");
+        }
         tell_missing(&self.missing);
         Ok(match (self.outcome.left_alone, self.outcome.partial) {
             (0, 0) => ExitCode::SUCCESS,
@@ -331,8 +368,7 @@ impl Outcome {
         }
     }
 
-    fn tell(&self, files: usize, options: &ImportOptions) {
-        let ImportOptions { is_dry_run, keep_partial, .. } = *options;
+    fn tell(&self, files: usize, is_dry_run: bool) {
         let Self { recordings, events, there, nothing, left_alone, partial } = self;
         let verb = if is_dry_run { "would import" } else { "imported" };
         let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
@@ -342,9 +378,6 @@ impl Outcome {
             "{verb} {recordings} with {events} of {files}; {there} {are} there already, {nothing} {hold} none, \
              {left_alone} left alone, {partial} in part"
         );
-        if *left_alone > 0 && !is_dry_run && !keep_partial {
-            eprintln!("hint: --keep-partial takes what can be read of damaged files");
-        }
     }
 }
 

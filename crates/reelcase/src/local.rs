@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use reelcase_format::sign::SigningKey;
 use reelcase_server::api::{Recording, iso};
 use reelcase_server::export::FileExport;
 use reelcase_store::catalog::{ListQuery, RecordingRow};
@@ -15,6 +16,7 @@ use reelcase_transform::format::Format;
 use reelcase_transform::stream::LeftOut;
 
 use crate::file::Output;
+use crate::sign::Signing;
 use crate::{LEFT_AS_NEWER, WITH_GAPS, terminal};
 
 /// What a store consists of. One that has lost its id is one all the same, and so is a copy of its objects alone.
@@ -75,16 +77,22 @@ pub(crate) async fn show(data: &Path, id: &str) -> anyhow::Result<()> {
 }
 
 /// `reelcase export --data`.
-pub(crate) async fn export(data: &Path, id: &str, format: Format, path: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) async fn export(
+    data: &Path,
+    id: &str,
+    format: Format,
+    path: &Path,
+    key: Option<Arc<SigningKey>>,
+) -> anyhow::Result<ExitCode> {
     let store = open(data, "reelcase export").await?;
     let row = find(&store, id).await?;
     let blocks = store.blocks(&row.project, &row.id).await?;
     let mut export = FileExport::new(&store, row, blocks, format).await?;
-    let mut output = Output::open(path)?;
+    let mut output = Signing::new(Output::open(path)?, key.as_ref())?;
     while let Some(chunk) = export.next_chunk().await? {
         output.write_all(&chunk)?;
     }
-    output.finish()?;
+    output.finish()?.finish()?;
     report_left_out(export.left_out());
     let code = report_gaps(export.gaps().len(), export.gaps());
     store.close().await?;

@@ -20,6 +20,7 @@ mod resend;
 mod serve;
 mod settings;
 mod share;
+mod sign;
 mod terminal;
 mod upstream;
 mod web;
@@ -29,7 +30,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use reelcase_format::sign::PublicKey;
 use reelcase_transform::format::{FORMATS, Format};
 
 #[global_allocator]
@@ -40,6 +43,9 @@ const WITH_GAPS: u8 = 3;
 
 /// Exit code where nothing is damaged, and something is of a newer release.
 const LEFT_AS_NEWER: u8 = 4;
+
+/// Why an export is not begun.
+const ONLY_REELS_ARE_SIGNED: &str = "only .reel files can be signed\nhint: --format reel";
 
 /// Records, keeps, plays and moves web session replays, in files that are yours.
 #[derive(Debug, Parser)]
@@ -72,14 +78,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show one recording and its figures, as JSON.
-    #[command(after_help = "Example:\n  reelcase show ID --data ./data | jq .click_count")]
-    Show {
-        /// The recording's id.
-        id: String,
-        #[command(flatten)]
-        source: Source,
-    },
+    /// Show one recording and its figures, or what is in a .reel file and who signed it, as JSON.
+    #[command(
+        after_help = "Examples:\n  reelcase show ID --data ./data | jq .click_count\n  reelcase show 01a1fbdb.reel | jq .signed_by"
+    )]
+    Show(ShowArgs),
     /// Delete recordings, what was said of them, and the links to them. What still comes of them is not taken.
     #[command(
         long_about = "Delete recordings, what was said of them, and the links to them.\n\nThey are gone at once from lists, links and the API. Their bytes go with the objects that hold them: those are written anew without them within minutes where the recordings beside them are finished, and as soon as they are elsewhere. What clients still send of them is not taken, for 90 days.",
@@ -103,6 +106,9 @@ enum Command {
         /// Where to write; - is stdout.
         #[arg(long, short, default_value = "-", conflicts_with = "to")]
         output: PathBuf,
+        /// Sign the file, or each of them, with the private key in this file. Only .reel files are signed.
+        #[arg(long, value_name = "KEYFILE")]
+        sign: Option<PathBuf>,
         #[command(flatten)]
         bulk: bulk::BulkArgs,
     },
@@ -180,13 +186,25 @@ enum Command {
         after_help = "Example:\n  reelcase webhooks add https://hooks.example.com/replays --server http://127.0.0.1:8787 --token …"
     )]
     Webhooks(webhooks::WebhooksArgs),
-    /// Check every byte of .reel files. Exits with 1 where there is damage, 4 where one is of a newer release.
-    #[command(after_help = "Example:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel")]
+    /// Check every byte of .reel files, and say who signed them. Exits with 1 where there is damage, 4 where one is newer.
+    #[command(
+        long_about = "Check every byte of .reel files, and say who signed them.\n\nExits with 1 where there is damage, 4 where one is of a newer release. With --signed-by it exits with 1 for every file that is not whole and signed with that key. Whoever signed a file could have used any key: it says nothing before you know whose it is.\n\nOf an encrypted file only the signatures beside it are checked.",
+        after_help = "Examples:\n  reelcase verify 01a1fbdb.reel data/objects/*/*/*.reel\n  reelcase verify 01a1fbdb.reel --signed-by ed25519:…"
+    )]
     Verify {
         /// The files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Accept only files that were signed with this key: the public half of a pair, or a file that holds it.
+        #[arg(long, value_name = "PUBLICKEY", value_parser = sign::public_key)]
+        signed_by: Option<PublicKey>,
     },
+    /// Sign .reel files, so that whoever gets them can tell that they are yours and unchanged; or make the key for it.
+    #[command(
+        long_about = "Sign .reel files, so that whoever gets them can tell that they are yours and unchanged; or make the key for it.\n\nA file is checked first, and one that is damaged is not signed. Its signature is put into it, and every program that reads .reel files reads it as before; several people may sign one file. The signature of an encrypted file, which is signed as it is stored, goes into a file beside it, FILE.sig.\n\nA signature is of one file: what convert or a later export makes of it is another one. Keys are those of OpenSSL: `openssl genpkey -algorithm ed25519` makes one, too.",
+        after_help = "Examples:\n  reelcase sign --new-key ~/reelcase.key\n  reelcase sign 01a1fbdb.reel --key ~/reelcase.key\n  reelcase verify 01a1fbdb.reel --signed-by ed25519:…"
+    )]
+    Sign(sign::SignArgs),
     /// Rebuild the catalog of a store from its objects. Exits with 1 where one is damaged, 4 where one is newer.
     #[command(
         long_about = "Rebuild the catalog of a store from its objects.\n\nAn object whose index cannot be read is searched for intact blocks, and these become an object of their own. The damaged one is kept beside it as *.damaged-1. stderr says what was recovered and what was lost; the exit code is 1.\n\nAn object of a newer release is no damage: it stays as it is, its recordings are not listed until that release, or a later one, is started again; the exit code is 4 where nothing else is amiss.",
@@ -226,6 +244,33 @@ struct Source {
     token: Option<String>,
 }
 
+/// `reelcase show`.
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The recording's id; or a .reel file, where neither --data nor --server says where recordings are.
+    #[arg(value_name = "ID|FILE")]
+    what: String,
+    /// A data directory that no server holds.
+    #[arg(long, conflicts_with = "server")]
+    data: Option<PathBuf>,
+    /// A running server.
+    #[arg(long)]
+    server: Option<String>,
+    /// What opens the server.
+    #[arg(long, env = "REELCASE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl ShowArgs {
+    /// An id alone says nothing of where the recording is, and ends the process as any wrong usage does.
+    fn check(&self) {
+        if self.data.is_none() && self.server.is_none() && !Path::new(&self.what).exists() {
+            let what = "the following required arguments were not provided:\n  <--data <DATA>|--server <SERVER>>\n";
+            Cli::command().error(ErrorKind::MissingRequiredArgument, what).exit();
+        }
+    }
+}
+
 /// Takes the name of a form and lists all of them in the help.
 fn format_parser() -> impl TypedValueParser<Value = Format> {
     let names = FORMATS.map(|info| PossibleValue::new(info.name).help(info.about));
@@ -260,7 +305,11 @@ fn format_of(asked: Option<Format>, output: &Path) -> anyhow::Result<Format> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse().command).await {
+    let command = Cli::parse().command;
+    if let Command::Show(args) = &command {
+        args.check();
+    }
+    match run(command).await {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -279,15 +328,19 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             None => remote::Remote::new(source.place.server, source.token)?.ls(json).await?,
         },
         Command::Delete(args) => delete::delete(args).await?,
-        Command::Show { id, source } => match source.place.data {
-            Some(data) => local::show(&data, &id).await?,
-            None => remote::Remote::new(source.place.server, source.token)?.show(&id).await?,
+        Command::Show(ShowArgs { what, data, server, token }) => match (data, server) {
+            (Some(data), _) => local::show(&data, &what).await?,
+            (None, Some(server)) => remote::Remote::new(Some(server), token)?.show(&what).await?,
+            (None, None) => file::show(Path::new(&what))?,
         },
-        Command::Export { id, source, format, output, bulk } => {
+        Command::Export { id, source, format, output, sign, bulk } => {
+            let key = sign.as_deref().map(sign::read_key).transpose()?;
             if let Some(to) = bulk.target() {
-                let origin = bulk::Origin::of(source.place.data, source.place.server, source.token).await?;
                 let form = format.unwrap_or(bulk::ExportForm::Files(Format::Reel));
-                return bulk::export(origin, to, bulk, form).await;
+                let is_reel = form == bulk::ExportForm::Files(Format::Reel);
+                anyhow::ensure!(key.is_none() || is_reel, ONLY_REELS_ARE_SIGNED);
+                let origin = bulk::Origin::of(source.place.data, source.place.server, source.token).await?;
+                return bulk::export(origin, to, bulk, form, key).await;
             }
             let format = match format {
                 Some(bulk::ExportForm::Tables) => anyhow::bail!("tables are of many recordings\nhint: --to DIR"),
@@ -295,12 +348,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 None => None,
             };
             let format = format_of(format, &output)?;
+            anyhow::ensure!(key.is_none() || format == Format::Reel, ONLY_REELS_ARE_SIGNED);
             let id = id.unwrap_or_default();
             match source.place.data {
-                Some(data) => return local::export(&data, &id, format, &output).await,
+                Some(data) => return local::export(&data, &id, format, &output, key).await,
                 None => {
                     let remote = remote::Remote::new(source.place.server, source.token)?;
-                    return remote.export(&id, format, &output).await;
+                    return remote.export(&id, format, &output, key).await;
                 }
             }
         }
@@ -316,7 +370,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pack(args) => return pack::pack(args).await,
         Command::Unpack(args) => return pack::unpack(args).await,
         Command::Merge(args) => return pack::merge(args).await,
-        Command::Verify { files } => return file::verify(&files),
+        Command::Verify { files, signed_by } => return file::verify(&files, signed_by.as_ref()),
+        Command::Sign(args) => return sign::sign(args),
         Command::Rebuild { data } => return local::rebuild(&data).await,
         Command::Doctor(args) => return doctor::doctor(args).await,
     }

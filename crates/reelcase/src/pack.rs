@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
+use reelcase_format::sign::PublicKey;
 use reelcase_format::summary::Summary;
 use reelcase_server::api::list_query;
 use reelcase_store::bundle::Bundle;
@@ -16,7 +17,7 @@ use reelcase_store::{Clock, Store, SystemClock};
 
 use crate::file::Output;
 use crate::import::{self, ImportArgs};
-use crate::{WITH_GAPS, bulk, local, terminal};
+use crate::{WITH_GAPS, bulk, local, sign, terminal};
 
 /// Recordings of a packed file. Its index, which readers hold in memory, takes about a kilobyte for each.
 const PACK_RECORDINGS_MAX: u64 = 100_000;
@@ -55,6 +56,9 @@ pub(crate) struct UnpackArgs {
     /// Take what can be read of a damaged file.
     #[arg(long)]
     keep_partial: bool,
+    /// Take it only if it was signed with this key: the public half of a pair, or a file that holds it.
+    #[arg(long, value_name = "PUBLICKEY", value_parser = sign::public_key)]
+    signed_by: Option<PublicKey>,
 }
 
 /// `reelcase merge`.
@@ -116,7 +120,7 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
 
 /// Brings a packed file in. The code tells whether all of it is in the store now.
 pub(crate) async fn unpack(args: UnpackArgs) -> anyhow::Result<ExitCode> {
-    import::import(ImportArgs::of_file(args.file, args.data, args.keep_partial)?).await
+    import::import(ImportArgs::of_file(args.file, args.data, args.keep_partial, args.signed_by)?).await
 }
 
 /// Brings another store in. The code tells whether all of it is in the store now.

@@ -3,18 +3,21 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode, request};
 use http_body_util::{Empty, Full};
+use reelcase_format::sign::SigningKey;
 use reelcase_server::api::{GAPS_HEADER, Gaps};
 use reelcase_transform::format::Format;
 use serde_json::Value;
 
 use crate::file::Output;
 use crate::local::{print_row, report_gaps};
+use crate::sign::Signing;
 use crate::terminal;
 use crate::web::{Reply, Web, base_of};
 
@@ -57,13 +60,19 @@ impl Remote {
     }
 
     /// `reelcase export --server`.
-    pub(crate) async fn export(&self, id: &str, format: Format, path: &Path) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn export(
+        &self,
+        id: &str,
+        format: Format,
+        path: &Path,
+        key: Option<Arc<SigningKey>>,
+    ) -> anyhow::Result<ExitCode> {
         let (mut response, gaps) = self.export_of(id, None, format).await?;
-        let mut output = Output::open(path)?;
+        let mut output = Signing::new(Output::open(path)?, key.as_ref())?;
         while let Some(chunk) = response.chunk().await? {
             output.write_all(&chunk)?;
         }
-        output.finish()?;
+        output.finish()?.finish()?;
         Ok(gaps.map_or(ExitCode::SUCCESS, |Gaps { count, gaps }| report_gaps(count, &gaps)))
     }
 

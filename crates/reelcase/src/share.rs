@@ -113,7 +113,8 @@ fn write_page(path: &Path, page: &[u8]) -> anyhow::Result<()> {
     publish(path)
 }
 
-fn random<const BYTES: usize>() -> anyhow::Result<[u8; BYTES]> {
+/// Bytes that nobody can guess.
+pub(crate) fn random<const BYTES: usize>() -> anyhow::Result<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes for a key: {error}"))?;
     Ok(bytes)

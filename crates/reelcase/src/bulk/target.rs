@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reelcase_format::sign::SigningKey;
 use reelcase_server::api::iso;
 use reelcase_transform::format::Format;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ const CONFLICTS_MAX: u32 = 20;
 pub(super) struct Target {
     place: Arc<Place>,
     format: Format,
+    /// What signs its files.
+    key: Option<Arc<SigningKey>>,
     /// By project, recording and form.
     entries: BTreeMap<(String, String, String), Entry>,
     /// Of a directory.
@@ -63,13 +66,23 @@ pub(crate) struct Entry {
     /// Damaged blocks that are missing from it.
     #[serde(default)]
     pub(crate) gap_count: u64,
+    /// The key that it was signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed_by: Option<String>,
+}
+
+/// What is known of a file once it is written.
+pub(super) struct Said {
+    pub(super) gap_count: u64,
+    pub(super) signed_by: Option<String>,
 }
 
 impl Target {
     /// Reads what is there.
-    pub(super) async fn open(place: Place, format: Format) -> anyhow::Result<Self> {
+    pub(super) async fn open(place: Place, format: Format, key: Option<Arc<SigningKey>>) -> anyhow::Result<Self> {
         let entries = read_manifest(&place.read_manifest(MANIFEST).await?.unwrap_or_default());
-        let mut target = Self { place: Arc::new(place), format, entries, manifest: None, settled_at: Instant::now() };
+        let (place, settled_at) = (Arc::new(place), Instant::now());
+        let mut target = Self { place, format, key, entries, manifest: None, settled_at };
         if target.place.dir().is_some() {
             // Written anew, so that a torn line at its end does not spoil the next.
             target.write_manifest().await?;
@@ -82,17 +95,25 @@ impl Target {
         self.format
     }
 
+    /// What signs its files.
+    pub(super) fn key(&self) -> Option<&Arc<SigningKey>> {
+        self.key.as_ref()
+    }
+
     /// Where files go.
     pub(super) fn place(&self) -> &Arc<Place> {
         &self.place
     }
 
-    /// Whether this state of a recording is there.
+    /// Whether this state of a recording is there, signed as it is to be.
     pub(super) async fn has(&mut self, listed: &Listed) -> anyhow::Result<bool> {
+        let signer = self.key.as_ref().map(|key| key.public().to_string());
         let is_it = |entry: &Entry| {
-            entry.updated_at_ms == listed.updated_at_ms && self.place.bytes_of(&entry.file) == Some(entry.bytes)
+            let is_signed = signer.is_none() || entry.signed_by == signer;
+            let is_new = entry.updated_at_ms == listed.updated_at_ms;
+            is_signed && is_new && self.place.bytes_of(&entry.file) == Some(entry.bytes)
         };
-        let key = self.key(&listed.project, &listed.id);
+        let key = self.name(&listed.project, &listed.id);
         if self.entries.get(&key).is_some_and(is_it) {
             return Ok(true);
         }
@@ -110,7 +131,7 @@ impl Target {
             // One write, so that a run which is killed leaves a whole line or the beginning of one.
             manifest.write_all(&line_of(&entry)?)?;
         }
-        let key = self.key(&entry.project, &entry.recording);
+        let key = self.name(&entry.project, &entry.recording);
         let file = entry.file.clone();
         let before = self.entries.insert(key, entry);
         if let Some(before) = before.filter(|before| before.file != file) {
@@ -159,7 +180,8 @@ impl Target {
         format!("{files} in {}", self.place.describe(MANIFEST))
     }
 
-    fn key(&self, project: &str, recording: &str) -> (String, String, String) {
+    /// What an entry goes by.
+    fn name(&self, project: &str, recording: &str) -> (String, String, String) {
         (project.to_owned(), recording.to_owned(), self.format.info().name.to_owned())
     }
 }
@@ -170,7 +192,7 @@ pub(super) async fn keep(
     format: Format,
     unfinished: Unfinished,
     listed: &Listed,
-    gap_count: u64,
+    Said { gap_count, signed_by }: Said,
 ) -> anyhow::Result<Entry> {
     let finished = unfinished.finish();
     let entry = Entry {
@@ -184,6 +206,7 @@ pub(super) async fn keep(
         bytes: finished.bytes,
         sha256: finished.sha256.clone(),
         gap_count,
+        signed_by,
     };
     place.keep(finished, &entry.file, &serde_json::to_string(&entry)?).await?;
     Ok(entry)
@@ -236,14 +259,15 @@ mod tests {
 
     async fn open(dir: &Path, format: Format) -> Target {
         let place = Place::open(&To::Dir(dir.to_owned()), None).await.unwrap();
-        Target::open(place, format).await.unwrap()
+        Target::open(place, format, None).await.unwrap()
     }
 
     async fn export(target: &mut Target, recording: &str, updated_at_ms: i64, start_ms: i64, bytes: &[u8]) {
         let mut file = target.place().begin().unwrap();
         file.write_all(bytes).unwrap();
         let listed = listed(recording, updated_at_ms, start_ms);
-        let entry = keep(target.place(), target.format(), file, &listed, 0).await.unwrap();
+        let entry =
+            keep(target.place(), target.format(), file, &listed, Said { gap_count: 0, signed_by: None }).await.unwrap();
         assert_eq!(entry.bytes, bytes.len() as u64);
         target.note(entry).await.unwrap();
     }

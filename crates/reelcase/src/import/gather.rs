@@ -13,7 +13,7 @@ use reelcase_server::import::Name;
 use super::sessions::{self, Piece, Session, piece_of_session};
 use crate::bucket::{Bucket, BucketUrl, is_absent};
 use crate::bulk::{MANIFEST, exported_files, read_manifest};
-use crate::file;
+use crate::{file, sign};
 
 /// Directories within directories.
 const DEPTH_MAX: usize = 32;
@@ -163,6 +163,7 @@ impl Gathered {
         }
         // What keeps the books of an export is no recording.
         listed.retain(|found| !["manifest.jsonl", "tables.jsonl", "SHA256SUMS"].contains(&found.name.as_str()));
+        listed.retain(|found| !sign::is_beside(&found.name));
         let blob = |found: crate::bucket::Found| {
             let (name, bytes, version) = (found.name, found.bytes, Some(found.version));
             Blob { origin: origin.clone(), path: PathBuf::from(&name), name, bytes, version }
@@ -267,7 +268,7 @@ fn names_below(dir: &Path) -> anyhow::Result<Names> {
     Ok(named.filter_map(|(path, project, id)| Some((path, (project.parse().ok()?, id.parse().ok()?)))).collect())
 }
 
-/// All files below a path, by name. Hidden ones are nobody's recordings.
+/// All files below a path, by name. Hidden ones are nobody's recordings, and signatures are of others.
 fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     let metadata = match std::fs::metadata(path) {
         // One among others that leads nowhere is named when it is looked at.
@@ -288,5 +289,9 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Resul
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     paths.sort();
     let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    paths.iter().filter(|path| !is_hidden(path)).try_for_each(|path| collect(path, depth + 1, found))
+    let is_signature = |path: &Path| path.to_str().is_some_and(sign::is_beside);
+    paths
+        .iter()
+        .filter(|path| !is_hidden(path) && !is_signature(path))
+        .try_for_each(|path| collect(path, depth + 1, found))
 }

@@ -40,4 +40,4 @@ pub use newer::NewerObject;
 pub use record::{Accepted, ItemKind, ItemRef, Unsorted};
 pub use salvage::{FileSource, Salvaged};
 pub use spool::{Due, Lane, Onward, SpoolOptions, SpoolStats};
-pub use store::{AcceptError, Parcel, Receipt, Store, StoreError, StoreOptions};
+pub use store::{AcceptError, Parcel, Receipt, Store, StoreError, StoreOptions, UnsortedFigures};

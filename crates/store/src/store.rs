@@ -11,6 +11,7 @@ mod unsorted;
 
 pub use error::{AcceptError, StoreError};
 pub use sender::Parcel;
+pub use unsorted::UnsortedFigures;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -12,8 +12,8 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
-use reelcase_store::Unsorted;
 use reelcase_store::inbox::Position;
+use reelcase_store::{Unsorted, UnsortedFigures};
 
 use super::body::Share;
 use super::{Coding, Held, Received, count, decode, file, keep_received, user_agent};
@@ -30,6 +30,13 @@ const TICK: Duration = Duration::from_millis(250);
 /// has not long to wait: a processor sorts some 100 MB in a second.
 const UNSORTED_BYTES_MAX: u64 = 256 << 20;
 
+/// Uploads that may be left as they are: small ones take their time too.
+const UNSORTED_COUNT_MAX: usize = 16_384;
+
+/// Uploads that may fail before the others are left for the next time. Each goes behind all others, so these get their
+/// turn.
+const FAILURES_MAX: usize = 32;
+
 /// Makes a copy of an upload durable, and leaves looking into it for later if that can be.
 pub(crate) async fn lay_by(
     app: &Arc<App>,
@@ -39,7 +46,7 @@ pub(crate) async fn lay_by(
     received_at_ms: i64,
 ) -> Result<(), Failure> {
     let is_in_query = pieces.iter().all(Bytes::is_empty);
-    if is_in_query || app.store.unsorted().bytes >= UNSORTED_BYTES_MAX {
+    if is_in_query || !has_room(app.store.unsorted()) {
         let received = Received::new(parts, Held::new(joined(pieces), share))?;
         return keep_received(app, received, received_at_ms).await;
     }
@@ -49,6 +56,10 @@ pub(crate) async fn lay_by(
     app.store.lay_by(upload).await?;
     drop(share);
     Ok(())
+}
+
+fn has_room(unsorted: UnsortedFigures) -> bool {
+    unsorted.bytes < UNSORTED_BYTES_MAX && unsorted.count < UNSORTED_COUNT_MAX
 }
 
 /// Sorts what is due, until the server is stopping.
@@ -76,7 +87,7 @@ pub(crate) async fn sort_before(State(app): State<Arc<App>>, request: Request, n
     next.run(request).await
 }
 
-/// Sorts what waits at this moment. What cannot be sorted now stays where it is.
+/// Sorts what waits at this moment. What cannot be sorted now waits on, and holds up no other.
 pub(crate) async fn sort_waiting(app: &Arc<App>) {
     // Most who ask find nothing waiting, and nobody who has taken the last of it and is still at it.
     if app.store.unsorted().count == 0 && app.sorting.try_lock().is_ok() {
@@ -86,17 +97,32 @@ pub(crate) async fn sort_waiting(app: &Arc<App>) {
     // A task of its own, because whoever asks may leave, and what is taken has to be put somewhere.
     let sorting = tokio::spawn(async move {
         let _turn = app.sorting.lock().await;
+        let mut failures = 0;
         for _ in 0..app.store.unsorted().count {
-            let Some((position, upload)) = app.store.take_unsorted().await else { return };
-            if let Err(failure) = sort_one(&app, position, upload).await {
-                tracing::warn!(%failure, "copies of uploads cannot be sorted now; they wait in the inbox");
-                return;
+            match sort_next(&app).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(failure) => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(%failure, "a copy of an upload cannot be sorted now; it waits in the inbox");
+                    }
+                    if failures == FAILURES_MAX {
+                        return;
+                    }
+                }
             }
         }
     });
     if sorting.await.is_err() {
-        tracing::error!("sorting what was laid by ended early; the rest is sorted after the next start");
+        tracing::error!("sorting what was laid by ended early; the copy at hand is sorted after the next start");
     }
+}
+
+/// Sorts the oldest. `false` where there is none, or no room for more. Fails where it may go well another time.
+async fn sort_next(app: &Arc<App>) -> Result<bool, Failure> {
+    let Some((position, upload)) = app.store.take_unsorted().await? else { return Ok(false) };
+    sort_one(app, position, upload).await.map(|()| true)
 }
 
 /// Fails where it may go well another time.
@@ -136,4 +162,17 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
         return pieces.swap_remove(0);
     }
     pieces.concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_left_unread_up_to_a_number_and_up_to_their_bytes() {
+        let unsorted = |count, bytes| UnsortedFigures { count, bytes, since_ms: None };
+        assert!(has_room(unsorted(UNSORTED_COUNT_MAX - 1, UNSORTED_BYTES_MAX - 1)));
+        assert!(!has_room(unsorted(UNSORTED_COUNT_MAX, 0)), "a flood of tiny ones");
+        assert!(!has_room(unsorted(0, UNSORTED_BYTES_MAX)));
+    }
 }

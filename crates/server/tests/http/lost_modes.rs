@@ -125,3 +125,28 @@ async fn a_mode_of_a_newer_release_is_as_if_lost() {
     let other = upload("other").replace("phc_test", "phc_other");
     assert_eq!(site.post("/s/", "text/plain", other).await.status, StatusCode::OK, "of which nothing was decided");
 }
+
+#[tokio::test]
+async fn a_copy_whose_key_nobody_can_judge_holds_up_no_other() {
+    let posthog = Standin::start().await;
+    let upstream = posthog.options();
+    let options = |options: &mut reelcase_server::ServerOptions| {
+        options.upstream = Some(upstream);
+        options.projects = vec!["phc_test".parse().unwrap()];
+        options.accept_any_key = Some(false);
+    };
+    let site = site_that_lost(&posthog, Mode::Tee, Mode::Tee).await;
+    let site = site_in(site.stop().await, options, |_| ()).await;
+    let strange = upload("strange").replace("phc_test", "phc_nobody_knows");
+    // More of those than are tried at one time.
+    for body in std::iter::repeat_n(strange, 40).chain([upload("known")]) {
+        let body = vec![body.into_bytes().into()];
+        site.store.lay_by(reelcase_store::Unsorted { body, ..Default::default() }).await.unwrap();
+    }
+    crate::tee::kept(&site, "known").await;
+    assert_eq!(site.store.unsorted().count, 40, "they wait until somebody decides");
+    set_mode(&site, json!("tee")).await;
+    let settings = change(&site, "PUT", "/api/projects/phc_test/settings", json!({}), &[]).await;
+    assert_eq!(settings.status, StatusCode::OK, "{}", settings.text());
+    crate::tee::not_kept(&site, "unknown_key", 40).await;
+}

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use reelcase_format::id::ProjectKey;
 use tokio::task::spawn_blocking;
 
-use super::{AcceptError, Store, locked};
+use super::{AcceptError, Store, StoreError, locked};
 use crate::inbox::{InboxError, Position};
 use crate::record::{self, ItemRef, RecordHead, Unsorted};
 
-/// What was laid by and is not being sorted, oldest first.
+/// What was laid by and is not being sorted, oldest first, and behind it what could not be sorted.
 #[derive(Debug, Default)]
 pub(super) struct UnsortedQueue {
     waiting: VecDeque<(Position, i64)>,
@@ -35,11 +35,6 @@ pub struct UnsortedFigures {
 impl UnsortedQueue {
     pub(super) fn push(&mut self, position: Position, now_ms: i64) {
         self.waiting.push_back((position, now_ms));
-        self.bytes += u64::from(position.len);
-    }
-
-    fn put_back(&mut self, position: Position, now_ms: i64) {
-        self.waiting.push_front((position, now_ms));
         self.bytes += u64::from(position.len);
     }
 
@@ -81,27 +76,30 @@ impl Store {
     }
 
     /// Takes the oldest upload that was laid by. Whoever takes it says what became of it, with [`Store::sorted`] or
-    /// [`Store::not_sorted`]. `None` where there is none, or no room for its events; one that cannot be read is passed
-    /// over, and reported.
-    pub async fn take_unsorted(&self) -> Option<(Position, Unsorted)> {
+    /// [`Store::not_sorted`]. `None` where there is none, or no room for its events; one that is damaged is passed over,
+    /// and reported. Fails where the oldest cannot be read now: it waits behind all others then.
+    pub async fn take_unsorted(&self) -> Result<Option<(Position, Unsorted)>, StoreError> {
         while self.pending().item_count() < self.options.pending_items_max {
-            let position = locked(&self.unsorted).take()?;
+            let Some(position) = locked(&self.unsorted).take() else { return Ok(None) };
             let inbox = Arc::clone(&self.inbox);
-            let read = spawn_blocking(move || inbox.read(position)).await.ok()?;
-            match read.map(|record| opened(Bytes::from(record))) {
-                Ok(Some(upload)) => return Some((position, upload)),
-                Ok(None) => tracing::error!(?position, "an inbox record cannot be read"),
-                Err(error @ (InboxError::Corrupt { .. } | InboxError::NotFound { .. })) => {
+            let read = spawn_blocking(move || inbox.read(position)).await;
+            match read.map(|read| read.map(|record| opened(Bytes::from(record)))) {
+                Ok(Ok(Some(upload))) => return Ok(Some((position, upload))),
+                Ok(Ok(None)) => tracing::error!(?position, "an inbox record cannot be read"),
+                Ok(Err(error @ (InboxError::Corrupt { .. } | InboxError::NotFound { .. }))) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "an upload that was laid by is lost");
                 }
-                Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot read the inbox; uploads wait");
+                Ok(Err(error)) => {
                     self.not_sorted(position);
-                    return None;
+                    return Err(error.into());
+                }
+                Err(_) => {
+                    self.not_sorted(position);
+                    return Err(StoreError::Stopping);
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Files the events of an upload that was laid by: they wait to be sealed like others. Without any the upload is
@@ -135,9 +133,9 @@ impl Store {
         heads.iter().for_each(|head| self.wake_watchers(head));
     }
 
-    /// Puts an upload back that could not be sorted now.
+    /// Puts an upload back that could not be sorted now: behind all others, so that it holds up none of them.
     pub fn not_sorted(&self, position: Position) {
-        locked(&self.unsorted).put_back(position, self.clock.now_ms());
+        locked(&self.unsorted).push(position, self.clock.now_ms());
     }
 }
 

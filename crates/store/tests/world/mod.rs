@@ -100,7 +100,7 @@ impl Ledger {
     /// Looks into so many of those that were laid by, in this life or an earlier one.
     pub(crate) async fn sort(&self, store: &Arc<Store>, count: usize) {
         for _ in 0..count {
-            let Some((position, unsorted)) = store.take_unsorted().await else { return };
+            let Ok(Some((position, unsorted))) = store.take_unsorted().await else { return };
             let marker = marker_of(&unsorted.body.concat());
             let sorted = upload(&self.sent[&marker], marker);
             store.sorted(position, sorted.inflated_bytes, [(&sorted.project, &sorted.items)]);

@@ -2,6 +2,9 @@
 //! run the same functions.
 
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use reelcase_format::block::{
     BlockBuilder, BlockHash, BlockHead, BlockKind, BlockLimits, EncodedBlock, decode_block, encode_block,
@@ -15,13 +18,16 @@ use reelcase_format::reel::{IndexReader, ReelLimits, Step, recover, verify};
 use reelcase_format::summary::{Counted, Summarizer};
 use reelcase_format::upload::{Item, Wire, inflate, scan};
 use reelcase_transform::foreign::{self, ForeignReader};
+use reelcase_transform::staff::StaffReader;
 use reelcase_transform::stream::ReadEvents;
+use reelcase_transform::zip::{Zip, ZipLimits};
 
 /// A target: what it is called, and what it does with an input.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const TARGETS: &[Target] = &[("upload", upload), ("block", block), ("reel", reel), ("foreign", foreign)];
+pub(crate) const TARGETS: &[Target] =
+    &[("upload", upload), ("block", block), ("reel", reel), ("foreign", foreign), ("staff", staff)];
 
 const NESTING_MAX: usize = 100;
 
@@ -181,4 +187,51 @@ fn foreign(input: &[u8]) {
         assert!(!json.contains(&b'\n'), "an event is on one line");
     }
     assert_eq!(reader.report().event_count, event_count);
+}
+
+/// The one file that zips are read from. Nobody else finds it.
+static ZIP_FILE: LazyLock<Mutex<File>> = LazyLock::new(|| {
+    let path = std::env::temp_dir().join(format!("reelcase-fuzz-{}.zip", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path).expect("a file of our own");
+    std::fs::remove_file(path).expect("its name goes at once");
+    Mutex::new(file)
+});
+
+/// A zip as PostHog's staff export one: its entries as they are, and the recording that is in them.
+fn staff(input: &[u8]) {
+    let mut file = ZIP_FILE.lock().unwrap_or_else(PoisonError::into_inner);
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(input)).expect("a file takes bytes");
+    let again = || file.try_clone().expect("a file has a second handle");
+    let limits = ZipLimits { entries_max: 16, entry_bytes_max: 256 << 10, total_bytes_max: 1 << 20 };
+    let Ok(zip) = Zip::open(again(), &limits) else { return };
+    read_entries(&zip, &limits);
+    let Ok(mut reader) = StaffReader::open(again(), &limits) else { return };
+    let beside = reader.beside();
+    assert!(beside.events.iter().all(|line| !line.json.contains(&b'\n')), "an analytics event is on one line");
+    let mut event_count = 0;
+    while let Ok(Some(event)) = reader.next_event() {
+        event_count += 1;
+        assert!(EventHead::read(event.json).is_some(), "an event has a type and a time");
+        assert!(!event.json.contains(&b'\n'), "an event is on one line");
+    }
+    let report = reader.report();
+    assert_eq!(report.event_count, event_count);
+    assert!(report.damage.iter().all(|damage| damage.at < input.len() as u64), "damage is somewhere in the file");
+}
+
+/// No entry inflates to more than the directory says, and all of them to no more than is allowed.
+fn read_entries(zip: &Zip, limits: &ZipLimits) {
+    assert!(zip.entries().len() as u64 <= limits.entries_max);
+    let mut total_bytes = 0;
+    for entry in zip.entries() {
+        let Ok(mut inflating) = zip.read(entry) else { continue };
+        let mut piece = [0; 4 << 10];
+        let mut entry_bytes = 0;
+        while let Ok(read_bytes @ 1..) = inflating.read(&mut piece) {
+            entry_bytes += read_bytes as u64;
+        }
+        assert!(entry_bytes <= entry.plain_bytes, "{} has more than the directory says", entry.name);
+        total_bytes += entry_bytes;
+    }
+    assert!(total_bytes <= limits.total_bytes_max);
 }

@@ -74,6 +74,8 @@ pub struct UpstreamOptions {
     pub spool_requests_max: usize,
     /// How many of them may be sent in a second.
     pub spool_rate_max: u32,
+    /// Connections that may be handed over to WebSocket at once. They count among all connections besides.
+    pub tunnels_max: usize,
     /// Whether to look at PostHog before the first client does.
     pub is_checked: bool,
 }
@@ -107,6 +109,7 @@ impl UpstreamOptions {
             cache_document_bytes_max: 8 << 20,
             spool_requests_max: 16,
             spool_rate_max: 1_000,
+            tunnels_max: 1_000,
             is_checked: true,
         }
     }
@@ -181,7 +184,7 @@ impl Upstream {
             is_away: AtomicBool::new(false),
             instance: format!("reelcase-{}", uuid::Uuid::new_v4().simple()),
             copies: Arc::new(Semaphore::new(COPIES_MAX as usize)),
-            tunnels: Arc::new(Semaphore::new(tunnel::TUNNELS_MAX)),
+            tunnels: Arc::new(Semaphore::new(options.tunnels_max)),
             options,
         })
     }

@@ -29,9 +29,6 @@ use super::{Upstream, relay};
 use crate::error::Failure;
 use crate::state::App;
 
-/// Connections that may be handed over at once. They count among all connections besides.
-pub(super) const TUNNELS_MAX: usize = 1_000;
-
 const WEBSOCKET: &str = "websocket";
 
 /// PostHog's side of a connection that is to be handed over, for whoever serves the client's side.

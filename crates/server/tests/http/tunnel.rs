@@ -44,9 +44,13 @@ async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     read
 }
 
-async fn site_before(address: SocketAddr, mode: Mode, idle: Duration) -> Site {
+fn posthog_at(address: SocketAddr) -> UpstreamOptions {
     let hosts = format!("http://{address}").parse().unwrap();
-    let upstream = UpstreamOptions { mode, is_checked: false, ..UpstreamOptions::new(hosts) };
+    UpstreamOptions { is_checked: false, ..UpstreamOptions::new(hosts) }
+}
+
+async fn site_before(address: SocketAddr, mode: Mode, idle: Duration) -> Site {
+    let upstream = UpstreamOptions { mode, ..posthog_at(address) };
     site_with(|options| {
         options.upstream = Some(upstream);
         options.timeouts.idle = idle;
@@ -120,4 +124,42 @@ async fn what_posthog_refuses_is_answered_and_other_protocols_are_not_asked_for(
     assert_eq!(posthog.seen().len(), 1);
     let storing = posthog.site_with(|options| options.mode = Mode::Store).await;
     assert_eq!(storing.send(ask("GET", "websocket")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn as_many_tunnels_as_may_be_then_503_until_one_ends() {
+    let upstream = posthog_at(echo().await);
+    assert_eq!(upstream.tunnels_max, 1_000, "docs/tee.md says so");
+    let upstream = UpstreamOptions { tunnels_max: 3, ..upstream };
+    let site = site_with(|options| options.upstream = Some(upstream)).await;
+    let asked = [ASKED, b"\r\n"].concat();
+    let mut tunnels = Vec::new();
+    for _ in 0..3 {
+        let mut stream = site.connect().await;
+        stream.write_all(&asked).await.unwrap();
+        read_until(&mut stream, b"<end of head>").await;
+        tunnels.push(stream);
+    }
+    let mut refused = site.connect().await;
+    refused.write_all(&asked).await.unwrap();
+    let answer = String::from_utf8(read_until(&mut refused, b"}").await).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 503") && answer.contains("retry-after: 5"), "{answer}");
+
+    for stream in &mut tunnels {
+        stream.write_all(b"on").await.unwrap();
+        read_until(stream, b"on").await;
+    }
+    tunnels.pop();
+    let again = async {
+        loop {
+            let mut stream = site.connect().await;
+            stream.write_all(&asked).await.unwrap();
+            let mut status = [0; b"HTTP/1.1 101".len()];
+            stream.read_exact(&mut status).await.unwrap();
+            if status == *b"HTTP/1.1 101" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
 }

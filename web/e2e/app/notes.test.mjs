@@ -116,6 +116,34 @@ test('tags, a pin and what is seen narrow the list, by its address too', async (
   await eventually(async () => (await rows.count()) === 5, 'those that nobody has seen');
 });
 
+test('on a phone tags take nothing of what one watches, and no control lies on another', async () => {
+  const phone = await browser.newContext({
+    viewport: { width: 390, height: 844 },
+    hasTouch: true,
+    isMobile: true,
+  });
+  await phone.addCookies(await context.cookies());
+  const held = await phone.newPage();
+  try {
+    await held.goto(`${server.url}/recordings/${id}`);
+    await held.getByRole('list', { name: 'Tags' }).getByText('checkout').waitFor({ timeout: PATIENCE_MS });
+    await held.waitForTimeout(300);
+    await shoot(held, 'notes-phone');
+    const name = await held.getByRole('heading', { level: 1 }).boundingBox();
+    const where = await held.locator('.head .where').boundingBox();
+    assert.ok(name.width > 60 && where.width > 200, `name ${name.width}, address ${where.width} px`);
+    await held.goto(`${server.url}/recordings`);
+    await held.locator('[data-row]').first().waitFor();
+    await shoot(held, 'notes-phone-list');
+    const picker = await held.locator('.head .picker').boundingBox();
+    const saved = await held.locator('.head .saved').boundingBox();
+    const isApart = picker.y >= saved.y + saved.height || picker.x + picker.width <= saved.x;
+    assert.ok(isApart, `${JSON.stringify(picker)} lies on ${JSON.stringify(saved)}`);
+  } finally {
+    await phone.close();
+  }
+});
+
 test('a recording is deleted after a question, and its page says so', async () => {
   await page.goto(`${server.url}/recordings`);
   await page.locator(`a[href="/recordings/${other}"]`).click();

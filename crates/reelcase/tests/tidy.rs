@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Longest source file, in lines.
 const FILE_LINES_MAX: usize = 1_000;
 
+/// Written from `--help`, and looked up in rather than read.
+const REFERENCE: &str = "docs/commands.md";
+
 /// Which crates of ours each may name; edges point down this list only.
 const EDGES: &[(&str, &[&str])] = &[
     ("reelcase-format", &[]),
@@ -223,6 +226,7 @@ fn source_files_can_be_read_in_one_sitting() {
     let long: Vec<String> = tracked_files()
         .iter()
         .filter(is_source)
+        .filter(|file| file.as_path() != Path::new(REFERENCE))
         .filter_map(|file| Some((file, std::fs::read_to_string(root().join(file)).ok()?.lines().count())))
         .filter(|(_, lines)| *lines > FILE_LINES_MAX)
         .map(|(file, lines)| format!("{}: {lines} lines", file.display()))

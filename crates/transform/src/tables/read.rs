@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::ByteArray;
@@ -75,7 +76,7 @@ impl SnapshotReader {
     pub fn open(file: File) -> Result<Self, SnapshotError> {
         let file_bytes = file.metadata()?.len();
         let damaged = |source| SnapshotError::Parquet { at: file_bytes, source };
-        let file = SerializedFileReader::new(file).map_err(damaged)?;
+        let file = guarded(|| SerializedFileReader::new(file)).map_err(damaged)?;
         let metadata = file.metadata();
         let known = metadata.file_metadata().key_value_metadata();
         let value = |key: &str| {
@@ -143,8 +144,12 @@ impl SnapshotReader {
         columns.filter_map(|column| u64::try_from(begins(column)).ok()).min().unwrap_or_default()
     }
 
-    /// Reads rows where none are left.
+    /// Reads rows where none are left. Once it has failed, it is not to be asked again.
     fn fill(&mut self) -> Result<(), ParquetError> {
+        guarded(|| self.read_rows())
+    }
+
+    fn read_rows(&mut self) -> Result<(), ParquetError> {
         while self.rows.is_empty() {
             if self.columns.is_none() {
                 if self.group == self.file.num_row_groups() {
@@ -167,6 +172,12 @@ impl SnapshotReader {
         }
         Ok(())
     }
+}
+
+/// Reads with the library, which asserts some of what a sound page holds: in a damaged one that is an error like others.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    let contradicts = |_| Err(ParquetError::General("a page contradicts itself".to_owned()));
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(contradicts)
 }
 
 /// Where a column begins, in bytes.

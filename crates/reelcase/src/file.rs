@@ -6,13 +6,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use reelcase_format::reel::{
     Damage, Index, NotSigned, RecordingEntry, Recovered, ReelError, ReelLimits, is_among, recover,
     verify as verify_reel,
 };
 use reelcase_format::sign::PublicKey;
+use reelcase_server::export::holds_said;
 use reelcase_store::FileSource;
+use reelcase_transform::format::Format;
 use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::kind::Kind;
 use serde_json::{Value, json};
@@ -20,6 +22,31 @@ use tempfile::NamedTempFile;
 
 use crate::terminal::{self, counted};
 use crate::{LEFT_AS_NEWER, sign};
+
+/// What file to make of a recording.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileForm {
+    pub(crate) format: Format,
+    /// Whether it tells what people said of the recording.
+    pub(crate) has_said: bool,
+}
+
+impl FileForm {
+    /// Fails where the form has no place for what is asked of it.
+    pub(crate) fn new(format: Format, has_said: bool) -> anyhow::Result<Self> {
+        if has_said && !holds_said(format) {
+            let name = format.info().name;
+            bail!("{name} has no place for comments and tags\nhint: --format reel, or html");
+        }
+        Ok(Self { format, has_said })
+    }
+}
+
+impl From<Format> for FileForm {
+    fn from(format: Format) -> Self {
+        Self { format, has_said: false }
+    }
+}
 
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {

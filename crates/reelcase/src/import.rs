@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::sign::PublicKey;
 use reelcase_server::import::{ImportOptions, Imported, Name};
+use reelcase_store::notes::said::Taken;
 use reelcase_transform::encrypted::Key;
 use reelcase_transform::kind::Kind;
 
@@ -99,6 +100,7 @@ struct Outcome {
     recordings: u64,
     events: u64,
     there: u64,
+    said: Taken,
     nothing: u64,
     left_alone: u64,
     partial: u64,
@@ -323,10 +325,12 @@ impl Run {
 impl Outcome {
     fn note(&mut self, label: &str, imported: &Imported, is_dry_run: bool) {
         let path = terminal::line(label);
-        let Imported { new, event_count, there_count, other, damage } = imported;
+        let Imported { new, event_count, there_count, said_count, said_left_out_count, other, damage } = imported;
         self.recordings += new.len() as u64;
         self.events += event_count;
         self.there += there_count;
+        self.said.new_count += said_count;
+        self.said.left_out_count += said_left_out_count;
         self.left_alone += other.len() as u64;
         let ids = |recordings: &[reelcase_server::import::ImportedRecording]| {
             recordings.iter().map(|recording| RecordingId::as_str(&recording.id)).collect::<Vec<_>>().join(", ")
@@ -369,7 +373,7 @@ impl Outcome {
     }
 
     fn tell(&self, files: usize, is_dry_run: bool) {
-        let Self { recordings, events, there, nothing, left_alone, partial } = self;
+        let Self { recordings, events, there, said, nothing, left_alone, partial } = self;
         let verb = if is_dry_run { "would import" } else { "imported" };
         let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
         let files = counted(files as u64, "file");
@@ -378,6 +382,18 @@ impl Outcome {
             "{verb} {recordings} with {events} of {files}; {there} {are} there already, {nothing} {hold} none, \
              {left_alone} left alone, {partial} in part"
         );
+        tell_said(*said);
+    }
+}
+
+/// Says what came along of what people said.
+pub(crate) fn tell_said(Taken { new_count, left_out_count }: Taken) {
+    let counted = |count| if count == 1 { "1 comment or tag".to_owned() } else { format!("{count} comments and tags") };
+    if new_count > 0 {
+        eprintln!("{} came along", counted(new_count));
+    }
+    if left_out_count > 0 {
+        eprintln!("left out: {}: there is no room, or they are none", counted(left_out_count));
     }
 }
 

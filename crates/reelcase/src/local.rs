@@ -11,11 +11,11 @@ use reelcase_server::api::{Recording, iso};
 use reelcase_server::export::FileExport;
 use reelcase_store::catalog::{ListQuery, RecordingRow};
 use reelcase_store::export::Gap;
+use reelcase_store::notes::said::Said;
 use reelcase_store::{NewerObject, Salvaged, SpoolOptions, Store, StoreOptions, SystemClock};
-use reelcase_transform::format::Format;
 use reelcase_transform::stream::LeftOut;
 
-use crate::file::Output;
+use crate::file::{FileForm, Output};
 use crate::sign::Signing;
 use crate::{LEFT_AS_NEWER, WITH_GAPS, terminal};
 
@@ -80,14 +80,13 @@ pub(crate) async fn show(data: &Path, id: &str) -> anyhow::Result<()> {
 pub(crate) async fn export(
     data: &Path,
     id: &str,
-    format: Format,
+    form: FileForm,
     path: &Path,
     key: Option<Arc<SigningKey>>,
 ) -> anyhow::Result<ExitCode> {
     let store = open(data, "reelcase export").await?;
     let row = find(&store, id).await?;
-    let blocks = store.blocks(&row.project, &row.id).await?;
-    let mut export = FileExport::new(&store, row, blocks, format).await?;
+    let mut export = export_of(&store, row, form).await?;
     let mut output = Signing::new(Output::open(path)?, key.as_ref())?;
     while let Some(chunk) = export.next_chunk().await? {
         output.write_all(&chunk)?;
@@ -97,6 +96,18 @@ pub(crate) async fn export(
     let code = report_gaps(export.gaps().len(), export.gaps());
     store.close().await?;
     Ok(code)
+}
+
+/// Begins a file of a recording.
+pub(crate) async fn export_of(store: &Arc<Store>, row: RecordingRow, form: FileForm) -> anyhow::Result<FileExport<'_>> {
+    let blocks = store.blocks(&row.project, &row.id).await?;
+    let said = match form.has_said {
+        true => store.notes(&row.project, &row.id).await?.into(),
+        false => Said::default(),
+    };
+    let mut export = FileExport::new(store, row, blocks, form.format).await?;
+    export.add_said(said);
+    Ok(export)
 }
 
 /// Says what a form has no place for.

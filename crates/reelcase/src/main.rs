@@ -106,6 +106,9 @@ enum Command {
         /// Where to write; - is stdout.
         #[arg(long, short, default_value = "-", conflicts_with = "to")]
         output: PathBuf,
+        /// Put its comments and tags in too, with the names of those who wrote them: into .reel and .html.
+        #[arg(long, conflicts_with = "to")]
+        comments: bool,
         /// Sign the file, or each of them, with the private key in this file. Only .reel files are signed.
         #[arg(long, value_name = "KEYFILE")]
         sign: Option<PathBuf>,
@@ -333,7 +336,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             (None, Some(server)) => remote::Remote::new(Some(server), token)?.show(&what).await?,
             (None, None) => file::show(Path::new(&what))?,
         },
-        Command::Export { id, source, format, output, sign, bulk } => {
+        Command::Export { id, source, format, output, comments, sign, bulk } => {
             let key = sign.as_deref().map(sign::read_key).transpose()?;
             if let Some(to) = bulk.target() {
                 let form = format.unwrap_or(bulk::ExportForm::Files(Format::Reel));
@@ -349,12 +352,13 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             let format = format_of(format, &output)?;
             anyhow::ensure!(key.is_none() || format == Format::Reel, ONLY_REELS_ARE_SIGNED);
+            let form = file::FileForm::new(format, comments)?;
             let id = id.unwrap_or_default();
             match source.place.data {
-                Some(data) => return local::export(&data, &id, format, &output, key).await,
+                Some(data) => return local::export(&data, &id, form, &output, key).await,
                 None => {
                     let remote = remote::Remote::new(source.place.server, source.token)?;
-                    return remote.export(&id, format, &output, key).await;
+                    return remote.export(&id, form, &output, key).await;
                 }
             }
         }

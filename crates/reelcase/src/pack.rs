@@ -13,6 +13,7 @@ use reelcase_format::summary::Summary;
 use reelcase_server::api::list_query;
 use reelcase_store::bundle::Bundle;
 use reelcase_store::catalog::{ListQuery, Part, RecordingRow};
+use reelcase_store::notes::said::{Said, Taken};
 use reelcase_store::{Clock, Store, SystemClock};
 
 use crate::file::Output;
@@ -43,6 +44,9 @@ pub(crate) struct PackArgs {
     /// Only those that started before this.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// Put comments and tags in too, with the names of those who wrote them.
+    #[arg(long)]
+    comments: bool,
 }
 
 /// `reelcase unpack`.
@@ -81,6 +85,14 @@ enum Common {
     Unclear,
 }
 
+/// What a merge came to.
+#[derive(Debug, Default)]
+struct Merged {
+    new: u64,
+    left_alone: u64,
+    said: Taken,
+}
+
 /// Packs recordings. The code tells whether all of each could be read.
 pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
     let store = local::open(&args.data, "reelcase pack").await?;
@@ -99,7 +111,11 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
                 bail!("more than {PACK_RECORDINGS_MAX} recordings\nhint: pack some of them, with --since and --until");
             }
             let (id, parts) = (row.id.clone(), store.catalog().parts(&row.project, &row.id).await?);
-            let gaps = add(&mut bundle, row, parts, &mut output).await?;
+            let said = match args.comments {
+                true => said_of(&store, &row).await?,
+                false => Said::default(),
+            };
+            let gaps = add(&mut bundle, row, parts, said, &mut output).await?;
             if gaps > 0 {
                 with_gaps += 1;
                 eprintln!("recording {id}: {gaps} damaged blocks are left out; a line stands for each");
@@ -128,23 +144,26 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
     let other = local::open(&args.other, "reelcase merge").await?;
     let store = local::open(&args.data, "reelcase merge").await?;
     store.clear_workshop()?;
-    let (mut merged, mut there, mut left_alone, mut cursor) = (0_u64, 0_u64, 0_u64, None);
+    let (mut merged, mut there, mut cursor) = (Merged::default(), 0_u64, None);
     let mut waiting = Vec::new();
     loop {
         let page = other.catalog().list(ListQuery { cursor, ..ListQuery::default() }).await?;
         for row in page.recordings {
             match in_common(&store, &other, &row).await? {
-                Common::There => there += 1,
+                Common::There => {
+                    there += 1;
+                    merged.take_said(&store, &other, &row).await?;
+                }
                 Common::New(parts) => waiting.push((row, parts)),
                 Common::Unclear => {
-                    left_alone += 1;
+                    merged.left_alone += 1;
                     eprintln!("left alone: recording {}: the store has it with other events", row.id);
                 }
             }
             let bytes: u64 = waiting.iter().map(|(row, _)| row.stored_bytes).sum();
             if bytes >= MERGE_BYTES || waiting.len() >= MERGE_RECORDINGS {
                 let recordings = std::mem::take(&mut waiting);
-                enter(&store, &other, recordings, &mut merged, &mut left_alone).await?;
+                enter(&store, &other, recordings, &mut merged).await?;
             }
         }
         cursor = page.next;
@@ -152,12 +171,14 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    enter(&store, &other, waiting, &mut merged, &mut left_alone).await?;
+    enter(&store, &other, waiting, &mut merged).await?;
     store.close().await?;
     other.close().await?;
     store.clear_workshop()?;
-    let (merged, are) = (terminal::counted(merged, "recording"), if there == 1 { "is" } else { "are" });
-    eprintln!("merged {merged}; {there} {are} there already, {left_alone} left alone");
+    let Merged { new, left_alone, said } = merged;
+    let (new, are) = (terminal::counted(new, "recording"), if there == 1 { "is" } else { "are" });
+    eprintln!("merged {new}; {there} {are} there already, {left_alone} left alone");
+    import::tell_said(said);
     Ok(if left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -166,9 +187,11 @@ async fn add(
     bundle: &mut Bundle<'_>,
     row: RecordingRow,
     parts: Vec<Part>,
+    said: Said,
     output: &mut impl Write,
 ) -> anyhow::Result<u64> {
     let mut recording = Bundle::begin(row, parts);
+    recording.add_said(said);
     while let Some(bytes) = bundle.next_block(&mut recording).await? {
         output.write_all(&bytes)?;
     }
@@ -206,8 +229,7 @@ async fn enter(
     store: &Arc<Store>,
     other: &Store,
     recordings: Vec<(RecordingRow, Vec<Part>)>,
-    merged: &mut u64,
-    left_alone: &mut u64,
+    merged: &mut Merged,
 ) -> anyhow::Result<()> {
     let mut whole = Vec::new();
     for (row, parts) in recordings {
@@ -215,7 +237,7 @@ async fn enter(
         match damage(other, &parts).await {
             None => whole.push((row, parts)),
             Some(what) => {
-                *left_alone += 1;
+                merged.left_alone += 1;
                 eprintln!("left alone: recording {}: {}", row.id, terminal::line(&what));
             }
         }
@@ -223,21 +245,41 @@ async fn enter(
     if whole.is_empty() {
         return Ok(());
     }
-    *merged += whole.len() as u64;
+    merged.new += whole.len() as u64;
     let path = store.workshop()?.join("merged.reel");
     let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
     let now_ms = SystemClock.now_ms();
     let (mut bundle, bytes) = Bundle::new(other, &format!("merge-{now_ms}"))?;
     bundle.set_sealed_at(now_ms);
     file.write_all(&bytes)?;
+    let mut entered = Vec::with_capacity(whole.len());
     for (row, parts) in whole {
         let id = row.id.clone();
-        let gaps = add(&mut bundle, row, parts, &mut file).await?;
+        entered.push(row.clone());
+        let gaps = add(&mut bundle, row, parts, Said::default(), &mut file).await?;
         anyhow::ensure!(gaps == 0, "recording {id} of the other store was damaged meanwhile");
     }
     file.write_all(&bundle.finish()?.0)?;
     file.flush()?;
-    Ok(store.enter_reel(&path).await?)
+    store.enter_reel(&path).await?;
+    for row in entered {
+        merged.take_said(store, other, &row).await?;
+    }
+    Ok(())
+}
+
+impl Merged {
+    /// Takes what was said of a recording in the other store.
+    async fn take_said(&mut self, store: &Store, other: &Store, row: &RecordingRow) -> anyhow::Result<()> {
+        let taken = store.take_said(&row.project, &row.id, said_of(other, row).await?).await?;
+        self.said.new_count += taken.new_count;
+        self.said.left_out_count += taken.left_out_count;
+        Ok(())
+    }
+}
+
+async fn said_of(store: &Store, row: &RecordingRow) -> anyhow::Result<Said> {
+    Ok(store.notes(&row.project, &row.id).await?.into())
 }
 
 /// What cannot be read of some parts.

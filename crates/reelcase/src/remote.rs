@@ -12,10 +12,9 @@ use http::{HeaderValue, Method, Request, StatusCode, request};
 use http_body_util::{Empty, Full};
 use reelcase_format::sign::SigningKey;
 use reelcase_server::api::{GAPS_HEADER, Gaps};
-use reelcase_transform::format::Format;
 use serde_json::Value;
 
-use crate::file::Output;
+use crate::file::{FileForm, Output};
 use crate::local::{print_row, report_gaps};
 use crate::sign::Signing;
 use crate::terminal;
@@ -63,11 +62,11 @@ impl Remote {
     pub(crate) async fn export(
         &self,
         id: &str,
-        format: Format,
+        form: FileForm,
         path: &Path,
         key: Option<Arc<SigningKey>>,
     ) -> anyhow::Result<ExitCode> {
-        let (mut response, gaps) = self.export_of(id, None, format).await?;
+        let (mut response, gaps) = self.export_of(id, None, form).await?;
         let mut output = Signing::new(Output::open(path)?, key.as_ref())?;
         while let Some(chunk) = response.chunk().await? {
             output.write_all(&chunk)?;
@@ -81,11 +80,12 @@ impl Remote {
         &self,
         id: &str,
         project: Option<&str>,
-        format: Format,
+        form: impl Into<FileForm>,
     ) -> anyhow::Result<(Reply, Option<Gaps>)> {
         let project = project.map_or_else(String::new, |project| format!("&project={}", encoded(project)));
-        let format = format.info().name;
-        let reply = self.get(&format!("/api/recordings/{}/export?format={format}{project}", encoded(id))).await?;
+        let FileForm { format, has_said } = form.into();
+        let (format, said) = (format.info().name, if has_said { "&comments=true" } else { "" });
+        let reply = self.get(&format!("/api/recordings/{}/export?format={format}{project}{said}", encoded(id))).await?;
         let named = reply.headers.get(GAPS_HEADER);
         let gaps = named.map(|named| serde_json::from_slice::<Gaps>(named.as_bytes())).transpose();
         Ok((reply, gaps.context("the server says that something is missing, but not what")?))

@@ -7,11 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use reelcase_server::export::FileExport;
 use reelcase_transform::encrypted::{self, EncryptedWriter, KEY_BYTES, Key, SALT_BYTES};
 use reelcase_transform::format::Format;
 
-use crate::file::Output;
+use crate::file::{FileForm, Output};
 use crate::{Source, local, remote};
 
 /// What the page is called. All recordings beside it are played by the same one.
@@ -34,6 +33,9 @@ pub(crate) struct ShareArgs {
     /// Where the directory will be on the web, such as https://static.example.com/replays. Makes the link whole.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Put its comments and tags in too, with the names of those who wrote them.
+    #[arg(long)]
+    comments: bool,
 }
 
 /// Writes the file and the page, and prints the link. The code tells whether all of the recording could be read.
@@ -64,12 +66,12 @@ fn base_of(url: &str) -> anyhow::Result<String> {
 
 /// Writes the recording.
 async fn write(args: &ShareArgs, mut file: EncryptedWriter<Output>) -> anyhow::Result<ExitCode> {
+    let form = FileForm { format: Format::Reel, has_said: args.comments };
     let code = match &args.source.place.data {
         Some(data) => {
             let store = local::open(data, "reelcase share").await?;
             let row = local::find(&store, &args.id).await?;
-            let blocks = store.blocks(&row.project, &row.id).await?;
-            let mut export = FileExport::new(&store, row, blocks, Format::Reel).await?;
+            let mut export = local::export_of(&store, row, form).await?;
             while let Some(chunk) = export.next_chunk().await? {
                 file.write_all(&chunk)?;
             }
@@ -79,7 +81,7 @@ async fn write(args: &ShareArgs, mut file: EncryptedWriter<Output>) -> anyhow::R
         }
         None => {
             let remote = remote::Remote::new(args.source.place.server.clone(), args.source.token.clone())?;
-            let (mut response, gaps) = remote.export_of(&args.id, None, Format::Reel).await?;
+            let (mut response, gaps) = remote.export_of(&args.id, None, form).await?;
             while let Some(chunk) = response.chunk().await? {
                 file.write_all(&chunk)?;
             }

@@ -115,3 +115,130 @@ async fn two_stores_become_one_whichever_had_what_and_however_often() {
     assert!(is_ok, "{said}");
     assert_eq!(list(&two), merged, "and the other way round it comes to the same");
 }
+
+/// A store with one recording, of which something is said.
+async fn store_of_which_something_is_said(data: &Path) {
+    let server = Server::start(data);
+    send(&server, "mine", 1).await;
+    let ask = |method: reqwest::Method, path: &str, body: Value| {
+        let url = format!("{}/api/recordings/mine/{path}", server.url);
+        let request = reqwest::Client::new().request(method, url).bearer_auth(&server.token);
+        request.header("content-type", "application/json").body(body.to_string()).send()
+    };
+    let said = json!({ "text": "the cart </script> jumps", "at_ms": 1_795_226_820_001_i64, "author": "Ada" });
+    assert!(ask(reqwest::Method::POST, "comments", said).await.unwrap().status().is_success());
+    let notes = json!({ "tags": ["cart", "rage"], "is_pinned": true });
+    assert!(ask(reqwest::Method::PATCH, "notes", notes).await.unwrap().status().is_success());
+    server.stop();
+}
+
+/// Comments, tags and pin of the one recording in a store.
+fn said_in(data: &Path) -> Value {
+    let rows = list(data);
+    assert_eq!(rows.len(), 1);
+    json!([rows[0]["comment_count"], rows[0]["tags"], rows[0]["is_pinned"]])
+}
+
+#[tokio::test]
+async fn what_was_said_leaves_where_it_is_asked_for_and_comes_in_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    store_of_which_something_is_said(&from).await;
+    Server::start(&to).stop();
+    let export = |name: &str, more: &[&str]| {
+        let file = dir.path().join(name);
+        let (is_ok, said) =
+            run(&[&["export", "mine", "--data", text(&from), "--output", text(&file)][..], more].concat());
+        assert!(is_ok, "{said}");
+        file
+    };
+    let import = |file: &Path| {
+        let (is_ok, said) = run(&["import", text(file), "--data", text(&to)]);
+        assert!(is_ok, "{said}");
+        said
+    };
+    import(&export("plain.reel", &[]));
+    assert_eq!(said_in(&to), json!([0, [], false]), "nobody asked for it");
+    let said = import(&export("said.reel", &["--comments"]));
+    assert!(said.contains("3 comments and tags came along"), "{said}");
+    let all = json!([1, ["cart", "rage"], false]);
+    assert_eq!(said_in(&to), all, "and a pin is of its store");
+    assert!(!import(&export("said.html", &["--comments"])).contains("came along"), "it is there already");
+    assert_eq!(said_in(&to), all);
+
+    let elsewhere = dir.path().join("elsewhere");
+    Server::start(&elsewhere).stop();
+    let (is_ok, said) = run(&["import", text(&dir.path().join("said.html")), "--data", text(&elsewhere)]);
+    assert!(is_ok, "{said}");
+    assert_eq!(said_in(&elsewhere), all);
+
+    let (is_ok, said) = run(&["export", "mine", "--data", text(&from), "--format", "jsonl", "--comments"]);
+    assert!(!is_ok && said.contains("jsonl has no place for comments and tags"), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_said_is_packed_where_it_is_asked_for_and_merged_with_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let [from, silent, told, merged] = ["from", "silent", "told", "merged"].map(|name| dir.path().join(name));
+    store_of_which_something_is_said(&from).await;
+    let all = json!([1, ["cart", "rage"], false]);
+    for (to, more, expected) in [(&silent, &[][..], json!([0, [], false])), (&told, &["--comments"][..], all.clone())] {
+        Server::start(to).stop();
+        let packed = dir.path().join("all.reel");
+        assert!(run(&[&["pack", text(&packed), "--data", text(&from)][..], more].concat()).0);
+        assert!(run(&["unpack", text(&packed), "--data", text(to)]).0);
+        assert_eq!(said_in(to), expected);
+    }
+    Server::start(&merged).stop();
+    for (other, came_along) in [(&silent, false), (&from, true), (&told, false), (&from, false)] {
+        let (is_ok, said) = run(&["merge", text(other), "--data", text(&merged)]);
+        assert!(is_ok, "{said}");
+        assert_eq!(said.contains("3 comments and tags came along"), came_along, "{said}");
+    }
+    assert_eq!(said_in(&merged), all);
+}
+
+#[tokio::test]
+async fn what_is_new_in_a_file_of_several_comes_to_the_project_that_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to, packed) = (dir.path().join("from"), dir.path().join("to"), dir.path().join("all.reel"));
+    store_of_which_something_is_said(&from).await;
+    assert!(run(&["pack", text(&packed), "--data", text(&from)]).0);
+    Server::start(&to).stop();
+    assert!(run(&["unpack", text(&packed), "--data", text(&to)]).0);
+    let server = Server::start(&from);
+    send(&server, "new", 2).await;
+    server.stop();
+    assert!(run(&["pack", text(&packed), "--data", text(&from), "--comments"]).0);
+    for expected in ["imported 1 recording with 1 event of 1 file; 1 is there", "imported 0 recordings"] {
+        let (is_ok, said) = run(&["unpack", text(&packed), "--data", text(&to)]);
+        assert!(is_ok && said.contains(expected), "{said}");
+        let told = |data: &Path| {
+            let rows = list(data).into_iter();
+            rows.map(|row| ["id", "project", "comment_count", "tags"].map(|name| row[name].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&to), told(&from));
+    }
+}
+
+#[tokio::test]
+async fn what_was_said_comes_along_with_what_can_be_read_of_a_damaged_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to, file) = (dir.path().join("from"), dir.path().join("to"), dir.path().join("said.reel"));
+    store_of_which_something_is_said(&from).await;
+    let server = Server::start(&from);
+    send(&server, "mine", 2).await;
+    server.stop();
+    assert!(run(&["pack", text(&file), "--data", text(&from), "--comments"]).0);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let magic = [0x28, 0xb5, 0x2f, 0xfd];
+    let second = bytes.windows(magic.len()).enumerate().filter(|(_, four)| *four == magic).nth(1).unwrap().0;
+    bytes[second + 20] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    Server::start(&to).stop();
+    let (is_ok, said) = run(&["import", text(&file), "--data", text(&to)]);
+    assert!(!is_ok && !said.contains("came along") && list(&to).is_empty(), "{said}");
+    let (_, said) = run(&["import", text(&file), "--data", text(&to), "--keep-partial"]);
+    assert!(said.contains("imported 1 recording with 1 event") && said.contains("3 comments and tags"), "{said}");
+    assert_eq!(said_in(&to), json!([1, ["cart", "rage"], false]));
+}

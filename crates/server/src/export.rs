@@ -10,7 +10,7 @@ use reelcase_format::line::{lines, split_line};
 use reelcase_format::reel::ReelError;
 use reelcase_store::catalog::{BlockRow, RecordingRow};
 use reelcase_store::export::{Export, Form, Gap};
-use reelcase_store::notes::Comment;
+use reelcase_store::notes::said::Said;
 use reelcase_store::{Store, StoreError};
 use reelcase_transform::format::{Format, Writer};
 use reelcase_transform::html::HtmlWriter;
@@ -67,11 +67,9 @@ impl<'a> FileExport<'a> {
         Ok(Self { export: Export::new(store, row, blocks, form).await?, rewrite, page, left_out: Vec::new() })
     }
 
-    /// Puts what people said of the recording into the file, where its form has a place for it: the page alone has.
-    pub fn add_comments(&mut self, comments: &[Comment]) -> Result<(), StoreError> {
-        let Some(page) = &mut self.page else { return Ok(()) };
-        let list = serde_json::to_string(comments).map_err(io::Error::other);
-        list.and_then(|list| page.writer.add_comments(&list)).map_err(|error| failed(error.into()))
+    /// Puts what people said of the recording into the file, where its form has a place for it: see [`holds_said`].
+    pub fn add_said(&mut self, said: Said) {
+        self.export.add_said(said);
     }
 
     /// What is missing from the file, in playback order.
@@ -175,6 +173,11 @@ impl Write for Pieces {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether a form has a place for what people said of the recording: the portable file has, and the page around it.
+pub fn holds_said(format: Format) -> bool {
+    matches!(format, Format::Reel | Format::Html)
 }
 
 fn header_of(row: &RecordingRow) -> Header {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::reel::{Index, IndexReader, RecordingEntry, ReelLimits, Source, Step, verify};
 use reelcase_format::summary::Summary;
+use reelcase_store::notes::said::Said;
 use reelcase_store::objects::ObjectError;
 use reelcase_store::{FileSource, Store, StoreError};
 use reelcase_transform::foreign::{ForeignReader, Limits};
@@ -60,6 +61,10 @@ pub struct Imported {
     pub event_count: u64,
     /// How many recordings were there already.
     pub there_count: u64,
+    /// Comments and tags of these recordings that were not in the store, and are now.
+    pub said_count: u64,
+    /// Those for which the store has no room, and what is none that it could have.
+    pub said_left_out_count: u64,
     /// Recordings of which the store has other events. They are left alone.
     pub other: Vec<ImportedRecording>,
     /// What cannot be read, and where. Nothing of such a file is taken, unless it was asked for what can be read.
@@ -113,6 +118,8 @@ enum Content {
 struct Made {
     file: TempPath,
     index: Box<Index>,
+    /// What people said of it.
+    said: Said,
 }
 
 /// What became of reading a recording.
@@ -172,10 +179,14 @@ impl Job {
     /// Takes a recording that the store does not have.
     async fn take_made(&self, store: &Arc<Store>, made: Made, imported: &mut Imported) -> Result<(), ImportError> {
         let Some(entry) = made.index.recordings.first() else { return Ok(()) };
-        if imported.note(entry, presence(store, entry, &made.index).await?) && !self.options.is_dry_run {
+        let is_new = imported.note(entry, presence(store, entry, &made.index).await?);
+        if self.options.is_dry_run {
+            return Ok(());
+        }
+        if is_new {
             store.enter_reel(&made.file).await?;
         }
-        Ok(())
+        imported.take_said(store, entry, made.said).await
     }
 
     /// Takes a reel as it is where all of it is new, and recording by recording where some are.
@@ -189,19 +200,23 @@ impl Job {
         let mut new = Vec::new();
         for entry in &index.recordings {
             if imported.note(entry, presence(store, entry, index).await?) {
-                new.push(entry.id.clone());
+                new.push(name_of(entry));
             }
         }
-        if new.is_empty() || self.options.is_dry_run {
+        if self.options.is_dry_run {
             return Ok(());
         }
         if new.len() == index.recordings.len() {
-            return self.enter_whole(store, file).await;
+            self.enter_whole(store, file).await?;
+        } else {
+            for name in new {
+                let (job, path) = (self.clone(), file.path().to_owned());
+                let made = job.off_thread(move |job| job.recording_of(&path, &name)).await?;
+                store.enter_reel(&made.file).await?;
+            }
         }
-        for id in new {
-            let (job, path) = (self.clone(), file.path().to_owned());
-            let made = job.off_thread(move |job| job.recording_of(&path, &id)).await?;
-            store.enter_reel(&made.file).await?;
+        for entry in &index.recordings {
+            imported.take_said(store, entry, Said::of_entry(entry)).await?;
         }
         Ok(())
     }
@@ -259,17 +274,19 @@ impl Job {
 
     /// What can be read of a damaged reel. Without its index, it is taken for one recording.
     fn intact_content(&self, reel: &FileSource, path: &Path, damage: String) -> Result<Content, ImportError> {
-        let ids = index_of(reel).map(|index| index.recordings.iter().map(|entry| entry.id.clone()).collect());
-        let ids: Vec<RecordingId> = ids.unwrap_or_default();
-        let wanted: Vec<Option<&RecordingId>> = match ids.is_empty() {
+        let entries = index_of(reel).map(|index| index.recordings).unwrap_or_default();
+        let wanted: Vec<Option<&RecordingEntry>> = match entries.is_empty() {
             true => vec![None],
-            false => ids.iter().map(Some).collect(),
+            false => entries.iter().map(Some).collect(),
         };
         let mut recordings = Vec::new();
-        for id in wanted {
+        for entry in wanted {
+            let (id, name) = (entry.map(|entry| &entry.id), entry.map(name_of));
             let Ok(mut reader) = ReelReader::open(reel_at(path)?, id, ReelReadLimits::default()) else { continue };
             // One of which nothing is left must not cost the others.
-            recordings.extend(self.make(&mut reader, None)?.made);
+            let made = self.make(&mut reader, name.as_ref())?.made;
+            let said = entry.map(Said::of_entry).unwrap_or_default();
+            recordings.extend(made.map(|made| Made { said, ..made }));
         }
         Ok(match recordings.is_empty() {
             true => Content::Damaged(damage),
@@ -278,12 +295,13 @@ impl Job {
     }
 
     /// One recording of a reel of several.
-    fn recording_of(&self, path: &Path, id: &RecordingId) -> Result<Made, ImportError> {
+    fn recording_of(&self, path: &Path, name: &Name) -> Result<Made, ImportError> {
+        let (_, id) = name;
         let gone =
             |what: String| ImportError::Read { path: path.display().to_string(), source: io::Error::other(what) };
         let reader = ReelReader::open(reel_at(path)?, Some(id), ReelReadLimits::default());
         let mut reader = reader.map_err(|error| gone(error.to_string()))?;
-        match self.make(&mut reader, None)? {
+        match self.make(&mut reader, Some(name))? {
             Making { stopped: Some(what), .. } => Err(gone(what)),
             Making { made, .. } => made.ok_or_else(|| gone(format!("there are no rrweb events in recording {id}"))),
         }
@@ -377,7 +395,7 @@ impl Job {
             return Ok(Making { made: None, stopped });
         }
         let index = index_of(&reel_at(file.path())?)?;
-        Ok(Making { made: Some(Made { file: file.into_temp_path(), index }), stopped })
+        Ok(Making { made: Some(Made { file: file.into_temp_path(), index, said: Said::default() }), stopped })
     }
 
     fn begin(&self) -> Result<tempfile::NamedTempFile, ImportError> {
@@ -431,6 +449,22 @@ impl Imported {
         }
         false
     }
+
+    /// Takes what people said of a recording, unless that is left alone.
+    async fn take_said(&mut self, store: &Store, entry: &RecordingEntry, said: Said) -> Result<(), ImportError> {
+        let is_this = |other: &ImportedRecording| other.id == entry.id && other.project == entry.project;
+        if self.other.iter().any(is_this) {
+            return Ok(());
+        }
+        let taken = store.take_said(&entry.project, &entry.id, said).await?;
+        self.said_count += taken.new_count;
+        self.said_left_out_count += taken.left_out_count;
+        Ok(())
+    }
+}
+
+fn name_of(entry: &RecordingEntry) -> Name {
+    (entry.project.clone(), entry.id.clone())
 }
 
 /// Whether the store has a recording.

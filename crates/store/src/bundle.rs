@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::catalog::{BlockRow, Part, RecordingRow};
 use crate::entry::{SEALED_AT, UPDATED_AT};
 use crate::export::stand_in;
+use crate::notes::said::Said;
 use crate::seal::{CREATOR, SEAL_LEVEL};
 use crate::store::{Store, StoreError, head_of};
 
@@ -35,6 +36,14 @@ pub struct Bundled {
     blocks: std::vec::IntoIter<BlockRow>,
     ordinals: Vec<u32>,
     gap_count: u64,
+    said: Said,
+}
+
+impl Bundled {
+    /// Lets the file tell what people said of the recording.
+    pub fn add_said(&mut self, said: Said) {
+        self.said = said;
+    }
 }
 
 impl<'a> Bundle<'a> {
@@ -61,7 +70,7 @@ impl<'a> Bundle<'a> {
         }
         blocks.sort_by(|a, b| (a.start_ms, &a.object, a.block).cmp(&(b.start_ms, &b.object, b.block)));
         let (uploads, blocks) = (uploads.into_iter().collect(), blocks.into_iter());
-        Bundled { row, summary, uploads, blocks, ordinals: Vec::new(), gap_count: 0 }
+        Bundled { row, summary, uploads, blocks, ordinals: Vec::new(), gap_count: 0, said: Said::default() }
     }
 
     /// The bytes of its next block. `None` after the last. In place of one that cannot be read, a line says so.
@@ -86,13 +95,14 @@ impl<'a> Bundle<'a> {
 
     /// Ends a recording. Returns how many of its blocks could not be read.
     pub fn end(&mut self, recording: Bundled) -> u64 {
-        let Bundled { row, summary, uploads, ordinals, gap_count, .. } = recording;
+        let Bundled { row, summary, uploads, ordinals, gap_count, said, .. } = recording;
         self.tell_person(&row);
         let mut metadata = Map::from_iter([(UPDATED_AT.to_owned(), Value::from(row.updated_at_ms))]);
         metadata.extend(row.person.as_ref().and_then(|person| {
             let person = serde_json::to_value(person).ok()?;
             Some(("person".to_owned(), person))
         }));
+        metadata.extend(said.metadata());
         let (id, project): (RecordingId, ProjectKey) = (row.id, row.project);
         let (replaces, other) = (Vec::new(), Map::new());
         self.writer.push_recording(RecordingEntry {

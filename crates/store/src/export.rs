@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::{BlockRow, RecordingRow};
 use crate::merge::LineMerge;
+use crate::notes::said::Said;
 use crate::seal::{CREATOR, SEAL_LEVEL};
 use crate::store::{Store, StoreError, head_of};
 
@@ -60,6 +61,7 @@ struct ReelExport<'a> {
     store: &'a Store,
     row: RecordingRow,
     parts: std::vec::IntoIter<Part>,
+    said: Said,
     state: State,
 }
 
@@ -103,10 +105,18 @@ impl<'a> Export<'a> {
             Form::Jsonl => Maker::Jsonl(lines_of(store, &row, parts)),
             Form::Reel => {
                 let parts = parts.into_iter();
-                Maker::Reel(Box::new(ReelExport { store, row, parts, state: State::Header }))
+                let said = Said::default();
+                Maker::Reel(Box::new(ReelExport { store, row, parts, said, state: State::Header }))
             }
         };
         Ok(Self { gaps, maker })
+    }
+
+    /// Lets the file tell what people said of the recording. Lines have no place for it.
+    pub fn add_said(&mut self, said: Said) {
+        if let Maker::Reel(reel) = &mut self.maker {
+            reel.said = said;
+        }
     }
 
     /// What is missing from the file, in playback order.
@@ -170,13 +180,14 @@ impl ReelExport<'_> {
 
     fn entry(&self, blocks: Vec<u32>) -> RecordingEntry {
         let person = self.row.person.as_ref().and_then(|person| serde_json::to_value(person).ok());
+        let person = person.map(|person| ("person".to_owned(), person));
         RecordingEntry {
             id: self.row.id.clone(),
             project: self.row.project.clone(),
             summary: self.row.summary.clone(),
             blocks,
             uploads: Vec::new(),
-            metadata: person.map(|person| ("person".to_owned(), person)).into_iter().collect::<Map<String, Value>>(),
+            metadata: person.into_iter().chain(self.said.metadata()).collect::<Map<String, Value>>(),
             replaces: Vec::new(),
             other: Map::new(),
         }

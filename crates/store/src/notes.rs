@@ -1,9 +1,9 @@
 //! What people say of recordings: comments, tags, pins, that somebody has seen them, and that they are deleted.
 //!
-//! None of it is part of a recording, so no object tells of it. It has a home of its own beside the settings:
-//! `<store>/notes/xx.json`, where `xx` follows from the recording's name, so that a comment writes one small file anew
-//! however much was ever said. Like settings these files are the truth and are written before the catalog learns of
-//! it; a start enters what the catalog missed, a rebuild enters them first.
+//! None of it is part of a recording, so no object that this store makes tells of it. It has a home of its own beside the
+//! settings: `<store>/notes/xx.json`, where `xx` follows from the recording's name, so that a comment writes one small
+//! file anew however much was ever said. Like settings these files are the truth and are written before the catalog
+//! learns of it; a start enters what the catalog missed, a rebuild enters them first.
 //!
 //! **What was deleted stays deleted.** The file says so before anything else is done, and says it for
 //! [`DELETED_REMEMBERED_MS`]: meanwhile nothing that still comes of the recording is taken, sealed or entered, whether a
@@ -11,6 +11,7 @@
 //! compactor writes anew without it.
 
 mod file;
+pub mod said;
 
 use std::collections::HashSet;
 
@@ -57,6 +58,11 @@ pub struct Comment {
     /// When it was last changed, server clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at_ms: Option<i64>,
+}
+
+/// Puts comments in the order in which they are told: by moment, those of the whole recording first.
+pub fn sort_comments(comments: &mut [Comment]) {
+    comments.sort_by(|a, b| (a.at_ms, a.written_at_ms, &a.id).cmp(&(b.at_ms, b.written_at_ms, &b.id)));
 }
 
 /// All that is kept of one recording beside the objects.

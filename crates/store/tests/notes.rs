@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::catalog::ListQuery;
+use reelcase_store::notes::said::Taken;
 use reelcase_store::notes::{Comment, DELETED_REMEMBERED_MS, Notes};
 use reelcase_store::store::StoreError;
 use reelcase_store::{Clock, Store, StoreOptions};
@@ -370,6 +371,9 @@ async fn a_file_that_is_full_takes_what_is_taken_back_and_what_is_deleted() {
     assert!(world.record(&beside, 1).await);
     assert!(world.delete(&beside).await, "a full file does not stop a deletion");
     assert!(!world.record(&beside, 2).await);
+    let told = Notes { comments: vec![said("Look")], tags: vec!["cart".to_owned()], ..Notes::default() };
+    let taken = world.store.take_said(&project(), &id("full"), told.into()).await.unwrap();
+    assert_eq!(taken, Taken { new_count: 0, left_out_count: 2 }, "what a file brings along is counted, and no error");
     assert!(is_taken("full", letters - 20).await, "what is taken back is taken");
     assert!(!is_taken("full", letters).await, "more is not");
 }

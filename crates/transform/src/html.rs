@@ -66,13 +66,6 @@ impl<W: Write> HtmlWriter<W> {
         Ok(Self { out, rest: after.to_vec(), piece_bytes: 0, held: Vec::new(), text: String::new() })
     }
 
-    /// Puts what people said of the recording into the page: a list in JSON, which is only ever read as that.
-    pub fn add_comments(&mut self, list: &str) -> io::Result<()> {
-        // Nothing in it may end the element, and within JSON's strings a sign may be written by its number.
-        let list = list.replace('<', "\\u003c");
-        writeln!(self.out, "<script type=\"application/json\" id=\"comments\">{list}</script>")
-    }
-
     /// Ends the page, and hands the place back.
     pub fn finish(mut self) -> io::Result<W> {
         let held = std::mem::take(&mut self.held);

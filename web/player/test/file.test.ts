@@ -36,11 +36,45 @@ function reelOf(name: string): Promise<Reel> {
   const file = Uint8Array.from(
     readFileSync(fileURLToPath(new URL(`../../../testdata/reel/${name}`, import.meta.url))),
   );
-  const read = async (from: number, length: number) => file.slice(from, from + length);
+  return opened(file);
+}
+
+function opened(file: Uint8Array): Promise<Reel> {
+  const read = async (from: number, length: number) => Uint8Array.from(file.subarray(from, from + length));
   const pieces = () => Promise.reject(new Error('an index is read at once'));
   return openReel({ length: file.length, read, pieces });
 }
 
 test('a signed file is read as the file that it was before', async () => {
   expect(await reelOf('v1-signed.reel')).toEqual(await reelOf('v1-two-recordings.reel'));
+});
+
+/** A file that says of a recording what the index says, and holds no block. */
+function fileOf(index: unknown): Uint8Array {
+  const content = frameOf(new TextEncoder().encode(JSON.stringify(index)), 100_000);
+  const file = new Uint8Array(32 + content.length + 64);
+  file.set(content, 32);
+  const tail = new DataView(file.buffer, 32 + content.length);
+  for (const [at, letter] of [...'TAIL'].entries()) tail.setUint8(8 + at, letter.charCodeAt(0));
+  tail.setBigUint64(32, 0n, true);
+  tail.setBigUint64(40, BigInt(32 + content.length), true);
+  return file;
+}
+
+test('what people said is read, and what is no comment is passed over', async () => {
+  const commentsIn = async (notes: unknown) => {
+    const recordings = [{ id: 'one', project: 'phc_test', metadata: { notes } }];
+    const { comments } = await opened(fileOf({ recordings, blocks: [] }));
+    return comments.map(({ id, text }) => [id, text]);
+  };
+  const said = { id: 'a', text: 'Look', at_ms: 5, written_at_ms: 7 };
+  const bad = [
+    7,
+    null,
+    {},
+    { ...said, id: 'b', written_at_ms: 1e300 },
+    { ...said, id: 'c', written_at_ms: 'now' },
+  ];
+  expect(await commentsIn({ comments: [...bad, said, said], tags: ['cart'] })).toEqual([['a', 'Look']]);
+  for (const none of [undefined, null, [], 'x', { comments: {} }]) expect(await commentsIn(none)).toEqual([]);
 });

@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIO
 use axum::response::{IntoResponse, Response};
 use reelcase_store::catalog::{BlockRow, RecordingRow};
 use reelcase_store::export::Gap;
-use reelcase_store::notes::Comment;
+use reelcase_store::notes::said::Said;
 use reelcase_store::{Store, StoreError};
 use reelcase_transform::format::{FORMATS, Format, FormatInfo};
 use serde::de::Error;
@@ -43,7 +43,8 @@ pub(super) struct ExportParameters {
     #[serde(deserialize_with = "by_name")]
     #[param(schema_with = names)]
     format: Format,
-    /// Whether its comments are in it, with the names of those who wrote them; only a page has a place for them.
+    /// Whether its comments and tags are in it, with the names of those who wrote them; only `reel` and `html` have a
+    /// place for them.
     #[serde(default)]
     comments: bool,
 }
@@ -96,11 +97,11 @@ pub(super) async fn export(
     let blocks = app.store.blocks(&row.project, &row.id).await?;
     let FormatInfo { media_type, ending, .. } = parameters.format.info();
     let name = format!("attachment; filename=\"{}.{ending}\"", row.id);
-    let comments = match parameters.comments {
-        true => app.store.notes(&row.project, &row.id).await?.comments,
-        false => Vec::new(),
+    let said = match parameters.comments {
+        true => app.store.notes(&row.project, &row.id).await?.into(),
+        false => Said::default(),
     };
-    let (found, body) = stream(app.store.clone(), parameters.format, row, blocks, comments);
+    let (found, body) = stream(app.store.clone(), parameters.format, row, blocks, said);
     let gaps = found.await.map_err(|_| Failure::Stopping)??;
     let mut reply = body.into_response();
     let headers = reply.headers_mut();
@@ -116,25 +117,15 @@ pub(super) async fn export(
 }
 
 /// Makes the file while it is sent. The task ends with the file, or as soon as the reader is gone.
-fn stream(
-    store: Arc<Store>,
-    format: Format,
-    row: RecordingRow,
-    blocks: Vec<BlockRow>,
-    comments: Vec<Comment>,
-) -> (Found, Body) {
+fn stream(store: Arc<Store>, format: Format, row: RecordingRow, blocks: Vec<BlockRow>, said: Said) -> (Found, Body) {
     let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
     let (tell, found) = oneshot::channel();
     tokio::spawn(async move {
-        let begun = FileExport::new(&store, row, blocks, format).await;
-        let begun = begun.and_then(|mut export| match comments.as_slice() {
-            [] => Ok(export),
-            comments => export.add_comments(comments).map(|()| export),
-        });
-        let mut export = match begun {
+        let mut export = match FileExport::new(&store, row, blocks, format).await {
             Ok(export) => export,
             Err(error) => return drop(tell.send(Err(error))),
         };
+        export.add_said(said);
         let _ = tell.send(Ok(export.gaps().to_vec()));
         if let Err(error) = send(&mut export, &pieces).await {
             // The head is sent already: breaking off is the only way to say that the file is not whole.

@@ -11,7 +11,11 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use reelcase_store::catalog::RecordingRow;
-use reelcase_store::notes::{Comment, Notes};
+use reelcase_store::notes::said::{
+    AUTHOR_CHARACTERS_MAX, COMMENT_CHARACTERS_MAX, COMMENTS_MAX, TAG_CHARACTERS_MAX, TAGS_MAX, is_author,
+    is_comment_text, is_tag,
+};
+use reelcase_store::notes::{Comment, Notes, sort_comments};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -22,21 +26,6 @@ use super::recordings::ProjectParameter;
 use crate::error::{ErrorBody, Failure};
 use crate::share::random_text;
 use crate::state::App;
-
-/// Comments of one recording.
-const COMMENTS_MAX: usize = 500;
-
-/// Longest comment, in characters.
-const COMMENT_CHARACTERS_MAX: usize = 4_000;
-
-/// Longest name of an author, in characters.
-const AUTHOR_CHARACTERS_MAX: usize = 100;
-
-/// Tags of one recording.
-const TAGS_MAX: usize = 20;
-
-/// Longest tag, in characters.
-pub(super) const TAG_CHARACTERS_MAX: usize = 50;
 
 /// Random bytes in the name of a comment.
 const COMMENT_ID_BYTES: usize = 8;
@@ -279,7 +268,7 @@ async fn change_notes<T>(
 ) -> Result<T, Failure> {
     let change = |notes: &mut Notes| {
         let changed = change(notes)?;
-        notes.comments.sort_by(|a, b| (a.at_ms, a.written_at_ms, &a.id).cmp(&(b.at_ms, b.written_at_ms, &b.id)));
+        sort_comments(&mut notes.comments);
         Ok(changed)
     };
     app.store.change_notes(&row.project, &row.id, change).await?
@@ -287,8 +276,7 @@ async fn change_notes<T>(
 
 fn checked_text(text: &str) -> Result<String, Failure> {
     let text = text.trim();
-    let is_too_long = text.chars().count() > COMMENT_CHARACTERS_MAX;
-    if text.is_empty() || is_too_long || text.contains(|sign: char| sign.is_control() && sign != '\n') {
+    if !is_comment_text(text) {
         return Err(Failure::BadParameter(format!("a comment is text of 1 to {COMMENT_CHARACTERS_MAX} characters")));
     }
     Ok(text.to_owned())
@@ -296,7 +284,7 @@ fn checked_text(text: &str) -> Result<String, Failure> {
 
 fn checked_author(author: Option<String>) -> Result<String, Failure> {
     let author = author.unwrap_or_default().trim().to_owned();
-    if author.chars().count() > AUTHOR_CHARACTERS_MAX || author.contains(char::is_control) {
+    if !is_author(&author) {
         let message = format!("the name of an author is one line of at most {AUTHOR_CHARACTERS_MAX} characters");
         return Err(Failure::BadParameter(message));
     }
@@ -310,12 +298,7 @@ fn checked_tags(tags: Vec<String>) -> Result<Vec<String>, Failure> {
     if checked.len() > TAGS_MAX {
         return Err(Failure::BadParameter(format!("a recording has {TAGS_MAX} tags at most")));
     }
-    let is_tag = |tag: &String| {
-        !tag.is_empty()
-            && tag.chars().count() <= TAG_CHARACTERS_MAX
-            && !tag.contains(|c: char| c.is_control() || c == ',')
-    };
-    if !checked.iter().all(is_tag) {
+    if !checked.iter().all(|tag| is_tag(tag)) {
         let message = format!("a tag is one line of 1 to {TAG_CHARACTERS_MAX} characters without a comma");
         return Err(Failure::BadParameter(message));
     }

@@ -3,7 +3,7 @@
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::site::{Reply, SECRET, SESSION, Site, site, snapshot_of, uuid};
+use crate::site::{Reply, SECRET, SESSION, Site, site, site_with, snapshot_of, uuid};
 
 const T0: i64 = 1_795_226_820_000;
 
@@ -200,4 +200,29 @@ async fn what_a_filter_finds_is_counted_and_deleted_in_steps() {
     assert_eq!(links["shares"], json!([]), "links to what is deleted end");
     let all = ask(&site, "DELETE", "/api/recordings?project=phc_test", Value::Null).await.json();
     assert_eq!((&all["deleted_count"], &all["next"]), (&json!(2), &Value::Null));
+}
+
+#[tokio::test]
+async fn what_was_said_comes_with_an_uploaded_file_but_not_to_a_recording_that_was_deleted() {
+    let site = a_site_with_two_recordings().await;
+    let recording = format!("/api/recordings/{SESSION}");
+    ask(&site, "POST", &format!("{recording}/comments"), json!({ "text": "Look", "author": "Ada" })).await;
+    let told = site.read(&format!("{recording}/export?format=reel&comments=true")).await.body;
+    let import = async |site: &Site| {
+        let request = Request::post("/api/import?project=phc_test").header("authorization", format!("Bearer {SECRET}"));
+        site.send(request.body(told.clone()).unwrap()).await.json()
+    };
+    let other = site_with(|options| options.projects = vec!["phc_test".parse().unwrap()]).await;
+    for expected in [1, 0] {
+        assert_eq!(import(&other).await["said_count"], expected);
+    }
+    let came = ask(&other, "GET", &format!("{recording}/notes"), Value::Null).await.json();
+    let sent = ask(&site, "GET", &format!("{recording}/notes"), Value::Null).await.json();
+    assert_eq!(came["comments"], sent["comments"]);
+
+    assert_eq!(ask(&other, "DELETE", &recording, Value::Null).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(import(&other).await["said_count"], 0);
+    assert!(
+        other.store.notes(&"phc_test".parse().unwrap(), &SESSION.parse().unwrap()).await.unwrap().comments.is_empty()
+    );
 }

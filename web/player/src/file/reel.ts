@@ -1,6 +1,7 @@
 import { decompress } from 'fzstd';
 import type { BlockInfo, BlockList, Keyframe } from '../core/blocks.ts';
 import { asObject, type Json } from '../core/record.ts';
+import { type Comment, commentFrom } from '../view/comments.ts';
 import type { Bytes } from './bytes.ts';
 
 /** What `docs/format.md` calls the tail: always the last bytes of a file. */
@@ -8,6 +9,8 @@ const TAIL_BYTES = 64;
 /** The first bytes of each frame that is not a block: magic number, length, tag, version, flags, check. */
 const FRAME_HEAD_BYTES = 32;
 const VERSION = 1;
+/** The furthest moment that there is a date for, in milliseconds from 1970 either way. */
+const MOMENT_MS_MAX = 8.64e15;
 
 /** Where a block's zstd frame is. */
 export type Extent = { readonly offset: number; readonly bytes: number };
@@ -18,6 +21,8 @@ export type Reel = {
   readonly summary: Json;
   readonly id: string;
   readonly list: BlockList;
+  /** What people said of it, where the file tells that. */
+  readonly comments: readonly Comment[];
   /** By the address under which the list names it. */
   readonly extents: ReadonlyMap<string, Extent>;
 };
@@ -45,7 +50,18 @@ export async function openReel(bytes: Bytes): Promise<Reel> {
   });
   const summary = summaryOf(recording, blocks);
   const list = { blocks, is_live: false, version: 'file' };
-  return { summary, id: String(recording['id']), list, extents };
+  return { summary, id: String(recording['id']), list, comments: commentsOf(recording), extents };
+}
+
+/** What people said of the recording. What is no comment is passed over: the recording is as whole without it. */
+function commentsOf(recording: Json): readonly Comment[] {
+  const notes = asObject(asObject(recording['metadata'])?.['notes']);
+  const comments = new Map<string, Comment>();
+  for (const told of listOf(notes?.['comments'])) {
+    const comment = commentFrom(told);
+    if (Math.abs(comment.writtenAtMs) <= MOMENT_MS_MAX) comments.set(comment.id, comment);
+  }
+  return [...comments.values()];
 }
 
 function blockOf(entry: Json, index: number): BlockInfo {

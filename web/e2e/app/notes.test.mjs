@@ -39,6 +39,21 @@ async function ids(query) {
 
 const notes = async () => (await context.request.get(`${server.url}/api/recordings/${id}/notes`)).json();
 
+/** Where each line of facts begins, and how much follows the text of its last one: in the page of a recording. */
+function linesOfFacts(list) {
+  const lines = new Map();
+  for (const item of list.children) {
+    const box = item.getBoundingClientRect();
+    if (box.width === 0) continue;
+    const range = document.createRange();
+    range.selectNodeContents(item);
+    const text = range.getBoundingClientRect();
+    const line = lines.get(Math.round(box.top)) ?? { begins: text.left, ends: 0 };
+    lines.set(Math.round(box.top), { ...line, ends: box.right - text.right });
+  }
+  return [...lines.values()];
+}
+
 /** Takes a picture in both colours. */
 async function shootBoth(name) {
   for (const colorScheme of ['dark', 'light']) {
@@ -82,6 +97,29 @@ test('a moment is commented on from the keyboard, and stands on the timeline and
   await comment.getByRole('button', { name: 'Save' }).click();
   await comment.getByText('It is the image').waitFor();
   await comment.getByText('edited').waitFor();
+});
+
+test('what was said leaves with a download, be it comments, tags or both', async () => {
+  const said = async () => {
+    await openAt(page, server, id, 0);
+    await page.getByRole('list', { name: 'Tags' }).waitFor({ state: 'attached' });
+    await page.getByText('More', { exact: true }).click();
+    return page.locator('.actions .ending').filter({ hasText: ' with ' }).allInnerTexts();
+  };
+  const change = (tags) =>
+    context.request.patch(`${server.url}/api/recordings/${id}/notes`, { data: { tags } });
+  assert.deepEqual(await said(), ['.html with comments', '.reel with comments']);
+  await change(['checkout']);
+  assert.deepEqual(await said(), ['.html with comments and tags', '.reel with comments and tags']);
+  await shootBoth('notes-more');
+  const [comment] = (await notes()).comments;
+  await context.request.delete(`${server.url}/api/recordings/${id}/comments/${comment.id}`);
+  assert.deepEqual(await said(), ['.html with tags', '.reel with tags']);
+  const href = await page.getByRole('link', { name: '.reel with tags' }).getAttribute('href');
+  assert.match(href, /format=reel&comments=true$/);
+  const data = { text: comment.text, at_ms: comment.at_ms, author: comment.author };
+  await context.request.post(`${server.url}/api/recordings/${id}/comments`, { data });
+  await change([]);
 });
 
 test('tags, a pin and what is seen narrow the list, by its address too', async () => {
@@ -132,6 +170,12 @@ test('on a phone tags take nothing of what one watches, and no control lies on a
     const name = await held.getByRole('heading', { level: 1 }).boundingBox();
     const where = await held.locator('.head .where').boundingBox();
     assert.ok(name.width > 60 && where.width > 200, `name ${name.width}, address ${where.width} px`);
+    const facts = await held.locator('.head .facts').evaluate(linesOfFacts);
+    assert.ok(facts.length > 1, 'the facts take several lines');
+    for (const { begins, ends } of facts) {
+      assert.ok(Math.abs(begins - name.x) < 1.5, `a line begins at ${begins} px, the name at ${name.x}`);
+      assert.ok(Math.abs(ends) < 1.5, `${ends} px behind the last fact of a line`);
+    }
     await held.goto(`${server.url}/recordings`);
     await held.locator('[data-row]').first().waitFor();
     await shoot(held, 'notes-phone-list');

@@ -131,6 +131,66 @@ test('marks are in order of time, and a typed word is one mark', () => {
   ]);
 });
 
+/** A click at a place, or a double click. */
+const clickAt = (ms: number, x: number, y: number, type = 2, window = 'w') =>
+  line(ms, 3, { source: 2, type, id: 1, x, y }, window);
+const kinds = (timeline: Timeline) => timeline.marks.map(({ kind, at, label }) => [kind, at - T, label]);
+
+test('three clicks on one spot, each within a second of the one before, are rage', () => {
+  const timeline = new Timeline(T, T + 20_000);
+  timeline.add(
+    read([clickAt(0, 50, 50), clickAt(1000, 60, 60), clickAt(2000, 50, 50), clickAt(3001, 50, 50)]),
+  );
+  timeline.add(read([clickAt(9000, 1, 1), clickAt(9100, 1, 1)]));
+  expect(kinds(timeline)).toEqual([
+    ['rage', 0, 'Rage click at 50, 50, 3 times'],
+    ['click', 3001, 'Click at 50, 50'],
+    ['click', 9000, 'Click at 1, 1'],
+    ['click', 9100, 'Click at 1, 1'],
+  ]);
+});
+
+test('double clicks are counted as the clicks that they consist of, and clicks elsewhere are not', () => {
+  const timeline = new Timeline(T, T + 20_000);
+  const twice = [clickAt(0, 5, 5), clickAt(100, 5, 5), clickAt(101, 5, 5, 4)];
+  timeline.add(read(twice));
+  expect(kinds(timeline).map(([kind]) => kind)).toEqual(['click', 'click', 'click']);
+  timeline.add(read([clickAt(200, 5, 5), clickAt(210, 5, 5, 2, 'other'), clickAt(300, 25, 15)]));
+  expect(kinds(timeline)).toEqual([
+    ['rage', 0, 'Rage click at 5, 5, 3 times'],
+    ['click', 210, 'Click at 5, 5'],
+    ['click', 300, 'Click at 25, 15'],
+  ]);
+});
+
+test('fingers on the screen of an app rage as well', () => {
+  const touch = (ms: number, type: number) => line(ms, 3, { source: 2, type, id: 1, x: 5, y: 5 });
+  const timeline = new Timeline(T, T + 9_000);
+  const taps = [0, 300, 600, 900].flatMap((ms) => [touch(1000 + ms, 7), touch(1050 + ms, 9)]);
+  timeline.add(read([line(0, 2, { wireframes: [], initialOffset: { top: 0, left: 0 } }), ...taps]));
+  expect(kinds(timeline)).toEqual([['rage', 1000, 'Rage tap at 5, 5, 4 times']]);
+});
+
+test('going on in another window is told, at the first thing that was done there', () => {
+  const timeline = new Timeline(T, T + 10_000);
+  timeline.add(read([click(1000, 'a'), click(1200, 'b'), click(1500, 'b'), click(4000, 'b')]));
+  timeline.add(read([click(5000, 'b'), click(5100, 'a'), click(5900, 'a'), click(6000, 'a')]));
+  expect(timeline.switches().map(({ at, label }) => [at - T, label])).toEqual([[5100, 'a']]);
+  timeline.add(read([click(500, 'a')]));
+  expect(timeline.switches().map(({ at, label }) => [at - T, label])).toEqual([
+    [1200, 'b'],
+    [5100, 'a'],
+  ]);
+});
+
+test('a part of the recording has the activity of that part', () => {
+  const timeline = new Timeline(T, T + 240_000);
+  timeline.add(read([click(1000), click(100_000), click(101_000), click(200_000)]));
+  expect(timeline.activity().filter((value) => value > 0)).toHaveLength(4);
+  const part = timeline.activity({ from: T + 100_000, to: T + 102_000 });
+  expect([part.length, part[0], part[120], part.filter((value) => value > 0).length]).toEqual([240, 1, 1, 2]);
+});
+
 test('the window to show is where somebody last acted', () => {
   const timeline = new Timeline(T, T + 10_000);
   timeline.add(read([click(1000, 'a'), click(4000, 'b')]));

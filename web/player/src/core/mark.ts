@@ -8,15 +8,27 @@ import { Touches } from './touches.ts';
 export type Mark = {
   /**
    * `event` is what the page's author sent as an analytics event, `system` what the SDK sent by itself: too many
-   * to stand among what people did.
+   * to stand among what people did. `rage` is many clicks on one spot, `tab` that somebody went to another window.
    */
-  readonly kind: 'page' | 'click' | 'input' | 'error' | 'warning' | 'custom' | 'event' | 'system';
+  readonly kind:
+    | 'page'
+    | 'tab'
+    | 'click'
+    | 'rage'
+    | 'input'
+    | 'error'
+    | 'warning'
+    | 'custom'
+    | 'event'
+    | 'system';
   /** Milliseconds since 1970, on the recorded browser's clock. */
   readonly at: number;
   readonly window: string;
   readonly label: string;
   /** Number of the node that was typed into. */
   readonly target?: number;
+  /** Where in its window it was clicked. A double click comes after the two clicks that it consists of. */
+  readonly spot?: { readonly x: number; readonly y: number; readonly isDouble: boolean };
   /** Where the event stands: the address of its block, and the number of its line. */
   readonly block?: string;
   readonly line?: number;
@@ -150,10 +162,10 @@ function clickMark(at: number, window: string, data: Json, name: string | null):
   const { type, x, y } = data;
   if (type !== 2 && type !== 4) return null;
   const what = type === 4 ? 'Double click' : 'Click';
-  if (name !== null) return { kind: 'click', at, window, label: short(`${what} on ${name}`) };
-  const place =
-    typeof x === 'number' && typeof y === 'number' ? ` at ${Math.round(x)}, ${Math.round(y)}` : '';
-  return { kind: 'click', at, window, label: what + place };
+  const spot = typeof x === 'number' && typeof y === 'number' ? { x, y, isDouble: type === 4 } : null;
+  const place = spot === null ? '' : ` at ${Math.round(spot.x)}, ${Math.round(spot.y)}`;
+  const label = name === null ? what + place : short(`${what} on ${name}`);
+  return { kind: 'click', at, window, label, ...(spot === null ? {} : { spot }) };
 }
 
 function inputLabel(data: Json, name: string | null): string {

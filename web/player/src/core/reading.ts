@@ -20,8 +20,9 @@ export type Moment = {
   first: number;
   last: number;
   count: number;
-  /** Where the last of it happened. */
+  /** Where the last of it happened, and since when in this second nothing happened elsewhere. */
   window: string;
+  since: number;
 };
 
 /** rrweb's type of what its plugins write: the console, the network. */
@@ -94,7 +95,7 @@ export class Reading {
 
 function addMoment(moments: Map<number, Moment>, at: number, window: string): void {
   const second = Math.floor(at / 1000);
-  joinMoment(moments, { second, first: at, last: at, count: 1, window });
+  joinMoment(moments, { second, first: at, last: at, count: 1, window, since: at });
 }
 
 /** Adds a moment to those that are known. */
@@ -106,6 +107,8 @@ export function joinMoment(moments: Map<number, Moment>, moment: Moment): void {
   }
   known.count += moment.count;
   known.first = Math.min(known.first, moment.first);
+  if (moment.window === known.window) known.since = Math.min(known.since, moment.since);
+  else if (moment.last >= known.last) known.since = moment.since;
   if (moment.last < known.last) return;
   known.last = moment.last;
   known.window = moment.window;

@@ -1,5 +1,6 @@
 import type { Mark } from './mark.ts';
 import { Ordered } from './ordered.ts';
+import { withRage } from './rage.ts';
 import { joinMoment, type Moment, type Piece } from './reading.ts';
 
 type Last = { readonly place: number; at: number };
@@ -89,18 +90,28 @@ export class Timeline {
     return this.#broken;
   }
 
-  /** All marks in order of time; typing in one field is one mark. */
+  /** All marks in order of time; typing in one field is one mark, and so are clicks that are rage. */
   get marks(): readonly Mark[] {
-    this.#marks ??= joined(this.#all.all);
+    this.#marks ??= joined(withRage(this.#all.all));
     return this.#marks;
   }
 
-  /** How much went on, from start to end, each value from 0 to 1. */
-  activity(): number[] {
+  /** When somebody went on in another window, and in which: its name is the label. */
+  switches(): Mark[] {
+    const moments = [...this.#moments.values()].sort((a, b) => a.second - b.second);
+    return moments.flatMap(({ window, since }, i) => {
+      const before = moments[i - 1]?.window ?? window;
+      return window === before ? [] : [{ kind: 'tab', at: since, window, label: window }];
+    });
+  }
+
+  /** How much went on in a stretch, from its start to its end, each value from 0 to 1. */
+  activity({ from, to }: Span = { from: this.#from, to: this.#to }): number[] {
     const buckets = new Array<number>(BUCKETS).fill(0);
-    const length = Math.max(1, this.#to - this.#from);
+    const length = Math.max(1, to - from);
     for (const { first, count } of this.#moments.values()) {
-      const place = Math.floor(((first - this.#from) / length) * BUCKETS);
+      if (first < from || first > to) continue;
+      const place = Math.floor(((first - from) / length) * BUCKETS);
       const index = Math.min(BUCKETS - 1, Math.max(0, place));
       buckets[index] = (buckets[index] ?? 0) + count;
     }

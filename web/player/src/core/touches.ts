@@ -1,11 +1,12 @@
 import { Boxes } from './boxes.ts';
+import type { Mark } from './mark.ts';
 import type { Json } from './record.ts';
 
 /** A finger that moves further than this swipes. */
 const TAP_MOVE_MAX = 24;
 
 /** What a finger did, and when it came down. */
-export type Touch = { readonly at: number; readonly label: string };
+export type Touch = Pick<Mark, 'at' | 'label' | 'spot'>;
 
 /** Fingers on the screen of an app: it tells where they come down and go up, and no more. */
 export class Touches {
@@ -28,7 +29,8 @@ export class Touches {
     if (Math.hypot(across, along) > TAP_MOVE_MAX)
       return { at: down.at, label: `Swipe ${wayOf(across, along)}` };
     const where = `at ${Math.round(down.x)}, ${Math.round(down.y)}`;
-    return { at: down.at, label: `Tap ${down.words === null ? where : `on “${down.words}”`}` };
+    const label = `Tap ${down.words === null ? where : `on “${down.words}”`}`;
+    return { at: down.at, label, spot: { x: down.x, y: down.y, isDouble: false } };
   }
 }
 

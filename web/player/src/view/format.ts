@@ -22,7 +22,9 @@ export function lengthOf(ms: number): string {
 /** What kind of thing a mark is, in a word. */
 export const KIND_NAMES: Readonly<Record<Mark['kind'], string>> = {
   page: 'Page',
+  tab: 'Tab',
   click: 'Click',
+  rage: 'Clicks',
   input: 'Input',
   error: 'Error',
   warning: 'Warning',

@@ -3,12 +3,28 @@ import { countBefore } from '../core/ordered.ts';
 
 /** What the list of events can be narrowed to. */
 export const FILTERS = [
-  { name: 'All', kinds: ['page', 'click', 'input', 'custom', 'event', 'error', 'warning'] },
-  { name: 'Pages', kinds: ['page'] },
-  { name: 'Actions', kinds: ['click', 'input', 'custom'] },
+  { name: 'All', kinds: ['page', 'tab', 'click', 'rage', 'input', 'custom', 'event', 'error', 'warning'] },
+  { name: 'Pages', kinds: ['page', 'tab'] },
+  { name: 'Actions', kinds: ['click', 'rage', 'input', 'custom'] },
   { name: 'Errors', kinds: ['error', 'warning'] },
   { name: 'Analytics', kinds: ['event', 'system'] },
 ] as const satisfies readonly { name: string; kinds: readonly Mark['kind'][] }[];
+
+/** The marks with those that say that somebody went to another tab, which have the numbers that viewers know. */
+export function withTabs(
+  marks: readonly Mark[],
+  switches: readonly Mark[],
+  windows: readonly string[],
+): readonly Mark[] {
+  if (switches.length === 0) return marks;
+  const numbers = new Map(windows.map((window, i) => [window, i + 1]));
+  const named = switches.map((mark) => ({
+    ...mark,
+    label: `Went to tab ${numbers.get(mark.window) ?? '?'}`,
+  }));
+  // What was done there comes after it.
+  return [...named, ...marks].sort((a, b) => a.at - b.at);
+}
 
 /** The marks of some kinds that hold all words of a search. */
 export function matching(

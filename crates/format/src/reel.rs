@@ -19,7 +19,7 @@ mod sign;
 mod write;
 
 pub use read::{IndexReader, Step, newer_version};
-pub use recover::{Damage, Recovered, Report, Source, recover, verify};
+pub use recover::{Damage, Recovered, Report, Source, index_of, recover, verify};
 pub use sign::{
     NotSigned, SIGNATURE_FRAME_BYTES, SIGNATURES_MAX, SignError, Signed, bearing, is_among, listed, sign, sign_stored,
     stored_signers,

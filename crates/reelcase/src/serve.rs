@@ -18,9 +18,11 @@ use crate::encrypted::KeyArgs;
 
 mod exports;
 mod limits;
+mod signed;
 mod upstream;
 
 use limits::LimitArgs;
+use signed::Signatures;
 use upstream::UpstreamArgs;
 
 /// Exit code after a second signal. Nothing is lost: no step of this program relies on being finished.
@@ -174,10 +176,12 @@ pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
     start_logging(false);
     let dir = tempfile::tempdir()?;
     let key = args.key.key()?;
+    let mut signatures = Signatures::default();
     for (number, path) in args.files.iter().enumerate() {
         let reel = convert::reel_of(path, dir.path(), key.as_ref())?;
         let placed = Store::place_object(dir.path(), &reel, number as u64).await;
         placed.with_context(|| format!("cannot open {}", path.display()))?;
+        signatures.look(path, &reel)?;
         if reel != *path {
             std::fs::remove_file(&reel)?;
         }
@@ -186,7 +190,8 @@ pub(crate) async fn open(args: OpenArgs) -> anyhow::Result<()> {
     let store = Store::open(options, Arc::new(SystemClock)).await?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
-    run(ServerOptions { listen: args.listen, ..ServerOptions::default() }, listener, store).await
+    let options = ServerOptions { listen: args.listen, signatures: signatures.known(), ..ServerOptions::default() };
+    run(options, listener, store).await
 }
 
 async fn run(options: ServerOptions, listener: TcpListener, store: Arc<Store>) -> anyhow::Result<()> {

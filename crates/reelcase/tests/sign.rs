@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{Server, files_below, reelcase, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs the binary: its exit code, and all that it said.
 fn run(arguments: &[&str]) -> (i32, String) {
@@ -369,6 +369,46 @@ fn a_directory_of_signed_encrypted_files_is_imported_without_a_word_on_signature
     assert_says(run(&import), 1, &["it is encrypted, and there is no signature beside it", "1 left alone"]);
     assert_says(run(&["sign", &file, "--key", &key]), 0, &[]);
     assert_says(run(&import), 0, &["imported 1 recording ", "of 1 file;", "0 left alone"]);
+}
+
+#[tokio::test]
+async fn an_opened_file_says_who_signed_it_and_that_it_was_changed_since() {
+    let desk = Desk::new();
+    let (signed, public) = desk.signed("signed.reel");
+    let (unsigned, changed) = (desk.reel("unsigned.reel"), desk.at("changed.reel"));
+    let opened = async |files: &[&str]| {
+        let files: Vec<&Path> = files.iter().map(Path::new).collect();
+        let server = Server::open(&files);
+        let shown = server.api("/api/recordings/one").await["signature"].clone();
+        server.stop();
+        shown
+    };
+    assert_eq!(opened(&[&signed]).await, json!({ "signed_by": [public] }));
+    assert_eq!(opened(&[&unsigned]).await, Value::Null);
+    // What is played is what both hold, and of that nobody signed all.
+    assert_eq!(opened(&[&signed, &unsigned]).await, Value::Null);
+    // The last frame before the index is the signature.
+    let mut bytes = fs::read(&signed).unwrap();
+    let at = bytes.windows(4).rposition(|tag| tag == b"SIGN").unwrap();
+    bytes[at + 100] ^= 1;
+    fs::write(&changed, bytes).unwrap();
+    let flaw = opened(&[&changed]).await["flaw"].clone();
+    assert!(flaw.as_str().unwrap().ends_with("its check does not match"), "{flaw}");
+    assert_eq!(opened(&[&unsigned, &changed]).await["flaw"], flaw);
+}
+
+#[tokio::test]
+async fn an_opened_file_of_noise_is_signed_by_what_lies_beside_it() {
+    let desk = Desk::new();
+    let (data, site, (key, public)) = (desk.filled_store("data"), desk.at("site"), desk.key("mine.key"));
+    let said = run(&["share", "one", "--data", &data, "--to", &site]).1;
+    let link = said.lines().find(|line| line.contains("&key=")).unwrap().trim();
+    fs::remove_file(Path::new(&site).join("replay.html")).unwrap();
+    let file = files_below(Path::new(&site)).remove(0);
+    assert_says(run(&["sign", text(&file), "--key", &key]), 0, &[]);
+    let server = Server::open_with(&[&file], &["--key", link]);
+    assert_eq!(server.api("/api/recordings/one").await["signature"], json!({ "signed_by": [public] }));
+    server.stop();
 }
 
 #[test]

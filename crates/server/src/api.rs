@@ -47,7 +47,7 @@ use projects::ProjectInfo;
 pub(crate) use blocks::{blocks_after, in_path, packed, version_of, wait_of};
 pub use export::{GAPS_HEADER, Gaps};
 pub(crate) use projects::json_of;
-pub use recordings::{Recording, iso, list_query};
+pub use recordings::{FileSignature, Recording, iso, list_query};
 pub(crate) use trial::TRIAL_KEY;
 
 /// A recording that nothing was added to for this long is over, as far as one can tell.

@@ -1,13 +1,15 @@
 //! What the server is told at start.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reelcase_format::id::ProjectKey;
+use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::limits::Limits;
 
+use crate::api::FileSignature;
 use crate::capture::body;
 use crate::upstream::UpstreamOptions;
 use crate::webhooks::WebhookOptions;
@@ -55,6 +57,8 @@ pub struct ServerOptions {
     pub upstream: Option<UpstreamOptions>,
     /// Who is told that a recording has ended, and how far that may reach.
     pub webhooks: WebhookOptions,
+    /// Who signed the files that are served, by recording.
+    pub signatures: HashMap<(ProjectKey, RecordingId), FileSignature>,
 }
 
 /// How long the server waits before it gives up.
@@ -127,6 +131,7 @@ impl Default for ServerOptions {
             connections_max: 20_000,
             upstream: None,
             webhooks: WebhookOptions::default(),
+            signatures: HashMap::new(),
         }
     }
 }

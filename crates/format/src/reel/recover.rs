@@ -6,7 +6,7 @@ use std::io;
 
 use memchr::memmem;
 
-use super::read::{read_header, read_index, read_tail};
+use super::read::{IndexReader, Step, read_header, read_index, read_tail};
 use super::sign::check_signatures;
 use super::{BlockEntry, Index, ReelError, ReelHeader, ReelLimits, TAIL_BYTES, within};
 use crate::block::frame::{self, CLAIM_BYTES, Claim, FRAME_HEAD_BYTES, MAGIC, Tag};
@@ -78,6 +78,17 @@ impl Source for [u8] {
         let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..));
         let bytes = rest.and_then(|rest| rest.get(..len)).ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok(Cow::Borrowed(bytes))
+    }
+}
+
+/// Reads the index, without looking at anything else.
+pub fn index_of(source: &(impl Source + ?Sized), limits: &ReelLimits) -> Result<Index, ReelError> {
+    let mut reader = IndexReader::new(source.file_bytes(), limits.clone())?;
+    loop {
+        match reader.step() {
+            Step::Need { offset, len } => reader.supply(&read_part(source, offset, len as u64)?)?,
+            Step::Index(index) => return Ok(*index),
+        }
     }
 }
 

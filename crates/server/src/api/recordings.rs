@@ -146,6 +146,19 @@ pub struct Recording {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     posthog: Option<Value>,
+    /// Who signed the file that the recording is from, where `reelcase open` plays a signed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<FileSignature>,
+}
+
+/// Who signed a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FileSignature {
+    /// Public keys, as `reelcase sign` prints them. Where there is a `flaw`, those that the file claims.
+    pub signed_by: Vec<String>,
+    /// Why the file is not the one that was signed. Absent where nothing was changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flaw: Option<String>,
 }
 
 /// A tab or screen of a recording.
@@ -260,7 +273,8 @@ pub(super) async fn one(
     Parameters(parameter): Parameters<ProjectParameter>,
 ) -> Result<Json<Recording>, Failure> {
     let row = find(&app, &id, parameter.project.as_deref()).await?;
-    Ok(Json(Recording::new(row, app.clock.now_ms())))
+    let signature = app.options.signatures.get(&(row.project.clone(), row.id.clone())).cloned();
+    Ok(Json(Recording { signature, ..Recording::new(row, app.clock.now_ms()) }))
 }
 
 /// Deletes a recording, what was said of it, and the links to it. Nothing that still comes of it is taken.
@@ -405,6 +419,7 @@ impl Recording {
             is_seen: noted.is_seen,
             comment_count: noted.comment_count,
             posthog: summary.other.get("posthog").cloned(),
+            signature: None,
         }
     }
 }

@@ -4,9 +4,7 @@ use reelcase_format::block::{BlockKind, decode_block};
 use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::line::{lines, split_line};
-use reelcase_format::reel::{
-    BlockEntry, Index, IndexReader, RecordingEntry, ReelError, ReelLimits, Source, Step, recover,
-};
+use reelcase_format::reel::{BlockEntry, RecordingEntry, ReelError, ReelLimits, Source, index_of, recover};
 use serde_json::Value;
 
 use super::PERSON;
@@ -192,7 +190,7 @@ impl OpenBlock {
 
 impl Contents {
     fn read(source: &impl Source, limits: &ReelLimits, report: &mut ReadReport) -> Result<Self, ReadError> {
-        match read_index(source, limits) {
+        match index_of(source, limits) {
             Ok(index) => return Ok(Self { recordings: index.recordings, blocks: index.blocks }),
             Err(error @ ReelError::TooNew { .. }) => return Err(error.into()),
             Err(_) => {}
@@ -219,19 +217,6 @@ impl Contents {
             ([(_, one), (_, other), ..], None) => {
                 Err(ReadError::SeveralRecordings { count: found.len(), one: (*one).clone(), other: (*other).clone() })
             }
-        }
-    }
-}
-
-fn read_index(source: &impl Source, limits: &ReelLimits) -> Result<Index, ReelError> {
-    let mut reader = IndexReader::new(source.file_bytes(), limits.clone())?;
-    loop {
-        match reader.step() {
-            Step::Need { offset, len } => {
-                let bytes = source.read(offset, len).map_err(|error| ReelError::Unreadable(error.to_string()))?;
-                reader.supply(&bytes)?;
-            }
-            Step::Index(index) => return Ok(*index),
         }
     }
 }

@@ -86,6 +86,7 @@ export function recordingFrom(json: unknown): Recording {
     is_pinned: from['is_pinned'] === true,
     is_seen: from['is_seen'] === true,
     comment_count: count(from['comment_count']),
+    is_altered: text(fields(from['signature'])['flaw']) !== null,
   };
 }
 

@@ -78,6 +78,8 @@ export interface Recording {
   /** Whether somebody with access has watched it. */
   readonly is_seen: boolean;
   readonly comment_count: number;
+  /** Whether it is from a signed file that is not as it was signed. */
+  readonly is_altered: boolean;
 }
 
 /** One page of the list, newest first. `next` is null on the last one. */

@@ -298,8 +298,8 @@ pub fn decode_block(frame: &[u8], head: &BlockHead, limits: &BlockLimits) -> Res
     Ok(plain)
 }
 
-/// Compares a zstd frame with its head and the limits, without decoding it.
-pub(crate) fn check_frame(frame: &[u8], head: &BlockHead, limits: &BlockLimits) -> Result<(), BlockError> {
+/// Compares a zstd frame with its head and the limits, without decoding it: whoever copies a block needs no more.
+pub fn check_frame(frame: &[u8], head: &BlockHead, limits: &BlockLimits) -> Result<(), BlockError> {
     within("stored bytes", head.stored_bytes, limits.stored_bytes_max)?;
     within("plain bytes", head.plain_bytes, limits.plain_bytes_max)?;
     matches("stored bytes", head.stored_bytes, frame.len() as u64)?;

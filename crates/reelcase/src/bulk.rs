@@ -384,7 +384,7 @@ impl Origin {
                 let (project, id) = (listed.project.parse()?, listed.id.parse()?);
                 let row = store.catalog().get(&project, &id).await?.context("it is gone")?;
                 let blocks = store.blocks(&project, &id).await?;
-                let mut export = FileExport::new(store, row, blocks, format).await?;
+                let mut export = FileExport::new(store, row, blocks, format)?;
                 while let Some(chunk) = export.next_chunk().await? {
                     file.write_all(&chunk)?;
                 }

@@ -15,6 +15,7 @@ use reelcase_store::notes::said::Said;
 use reelcase_store::{NewerObject, Salvaged, SpoolOptions, Store, StoreOptions, SystemClock};
 use reelcase_transform::stream::LeftOut;
 
+use crate::aside::Aside;
 use crate::file::{FileForm, Output};
 use crate::sign::Signing;
 use crate::{LEFT_AS_NEWER, WITH_GAPS, terminal};
@@ -87,10 +88,7 @@ pub(crate) async fn export(
     let store = open(data, "reelcase export").await?;
     let row = find(&store, id).await?;
     let mut export = export_of(&store, row, form).await?;
-    let mut output = Signing::new(Output::open(path)?, key.as_ref())?;
-    while let Some(chunk) = export.next_chunk().await? {
-        output.write_all(&chunk)?;
-    }
+    let output = written(&mut export, Signing::new(Output::open(path)?, key.as_ref())?).await?;
     output.finish()?.finish()?;
     report_left_out(export.left_out());
     let code = report_gaps(export.gaps().len(), export.gaps());
@@ -105,9 +103,20 @@ pub(crate) async fn export_of(store: &Arc<Store>, row: RecordingRow, form: FileF
         true => store.notes(&row.project, &row.id).await?.into(),
         false => Said::default(),
     };
-    let mut export = FileExport::new(store, row, blocks, form.format).await?;
+    let mut export = FileExport::new(store, row, blocks, form.format)?;
     export.add_said(said);
     Ok(export)
+}
+
+/// Writes a file to its end, a block while the next is read.
+pub(crate) async fn written<W: Write + Send + 'static>(export: &mut FileExport<'_>, to: W) -> anyhow::Result<W> {
+    let aside = Aside::new(to);
+    while let Some(chunk) = export.next_chunk().await? {
+        if !aside.write(chunk).await {
+            break;
+        }
+    }
+    Ok(aside.finish().await?)
 }
 
 /// Says what a form has no place for.

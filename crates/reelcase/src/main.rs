@@ -3,6 +3,7 @@
 //! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 done
 //! without what is damaged or missing, 4 objects of a newer release were met and left as they are.
 
+mod aside;
 mod bucket;
 mod bulk;
 mod convert;

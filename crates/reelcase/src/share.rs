@@ -72,9 +72,7 @@ async fn write(args: &ShareArgs, mut file: EncryptedWriter<Output>) -> anyhow::R
             let store = local::open(data, "reelcase share").await?;
             let row = local::find(&store, &args.id).await?;
             let mut export = local::export_of(&store, row, form).await?;
-            while let Some(chunk) = export.next_chunk().await? {
-                file.write_all(&chunk)?;
-            }
+            file = local::written(&mut export, file).await?;
             let code = local::report_gaps(export.gaps().len(), export.gaps());
             store.close().await?;
             code

@@ -51,20 +51,15 @@ struct Rewrite {
 struct Pieces(Arc<Mutex<Vec<u8>>>);
 
 impl<'a> FileExport<'a> {
-    /// Begins with the blocks that can be read. `blocks` are the recording's, as [`Store::blocks`] returns them.
-    pub async fn new(
-        store: &'a Store,
-        row: RecordingRow,
-        blocks: Vec<BlockRow>,
-        format: Format,
-    ) -> Result<Self, StoreError> {
+    /// Begins a file. `blocks` are the recording's, as [`Store::blocks`] returns them.
+    pub fn new(store: &'a Store, row: RecordingRow, blocks: Vec<BlockRow>, format: Format) -> Result<Self, StoreError> {
         let (form, rewrite, page) = match format {
             Format::Reel => (Form::Reel, None, None),
             Format::Html => (Form::Reel, None, Some(Page::new()?)),
             Format::Jsonl => (Form::Jsonl, None, None),
             _ => (Form::Jsonl, Some(Rewrite::new(&row, format)?), None),
         };
-        Ok(Self { export: Export::new(store, row, blocks, form).await?, rewrite, page, left_out: Vec::new() })
+        Ok(Self { export: Export::new(store, row, blocks, form), rewrite, page, left_out: Vec::new() })
     }
 
     /// Puts what people said of the recording into the file, where its form has a place for it: see [`holds_said`].
@@ -72,7 +67,12 @@ impl<'a> FileExport<'a> {
         self.export.add_said(said);
     }
 
-    /// What is missing from the file, in playback order.
+    /// See [`Export::find_gaps`].
+    pub async fn find_gaps(&mut self) -> Result<&[Gap], StoreError> {
+        self.export.find_gaps().await
+    }
+
+    /// What is known to be missing from the file; all of it once the file is whole.
     pub fn gaps(&self) -> &[Gap] {
         self.export.gaps()
     }

@@ -1,8 +1,9 @@
 //! Makes a file of one recording: its lines in the order of time, or a `.reel` file of its own.
 //!
-//! Every block is read before the first byte goes out, so that whoever gets the file is told beforehand what is missing
-//! of it. What cannot be read is left out, and a line takes its place (`docs/format.md` section 3): a file with a gap
-//! that says so is worth more than none.
+//! What is damaged is left out, and a line takes its place (`docs/format.md` section 3): a file with a gap that says so is
+//! worth more than none. Whoever asks is told beforehand what is missing ([`Export::find_gaps`]).
+
+use std::collections::VecDeque;
 
 use reelcase_format::block::{BlockBuilder, BlockError, BlockKind, EncodedBlock};
 use reelcase_format::event::kind;
@@ -47,27 +48,16 @@ pub struct Gap {
 
 /// One recording as a file, made a piece at a time.
 pub struct Export<'a> {
+    store: &'a Store,
+    row: RecordingRow,
+    said: Said,
     gaps: Vec<Gap>,
     maker: Maker<'a>,
 }
 
 enum Maker<'a> {
     Jsonl(LineMerge<'a>),
-    Reel(Box<ReelExport<'a>>),
-}
-
-/// Writes one recording, a block at a time.
-struct ReelExport<'a> {
-    store: &'a Store,
-    row: RecordingRow,
-    parts: std::vec::IntoIter<Part>,
-    said: Said,
-    state: State,
-}
-
-enum Part {
-    Block(BlockRow),
-    Gap(BlockRow),
+    Reel { blocks: VecDeque<BlockRow>, state: State },
 }
 
 enum State {
@@ -77,102 +67,102 @@ enum State {
 }
 
 impl<'a> Export<'a> {
-    /// Reads every block that belongs into the file, and begins with those that can be read. `blocks` are the
-    /// recording's, as [`Store::blocks`] returns them.
-    pub async fn new(
-        store: &'a Store,
-        row: RecordingRow,
-        mut blocks: Vec<BlockRow>,
-        form: Form,
-    ) -> Result<Self, StoreError> {
-        if form == Form::Jsonl {
-            blocks.retain(|block| block.kind == BlockKind::Lines);
-        }
-        let (mut gaps, mut parts) = (Vec::new(), Vec::with_capacity(blocks.len()));
-        for block in blocks {
-            match store.read_lines(&block).await {
-                Ok(_) => parts.push(Part::Block(block)),
-                Err(error @ (StoreError::Block { .. } | StoreError::Object(_))) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(recording = %row.id, error, "a block cannot be read; an export goes on without it");
-                    gaps.push(Gap::of(&block));
-                    parts.push(Part::Gap(block));
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    /// Begins a file. `blocks` are the recording's, as [`Store::blocks`] returns them.
+    pub fn new(store: &'a Store, row: RecordingRow, blocks: Vec<BlockRow>, form: Form) -> Self {
         let maker = match form {
-            Form::Jsonl => Maker::Jsonl(lines_of(store, &row, parts)),
-            Form::Reel => {
-                let parts = parts.into_iter();
-                let said = Said::default();
-                Maker::Reel(Box::new(ReelExport { store, row, parts, said, state: State::Header }))
-            }
+            Form::Jsonl => Maker::Jsonl(lines_of(store, row.clone(), blocks)),
+            Form::Reel => Maker::Reel { blocks: blocks.into(), state: State::Header },
         };
-        Ok(Self { gaps, maker })
+        Self { store, row, said: Said::default(), gaps: Vec::new(), maker }
     }
 
     /// Lets the file tell what people said of the recording. Lines have no place for it.
     pub fn add_said(&mut self, said: Said) {
-        if let Maker::Reel(reel) = &mut self.maker {
-            reel.said = said;
-        }
+        self.said = said;
     }
 
-    /// What is missing from the file, in playback order.
+    /// Compares every block with its hash, for whoever must be told what is missing before the first byte comes. That
+    /// reads everything once more.
+    pub async fn find_gaps(&mut self) -> Result<&[Gap], StoreError> {
+        let blocks: Vec<&BlockRow> = match &self.maker {
+            Maker::Jsonl(merge) => merge.waiting().collect(),
+            Maker::Reel { blocks, .. } => blocks.iter().collect(),
+        };
+        for block in blocks {
+            match self.store.check_block(block).await {
+                Err(error) if is_gap(&error) => self.gaps.push(Gap::of(block)),
+                checked => checked?,
+            }
+        }
+        Ok(&self.gaps)
+    }
+
+    /// What is known to be missing from the file; all of it once the file is whole.
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
 
     /// The next bytes of the file. `None` at its end.
     pub async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        match &mut self.maker {
-            Maker::Jsonl(merge) => merge.next_chunk().await,
-            Maker::Reel(reel) => reel.next_chunk().await,
+        let state = match &mut self.maker {
+            Maker::Jsonl(merge) => {
+                let chunk = merge.next_chunk().await?;
+                let replaced = merge.take_replaced();
+                replaced.iter().for_each(|block| self.note(block));
+                return Ok(chunk);
+            }
+            Maker::Reel { state, .. } => std::mem::replace(state, State::Done),
+        };
+        let (next, bytes) = self.next_of_reel(state).await?;
+        if let Maker::Reel { state, .. } = &mut self.maker {
+            *state = next;
         }
+        Ok(bytes)
     }
-}
 
-impl Gap {
-    fn of(block: &BlockRow) -> Self {
-        Self {
-            object: block.object.clone(),
-            block: block.block,
-            start_ms: block.start_ms,
-            end_ms: block.end_ms,
-            event_count: block.event_count,
-        }
-    }
-}
-
-impl ReelExport<'_> {
-    async fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
-        match std::mem::replace(&mut self.state, State::Done) {
+    async fn next_of_reel(&mut self, state: State) -> Result<(State, Option<Vec<u8>>), StoreError> {
+        match state {
             State::Header => {
                 let object = format!("{}-{}", self.row.id, self.row.updated_at_ms);
                 let header = ReelHeader { object, creator: CREATOR.to_owned(), other: Map::new() };
                 let (writer, bytes) = ReelWriter::new(header)?;
-                self.state = State::Blocks { writer, ordinals: Vec::new() };
-                Ok(Some(bytes))
+                Ok((State::Blocks { writer, ordinals: Vec::new() }, Some(bytes)))
             }
             State::Blocks { mut writer, mut ordinals } => {
-                let block = match self.parts.next() {
-                    Some(Part::Block(row)) => self.read(&row).await?,
-                    Some(Part::Gap(row)) => stand_in(&self.row, &row)?,
-                    None => {
-                        writer.push_recording(self.entry(ordinals));
-                        return Ok(Some(writer.finish()?.bytes));
+                let Some(row) = self.next_block() else {
+                    writer.push_recording(self.entry(ordinals));
+                    return Ok((State::Done, Some(writer.finish()?.bytes)));
+                };
+                let block = match self.read(&row).await {
+                    Err(error) if is_gap(&error) => {
+                        tell_of_gap(&self.row, &error);
+                        self.note(&row);
+                        stand_in(&self.row, &row)?
                     }
+                    block => block?,
                 };
                 let (ordinal, bytes) = writer.push_block(block)?;
                 ordinals.push(ordinal);
-                self.state = State::Blocks { writer, ordinals };
-                Ok(Some(bytes))
+                Ok((State::Blocks { writer, ordinals }, Some(bytes)))
             }
-            State::Done => Ok(None),
+            State::Done => Ok((State::Done, None)),
         }
     }
 
+    fn next_block(&mut self) -> Option<BlockRow> {
+        match &mut self.maker {
+            Maker::Reel { blocks, .. } => blocks.pop_front(),
+            Maker::Jsonl(_) => None,
+        }
+    }
+
+    /// Has a gap be known, once.
+    fn note(&mut self, block: &BlockRow) {
+        let gap = Gap::of(block);
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+    }
     async fn read(&self, row: &BlockRow) -> Result<EncodedBlock, StoreError> {
         let frame = self.store.read_frame(row).await?;
         EncodedBlock::from_parts(head_of(row), &frame).map_err(|source| unusable(row, source))
@@ -194,6 +184,18 @@ impl ReelExport<'_> {
     }
 }
 
+impl Gap {
+    fn of(block: &BlockRow) -> Self {
+        Self {
+            object: block.object.clone(),
+            block: block.block,
+            start_ms: block.start_ms,
+            end_ms: block.end_ms,
+            event_count: block.event_count,
+        }
+    }
+}
+
 /// The block that takes the place of one which cannot be read: the line that says so.
 pub(crate) fn stand_in(recording: &RecordingRow, block: &BlockRow) -> Result<EncodedBlock, StoreError> {
     let window = window_of(recording, block);
@@ -204,18 +206,24 @@ pub(crate) fn stand_in(recording: &RecordingRow, block: &BlockRow) -> Result<Enc
     builder.encode(SEAL_LEVEL).map_err(|source| unusable(block, source))
 }
 
-/// The lines of the blocks, those that stand for missing ones among them.
-fn lines_of<'a>(store: &'a Store, row: &RecordingRow, parts: Vec<Part>) -> LineMerge<'a> {
-    let (mut blocks, mut gaps) = (Vec::new(), Vec::new());
-    for part in parts {
-        match part {
-            Part::Block(block) => blocks.push(block),
-            Part::Gap(block) => gaps.push(block),
-        }
-    }
-    gaps.sort_by_key(|block| block.start_ms);
-    let stand_ins = gaps.iter().flat_map(|block| line_of_gap(window_of(row, block), block)).collect();
-    LineMerge::new(store, blocks).with_lines(stand_ins)
+/// The lines of the blocks, and one for each that cannot be read.
+fn lines_of(store: &Store, row: RecordingRow, blocks: Vec<BlockRow>) -> LineMerge<'_> {
+    LineMerge::new(store, blocks).with_stand_in(move |block, error| {
+        is_gap(error).then(|| {
+            tell_of_gap(&row, error);
+            line_of_gap(window_of(&row, block), block)
+        })
+    })
+}
+
+/// Whether a block that could not be read is a gap, and nothing that concerns the others.
+fn is_gap(error: &StoreError) -> bool {
+    matches!(error, StoreError::Block { .. } | StoreError::Object(_))
+}
+
+fn tell_of_gap(recording: &RecordingRow, error: &StoreError) {
+    let error = error as &dyn std::error::Error;
+    tracing::error!(recording = %recording.id, error, "a block cannot be read; an export goes on without it");
 }
 
 /// The line that stands for a block which cannot be read.

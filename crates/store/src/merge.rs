@@ -20,7 +20,13 @@ pub struct LineMerge<'a> {
     /// Blocks that are not opened yet, latest first.
     closed: Vec<BlockRow>,
     open: Vec<OpenBlock>,
+    /// Makes the lines that take the place of a block which cannot be read, where they may. Without it such a block is an
+    /// error.
+    stand_in: Option<StandIn<'a>>,
+    replaced: Vec<BlockRow>,
 }
+
+type StandIn<'a> = Box<dyn Fn(&BlockRow, &StoreError) -> Option<Vec<u8>> + Send + Sync + 'a>;
 
 /// A block being read.
 struct OpenBlock {
@@ -40,15 +46,26 @@ impl<'a> LineMerge<'a> {
     pub fn of_kind(store: &'a Store, mut blocks: Vec<BlockRow>, kind: BlockKind) -> Self {
         blocks.retain(|block| block.kind == kind);
         blocks.sort_by(|a, b| (b.start_ms, &b.object, b.block).cmp(&(a.start_ms, &a.object, a.block)));
-        Self { store, closed: blocks, open: Vec::new() }
+        Self { store, closed: blocks, open: Vec::new(), stand_in: None, replaced: Vec::new() }
     }
 
-    /// Has further lines among those of the blocks. They are in the order of time.
-    pub(crate) fn with_lines(mut self, plain: Vec<u8>) -> Self {
-        if !plain.is_empty() {
-            self.open.push(OpenBlock::new(plain, BlockKind::Lines));
-        }
+    /// Goes on where a block cannot be read, with lines in its place: those that `stand_in` makes, if it does.
+    pub(crate) fn with_stand_in(
+        mut self,
+        stand_in: impl Fn(&BlockRow, &StoreError) -> Option<Vec<u8>> + Send + Sync + 'a,
+    ) -> Self {
+        self.stand_in = Some(Box::new(stand_in));
         self
+    }
+
+    /// The blocks that lines have taken the place of since this was asked last.
+    pub(crate) fn take_replaced(&mut self) -> Vec<BlockRow> {
+        std::mem::take(&mut self.replaced)
+    }
+
+    /// The blocks that are not read yet, in playback order.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &BlockRow> {
+        self.closed.iter().rev()
     }
 
     /// The next mebibyte or so of lines. `None` at the end.
@@ -73,7 +90,15 @@ impl<'a> LineMerge<'a> {
             let earliest_ms = self.earliest().map(|index| self.open[index].timestamp_ms());
             let is_needed = |block: &BlockRow| earliest_ms.is_none_or(|earliest_ms| block.start_ms <= earliest_ms);
             let Some(row) = self.closed.pop_if(|block| is_needed(block)) else { return Ok(()) };
-            let block = OpenBlock::new(self.store.read_lines(&row).await?, row.kind);
+            let plain = match self.store.read_lines(&row).await {
+                Ok(plain) => plain,
+                Err(error) => {
+                    let plain = self.stand_in.as_ref().and_then(|stand_in| stand_in(&row, &error)).ok_or(error)?;
+                    self.replaced.push(row.clone());
+                    plain
+                }
+            };
+            let block = OpenBlock::new(plain, row.kind);
             if !block.lines.is_empty() {
                 self.open.push(block);
             }

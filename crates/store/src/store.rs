@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use object_store::ObjectStore;
-use reelcase_format::block::{BlockHash, BlockHead, BlockLimits, decode_block};
+use reelcase_format::block::{BlockHash, BlockHead, BlockLimits, check_frame, decode_block};
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::limits::Limits;
 use tokio::sync::{Notify, watch};
@@ -421,6 +421,16 @@ impl Store {
     /// Reads the zstd frame of a block as it is stored, not verified: the reader's hash is in the row.
     pub async fn read_frame(&self, row: &BlockRow) -> Result<Bytes, StoreError> {
         Ok(self.objects.read(&row.object, row.offset, row.stored_bytes).await?)
+    }
+
+    /// Reads the frame of a block and compares it with its hash: what it says is what was stored.
+    pub(crate) async fn check_block(&self, row: &BlockRow) -> Result<(), StoreError> {
+        let frame = self.read_frame(row).await?;
+        check_frame(&frame, &head_of(row), &BlockLimits::default()).map_err(|source| StoreError::Block {
+            object: row.object.clone(),
+            block: row.block,
+            source,
+        })
     }
 
     /// Does as [`Store::read_frame`], from memory where the block is small and was asked for lately.

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use reelcase_format::block::{BlockHash, EncodedBlock};
+use reelcase_format::reel::{BlockEntry, ReelLimits, ReelWriter, recover};
 use reelcase_store::catalog::Project;
+use reelcase_store::export::{Export, Form};
 use reelcase_store::inbox::InboxOptions;
 use reelcase_store::inbox::sim::Chance;
 use reelcase_store::{AcceptError, NewerObject, Store, StoreError, StoreOptions};
@@ -318,6 +321,48 @@ fn rebuild_recovers_the_intact_blocks_of_an_object_without_an_index_once() {
         assert!(rebuilt.set_aside.is_empty(), "{rebuilt:?}");
     });
     check(dir.path());
+}
+
+/// Changes the checksum of what the first block of an object holds, and makes all hashes and the index anew.
+fn spoil_first_block(object: &Path) {
+    let bytes = std::fs::read(object).unwrap();
+    let found = recover(&bytes[..], &ReelLimits::default());
+    let (mut writer, mut made) = ReelWriter::new(found.header.unwrap()).unwrap();
+    for (number, BlockEntry { mut head, offset }) in found.blocks.into_iter().enumerate() {
+        let mut frame = bytes[offset as usize..][..head.stored_bytes as usize].to_vec();
+        *frame.last_mut().unwrap() ^= u8::from(number == 0);
+        head.hash = BlockHash::of(&frame);
+        made.extend(writer.push_block(EncodedBlock::from_parts(head, &frame).unwrap()).unwrap().1);
+    }
+    let index = found.index.unwrap();
+    index.metadata.into_iter().for_each(|(name, value)| writer.set_metadata(&name, value));
+    index.recordings.into_iter().for_each(|entry| writer.push_recording(entry));
+    made.extend(writer.finish().unwrap().bytes);
+    std::fs::write(object, made).unwrap();
+}
+
+#[test]
+fn a_block_that_fits_its_hash_and_does_not_decode_is_a_gap_of_the_lines_and_costs_no_other() {
+    let dir = directory();
+    make_store(dir.path());
+    spoil_first_block(&objects(dir.path())[1]);
+    killed(async {
+        Store::rebuild(dir.path(), "test").await.unwrap();
+        let store = open(options(dir.path())).await.unwrap();
+        store.seal_all().await.unwrap();
+        let (mut lines, mut gaps) = (0, Vec::new());
+        for row in store.catalog().list(Default::default()).await.unwrap().recordings {
+            let blocks = store.blocks(&row.project, &row.id).await.unwrap();
+            let mut export = Export::new(&store, row, blocks, Form::Jsonl);
+            while let Some(chunk) = export.next_chunk().await.unwrap() {
+                lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+            }
+            gaps.extend_from_slice(export.gaps());
+        }
+        let [gap] = gaps.as_slice() else { panic!("{gaps:?}") };
+        assert_eq!((gap.block, lines), (0, UPLOADS - gap.event_count + 1), "one line stands for those that are gone");
+        store.close().await.unwrap();
+    });
 }
 
 /// Makes the frame at `at` one of format 2, with the right check.

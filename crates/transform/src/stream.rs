@@ -42,7 +42,12 @@ pub struct Event<'a> {
 
 /// Whether this is what [`Event::json`] promises.
 pub fn is_event(json: &[u8]) -> bool {
-    EventHead::check(json, NESTING_MAX).is_some()
+    head_of_event(json).is_some()
+}
+
+/// The head of what [`is_event`].
+pub fn head_of_event(json: &[u8]) -> Option<EventHead<'_>> {
+    EventHead::check(json, NESTING_MAX)
 }
 
 /// Part of a file that could not be read. What comes before it and, where there are lines, after it is not lost.

@@ -21,11 +21,10 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type};
-use reelcase_format::event::EventHead;
 use reelcase_format::line::{lines, split_line};
 use serde_json::Value;
 
-use crate::stream::{LeftOut, is_event};
+use crate::stream::{LeftOut, head_of_event};
 
 pub use read::{SnapshotError, SnapshotReader, is_parquet};
 
@@ -220,11 +219,11 @@ impl<W: Write + Send> Tables<W> {
     /// Writes lines of it, which are in the order of time.
     pub fn lines(&mut self, chunk: &Bytes) -> Result<(), TableError> {
         for line in lines(chunk) {
-            let Some((window, event)) = split_line(line).filter(|(_, event)| is_event(event)) else {
+            let read = split_line(line).and_then(|(window, event)| Some((window, event, head_of_event(event)?)));
+            let Some((window, event, head)) = read else {
                 self.unreadable_count += 1;
                 continue;
             };
-            let Some(head) = EventHead::read(event) else { continue };
             let window = Bytes::copy_from_slice(window.as_bytes());
             self.snapshots.push([
                 Cell::Text(self.project.clone()),

@@ -362,11 +362,11 @@ async fn write_recording(origin: &Origin, listed: &Listed, tables: &mut Tables<U
             let row = store.catalog().get(&project, &id).await?.context("it is gone")?;
             let blocks = store.blocks(&project, &id).await?;
             let events = blocks.iter().filter(|block| block.kind == BlockKind::Events).cloned().collect::<Vec<_>>();
-            let mut export = FileExport::new(store, row, blocks, Format::Jsonl).await?;
-            let mut gaps = export.gaps().len() as u64;
+            let mut export = FileExport::new(store, row, blocks, Format::Jsonl)?;
             while let Some(chunk) = export.next_chunk().await? {
                 tables.lines(&chunk.into())?;
             }
+            let mut gaps = export.gaps().len() as u64;
             for block in events {
                 match store.read_lines(&block).await {
                     Ok(plain) => tables.analytics(&plain)?,

@@ -121,12 +121,15 @@ fn stream(store: Arc<Store>, format: Format, row: RecordingRow, blocks: Vec<Bloc
     let (pieces, receiver) = mpsc::channel(PIECES_WAITING_MAX);
     let (tell, found) = oneshot::channel();
     tokio::spawn(async move {
-        let mut export = match FileExport::new(&store, row, blocks, format).await {
+        let mut export = match FileExport::new(&store, row, blocks, format) {
             Ok(export) => export,
             Err(error) => return drop(tell.send(Err(error))),
         };
         export.add_said(said);
-        let _ = tell.send(Ok(export.gaps().to_vec()));
+        match export.find_gaps().await {
+            Ok(gaps) => drop(tell.send(Ok(gaps.to_vec()))),
+            Err(error) => return drop(tell.send(Err(error))),
+        }
         if let Err(error) = send(&mut export, &pieces).await {
             // The head is sent already: breaking off is the only way to say that the file is not whole.
             tracing::error!(error = &error as &dyn std::error::Error, "export broke off");

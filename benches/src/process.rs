@@ -110,6 +110,11 @@ impl Server {
     }
 }
 
+/// Makes an empty store.
+pub(crate) fn new_store(binary: &Path, data: &Path) -> anyhow::Result<()> {
+    Server::reelcase(binary, data)?.process.stop("-TERM")
+}
+
 /// Waits until something answers at `address`, looking every millisecond.
 pub(crate) fn wait_for(address: SocketAddr) -> anyhow::Result<Duration> {
     let begin = Instant::now();

@@ -13,7 +13,7 @@ use crate::Settings;
 use crate::lines::full::wait_until_sealed;
 use crate::lines::serving::uploads;
 use crate::load::{self, Load};
-use crate::process::Server;
+use crate::process::{Server, new_store};
 use crate::report::{Row, median, number, percent};
 use crate::workload::chance;
 
@@ -38,6 +38,7 @@ struct Cost {
 
 pub(crate) fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     let full = settings.directory()?;
+    new_store(&settings.binary, full.path())?;
     tokio::runtime::Runtime::new()?.block_on(fill(full.path(), settings.recordings))?;
     let (listed, found) = ask(settings, full.path())?;
     let (mut beside_many, mut beside_none) = (vec![], vec![]);

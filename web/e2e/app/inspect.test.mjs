@@ -350,6 +350,44 @@ test('a hundred thousand lines scroll, are searched, and lead to their seconds',
   await page.close();
 });
 
+test('on a phone the details of a row cover its list, and a comment can be written to its end', async () => {
+  const phone = await browser.newContext({
+    viewport: { width: 390, height: 844 },
+    hasTouch: true,
+    isMobile: true,
+  });
+  await phone.addCookies(await context.cookies());
+  const page = await phone.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
+  await page.goto(`${server.url}/recordings/${shopId}?t=20`);
+  await page.waitForSelector(SHOWN);
+  await page.getByRole('button', { name: 'Pause' }).tap();
+  await tab(page, 'Network');
+  await page.locator('.row').nth(1).tap();
+  await detail(page).getByText('Address', { exact: true }).waitFor();
+  await shoot(page, 'inspect-phone');
+  const covered = await detail(page).evaluate((node) => {
+    const { left, top, width, height } = node.getBoundingClientRect();
+    const points = Array.from({ length: 20 }, (_, i) => [left + width / 2, top + (height * (i + 0.5)) / 20]);
+    return points.filter(([x, y]) => !node.contains(document.elementFromPoint(x, y))).length;
+  });
+  assert.equal(covered, 0, 'nothing lies on the details');
+  await page.getByRole('button', { name: 'Close the details' }).tap();
+  await page.locator('.row').nth(1).waitFor();
+  await tab(page, 'Comments');
+  await page.getByRole('textbox', { name: 'Comment at' }).fill('It is the image');
+  const send = page.getByRole('button', { name: 'Comment', exact: true });
+  const canBeReached = await send.evaluate((node) => {
+    const view = node.closest('.view');
+    view.scrollTop = view.scrollHeight;
+    const isIn = node.getBoundingClientRect().bottom <= view.getBoundingClientRect().bottom;
+    return isIn && getComputedStyle(view).overflowY === 'auto';
+  });
+  await shoot(page, 'inspect-phone-comment');
+  assert.ok(canBeReached, 'a finger scrolls to the button');
+  await phone.close();
+});
+
 test('the inspector is worked from the keyboard, and as wide as one likes', async () => {
   const { page, errors } = await open(shopId, 20);
   const selected = () => page.getByRole('tab', { selected: true }).textContent();

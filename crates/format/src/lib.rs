@@ -5,6 +5,7 @@
 //! and are packed into blocks of a `.reel` file.
 
 pub mod id;
+pub mod count;
 pub mod limits;
 pub mod json;
 pub mod upload;

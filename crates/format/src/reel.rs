@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::block::frame::{FRAME_HEAD_BYTES, FrameFlaw};
 use crate::block::{BlockError, BlockHead, BlockLimits};
+use crate::count::counted_as;
 use crate::id::{ProjectKey, RecordingId, UploadId};
 use crate::sign::PublicKey;
 use crate::summary::Summary;
@@ -184,7 +185,7 @@ pub enum ReelError {
         part: &'static str,
     },
     /// Bytes that are no frame, or a zstd frame without a block head.
-    #[error("{bytes} bytes belong to no intact block")]
+    #[error("{}", counted_as(*bytes, "byte belongs to no intact block", "bytes belong to no intact block"))]
     Stray {
         /// How many.
         bytes: u64,

@@ -193,7 +193,7 @@ async fn full_disk_changes_nothing_for_clients_and_posthog_in_tee_and_is_counted
         assert_eq!(full.send("full").await.status, 200);
     }
     let until = Instant::now() + BACK;
-    while !full.server.api("/api/doctor").await.to_string().contains("copies: store_failing") {
+    while !full.server.api("/api/doctor").await.to_string().contains(": store_failing") {
         assert!(Instant::now() < until, "{}", full.server.api("/api/doctor").await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

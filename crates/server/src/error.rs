@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use reelcase_format::count::counted;
 use reelcase_format::id::{IdError, ProjectKey};
 use reelcase_format::upload::DecodeError;
 use reelcase_store::catalog::CatalogError;
@@ -401,5 +402,5 @@ impl IntoResponse for Failure {
 /// Enough of a key to recognise it. Keys are public, but an unknown one may be a secret pasted into the wrong place.
 fn key_hint(key: &ProjectKey) -> String {
     let shown: String = key.as_str().chars().take(8).collect();
-    format!("{shown}… ({} characters)", key.as_str().len())
+    format!("{shown}… ({})", counted(key.as_str().len() as u64, "character"))
 }

@@ -151,9 +151,8 @@ impl Rewrite {
 
     fn finish(self) -> Result<(Vec<u8>, Vec<LeftOut>), StoreError> {
         let mut left_out = self.writer.finish(&self.header).map_err(failed)?.left_out;
-        if self.unreadable_count > 0 {
-            left_out.push(LeftOut { count: self.unreadable_count, what: "lines that are no rrweb events" });
-        }
+        let (one, several) = ("line that is no rrweb event", "lines that are no rrweb events");
+        left_out.extend(LeftOut::of(self.unreadable_count, one, several));
         Ok((self.pieces.take(), left_out))
     }
 }

@@ -167,6 +167,12 @@ pub async fn import(store: &Arc<Store>, path: &Path, options: &ImportOptions) ->
     Ok(imported)
 }
 
+/// Whether a file holds no recording, damaged or not, as far as it can be told. `workshop` is where files may take shape.
+pub async fn holds_nothing(path: &Path, workshop: &Path, options: &ImportOptions) -> Result<bool, ImportError> {
+    let job = Job { path: path.to_owned(), options: options.clone(), workshop: workshop.to_owned() };
+    Ok(matches!(job.off_thread(|job| job.content()).await?, Content::Nothing))
+}
+
 /// One file, and how it is taken.
 #[derive(Clone)]
 struct Job {

@@ -73,12 +73,9 @@ impl<W: Write> WriteEvents for ConsoleSink<W> {
     fn finish(mut self, _: &Header) -> Result<Written, WriteError> {
         self.begin()?;
         self.out.flush()?;
-        let mut written = Written::default();
-        if self.left_out_count > 0 {
-            let what = "events that are no messages of the console";
-            written.left_out.push(LeftOut { count: self.left_out_count, what });
-        }
-        Ok(written)
+        let (one, several) = ("event that is no message of the console", "events that are no messages of the console");
+        let left_out = LeftOut::of(self.left_out_count, one, several).into_iter().collect();
+        Ok(Written { left_out, ..Written::default() })
     }
 }
 

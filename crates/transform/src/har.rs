@@ -63,11 +63,9 @@ impl<W: Write> WriteEvents for HarSink<W> {
         self.begin(header)?;
         self.out.write_all(b"\n]}}\n")?;
         self.out.flush()?;
-        let mut written = Written::default();
-        if self.left_out_count > 0 {
-            written.left_out.push(LeftOut { count: self.left_out_count, what: "events that are no requests" });
-        }
-        Ok(written)
+        let (one, several) = ("event that is no request", "events that are no requests");
+        let left_out = LeftOut::of(self.left_out_count, one, several).into_iter().collect();
+        Ok(Written { left_out, ..Written::default() })
     }
 }
 

@@ -20,6 +20,10 @@ pub use read::{ReelReadLimits, ReelReader};
 /// Key of the index that holds who was recorded.
 const PERSON: &str = "person";
 
+/// The key that holds what people said of the recording, and the lists in it.
+const NOTES: &str = "notes";
+const SAID: [&str; 2] = ["comments", "tags"];
+
 /// How a file is to be written.
 #[derive(Debug, Clone)]
 pub struct ReelOptions {

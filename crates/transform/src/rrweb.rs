@@ -60,8 +60,8 @@ impl<W: Write> WriteEvents for RrwebSink<W> {
         self.out.flush()?;
         let mut written = Written::default();
         if self.windows.len() > 1 {
-            let what = "windows: their events follow each other, and none says which of them it is of";
-            written.left_out.push(LeftOut { count: self.windows.len() as u64, what });
+            let several = "windows: their events follow each other, and none says which of them it is of";
+            written.left_out.extend(LeftOut::of(self.windows.len() as u64, "window", several));
         }
         Ok(written)
     }

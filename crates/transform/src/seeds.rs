@@ -87,12 +87,10 @@ impl<W: Write> WriteEvents for SeedsSink<W> {
         };
         out.write_all(b"\n")?;
         out.flush()?;
-        let mut written = Written::default();
-        if self.other_window_count > 0 {
-            let what = "events of other windows than the first: none says which it is of";
-            written.left_out.push(LeftOut { count: self.other_window_count, what });
-        }
-        Ok(written)
+        let one = "event of another window than the first: it does not say which it is of";
+        let several = "events of other windows than the first: none says which it is of";
+        let left_out = LeftOut::of(self.other_window_count, one, several).into_iter().collect();
+        Ok(Written { left_out, ..Written::default() })
     }
 }
 

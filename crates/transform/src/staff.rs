@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 
+use reelcase_format::count::counted;
 use serde_json::{Map, Value};
 
 use crate::analytics::{AnalyticsEvent, moment_ms};
@@ -187,8 +188,9 @@ impl StaffReader {
             named.iter().filter(|(batch, _)| !there.remove(batch)).map(|(batch, _)| *batch).collect();
         let shown = missing.iter().take(MISSING_SHOWN_MAX).copied().collect::<Vec<_>>().join(", ");
         let more = if missing.len() > MISSING_SHOWN_MAX { ", …" } else { "" };
-        let what =
-            || format!("{} of the {} blocks that it names are missing: {shown}{more}", missing.len(), named.len());
+        let are = if missing.len() == 1 { "is" } else { "are" };
+        let blocks = counted(named.len() as u64, "block");
+        let what = || format!("{} of the {blocks} that it names {are} missing: {shown}{more}", missing.len());
         (!missing.is_empty()).then(what)
     }
 

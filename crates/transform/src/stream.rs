@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use reelcase_format::count::counted_as;
 use reelcase_format::event::EventHead;
 use reelcase_format::id::RecordingId;
 use reelcase_format::reel::ReelError;
@@ -78,6 +79,8 @@ pub struct ReadReport {
     pub first_skipped_at: Option<u64>,
     /// Lines that belong to the recording and are no rrweb events, such as analytics events. They are not handed out.
     pub other_line_count: u64,
+    /// Comments and tags that the file has of the recording. They are not handed out either.
+    pub said_count: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
 }
@@ -160,13 +163,22 @@ pub struct Written {
 pub struct LeftOut {
     /// How many of them.
     pub count: u64,
-    /// What they are.
-    pub what: &'static str,
+    /// What one of them is.
+    pub one: &'static str,
+    /// What several are.
+    pub several: &'static str,
+}
+
+impl LeftOut {
+    /// `None` where there are none of them.
+    pub fn of(count: u64, one: &'static str, several: &'static str) -> Option<Self> {
+        (count > 0).then_some(Self { count, one, several })
+    }
 }
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.count, self.what)
+        f.write_str(&counted_as(self.count, self.one, self.several))
     }
 }
 

@@ -264,10 +264,14 @@ impl<W: Write + Send> Tables<W> {
         let Self { unreadable_count, not_utf8_count, .. } = self;
         let outs = [self.recordings.finish()?, self.events.finish()?, self.snapshots.finish()?];
         let left_out = [
-            LeftOut { count: unreadable_count, what: "lines that are no events" },
-            LeftOut { count: not_utf8_count, what: "events with bytes that are no UTF-8, which tables cannot hold" },
+            LeftOut::of(unreadable_count, "line that is no event", "lines that are no events"),
+            LeftOut::of(
+                not_utf8_count,
+                "event with bytes that are no UTF-8, which tables cannot hold",
+                "events with bytes that are no UTF-8, which tables cannot hold",
+            ),
         ];
-        Ok((outs, left_out.into_iter().filter(|left_out| left_out.count > 0).collect()))
+        Ok((outs, left_out.into_iter().flatten().collect()))
     }
 }
 

@@ -336,7 +336,7 @@ fn forms_without_windows_say_how_many_they_mix() {
     let told =
         |format| write_with(format, &header(), &events).1.left_out.iter().map(LeftOut::to_string).collect::<Vec<_>>();
     assert!(told(Format::Rrweb)[0].starts_with("2 windows"), "{:?}", told(Format::Rrweb));
-    assert!(told(Format::Seeds)[0].starts_with("1 events of other windows"), "{:?}", told(Format::Seeds));
+    assert!(told(Format::Seeds)[0].starts_with("1 event of another window"), "{:?}", told(Format::Seeds));
     assert!(told(Format::Jsonl).is_empty() && told(Format::Posthog).is_empty());
 }
 
@@ -361,7 +361,7 @@ fn requests_become_har() {
     ]);
     let events = [of("w", &network(1795226821000, &requests)), of("w", &event(2, "1"))];
     let (file, written) = write_with(Format::Har, &header(), &events);
-    assert_eq!(written.left_out[0].to_string(), "1 events that are no requests");
+    assert_eq!(written.left_out[0].to_string(), "1 event that is no request");
     let log = &serde_json::from_slice::<Value>(&file).unwrap()["log"];
     assert_eq!((&log["version"], &log["creator"]["name"]), (&"1.2".into(), &"reelcase".into()));
     let entries = log["entries"].as_array().unwrap();

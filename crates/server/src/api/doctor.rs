@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
+use reelcase_format::count::{counted, counted_as};
 use reelcase_store::catalog::ListQuery;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -169,10 +170,18 @@ fn inbox_check(app: &App) -> Check {
         None if inbox.corrupt_records > 0 => Check {
             name: "inbox",
             state: CheckState::Fail,
-            message: format!("{} uploads in the inbox are not what was written, and lost", inbox.corrupt_records),
+            message: counted_as(
+                inbox.corrupt_records,
+                "upload in the inbox is not what was written, and lost",
+                "uploads in the inbox are not what was written, and lost",
+            ),
             hint: Some("check the disk; the segments are kept as inbox/*.damaged".to_owned()),
         },
-        None => fine("inbox", format!("{items_waiting} events in {} bytes wait to be sealed", inbox.bytes_waiting)),
+        None => {
+            let (events, bytes) = (counted(items_waiting as u64, "event"), counted(inbox.bytes_waiting, "byte"));
+            let wait = if items_waiting == 1 { "waits" } else { "wait" };
+            fine("inbox", format!("{events} in {bytes} {wait} to be sealed"))
+        }
     }
 }
 
@@ -231,19 +240,26 @@ async fn compaction_check(app: &App) -> Check {
         return Check {
             name: "compaction",
             state: CheckState::Warn,
-            message: format!(
-                "{} recordings hold damaged blocks, which stay as they are",
-                compaction.recordings_damaged
+            message: counted_as(
+                compaction.recordings_damaged,
+                "recording holds damaged blocks, which stay as they are",
+                "recordings hold damaged blocks, which stay as they are",
             ),
             hint: Some("the log names them; restore their objects from a backup".to_owned()),
         };
     }
     match app.store.overdue().await {
-        Ok(0) => fine("compaction", format!("{} recordings compacted since the start", compaction.recordings)),
+        Ok(0) => {
+            fine("compaction", format!("{} compacted since the start", counted(compaction.recordings, "recording")))
+        }
         Ok(count) => Check {
             name: "compaction",
             state: CheckState::Warn,
-            message: format!("{count} recordings or more wait long to be compacted"),
+            message: counted_as(
+                count as u64,
+                "recording or more waits long to be compacted",
+                "recordings or more wait long to be compacted",
+            ),
             hint: Some("nothing is lost; if the number grows, the machine needs more processors".to_owned()),
         },
         Err(error) => Check {
@@ -283,12 +299,15 @@ async fn drops_check(app: &App) -> Check {
             return Check { name: "dropped_events", state: CheckState::Warn, message, hint: None };
         }
     };
-    let uploads = totals.uploads.iter().map(|(reason, count)| (reason, *count, "uploads"));
-    let items = totals.items.iter().map(|(reason, count)| (reason, *count, "events"));
-    let copies = totals.copies.iter().map(|(reason, count)| (reason, *count, "copies"));
+    let uploads = totals.uploads.iter().map(|(reason, count)| (reason, *count, ("upload", "uploads")));
+    let items = totals.items.iter().map(|(reason, count)| (reason, *count, ("event", "events")));
+    let copies = totals.copies.iter().map(|(reason, count)| (reason, *count, ("copy", "copies")));
     let mut all: Vec<_> = uploads.chain(items).chain(copies).collect();
     all.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
-    let listed: Vec<_> = all.iter().map(|(reason, count, what)| format!("{count} {what}: {reason}")).collect();
+    let told = |(reason, count, (one, several)): &(&String, u64, (&str, &str))| {
+        format!("{}: {reason}", counted_as(*count, one, several))
+    };
+    let listed: Vec<_> = all.iter().map(told).collect();
     let message = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
     match all.iter().find_map(|(reason, ..)| hint(reason)) {
         None => fine("dropped_events", message),
@@ -329,7 +348,7 @@ fn upstream_check(app: &App) -> Option<Check> {
         return Some(Check {
             name: "upstream",
             state: CheckState::Fail,
-            message: format!("{refused} times a script of PostHog was not handed on: {script}"),
+            message: format!("{} a script of PostHog was not handed on: {script}", counted(refused, "time")),
             hint: Some("look at the script, then pin what it is now, or no more, on the page Settings".to_owned()),
         });
     }
@@ -337,7 +356,10 @@ fn upstream_check(app: &App) -> Option<Check> {
         return Some(Check {
             name: "upstream",
             state: CheckState::Fail,
-            message: format!("{unread} times PostHog's config was not handed on: settings cannot be laid over it"),
+            message: format!(
+                "{} PostHog's config was not handed on: settings cannot be laid over it",
+                counted(unread, "time")
+            ),
             hint: Some("the log says why; pages keep to what they were told before, or do not record".to_owned()),
         });
     }
@@ -349,7 +371,7 @@ fn upstream_check(app: &App) -> Option<Check> {
             QuotaLimited::Pass => "clients stop for a minute each time: --upstream-quota-limited hide keeps them going",
             QuotaLimited::Hide => "PostHog throws away what it gets; everything is kept here",
         };
-        warn(format!("{host} said {limited} times that a quota is used up"), hint)
+        warn(format!("{host} said {} that a quota is used up", counted(limited, "time")), hint)
     } else if answered == 0 {
         fine("upstream", format!("nothing was sent to {host} since the start"))
     } else {

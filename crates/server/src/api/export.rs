@@ -21,7 +21,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use super::find;
 use super::parameters::{Parameters, PathParts};
 use crate::error::Failure;
-use crate::export::FileExport;
+use crate::export::{FileExport, holds_said};
 use crate::state::App;
 
 /// Pieces that may wait for a slow reader.
@@ -44,7 +44,7 @@ pub(super) struct ExportParameters {
     #[param(schema_with = names)]
     format: Format,
     /// Whether its comments and tags are in it, with the names of those who wrote them; only `reel` and `html` have a
-    /// place for them.
+    /// place for them, and other forms are refused.
     #[serde(default)]
     comments: bool,
 }
@@ -93,6 +93,10 @@ pub(super) async fn export(
     PathParts(id): PathParts<String>,
     Parameters(parameters): Parameters<ExportParameters>,
 ) -> Result<Response, Failure> {
+    if parameters.comments && !holds_said(parameters.format) {
+        let name = parameters.format.info().name;
+        return Err(Failure::BadParameter(format!("{name} has no place for comments and tags: reel has, and html")));
+    }
     let row = find(&app, &id, parameters.project.as_deref()).await?;
     let blocks = app.store.blocks(&row.project, &row.id).await?;
     let FormatInfo { media_type, ending, .. } = parameters.format.info();

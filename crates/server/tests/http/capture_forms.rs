@@ -163,7 +163,7 @@ async fn a_closed_server_takes_its_own_projects_and_says_who_else_came() {
     assert_eq!(other.code(), "unknown_key");
     let check = site.check("dropped_events").await;
     assert_eq!(check["state"], "warn");
-    assert!(check["message"].as_str().unwrap().contains("1 uploads: unknown_key"), "{check}");
+    assert!(check["message"].as_str().unwrap().contains("1 upload: unknown_key"), "{check}");
     assert!(check["hint"].as_str().unwrap().contains("--project KEY"), "{check}");
 }
 
@@ -208,5 +208,5 @@ async fn counts_of_what_was_dropped_outlive_the_server() {
     let dir = first.stop().await;
     let second = crate::site::site_in(dir, |_| (), |_| ()).await;
     let message = second.check("dropped_events").await["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("1 events: session_id_invalid") && message.contains("1 uploads: malformed"), "{message}");
+    assert!(message.contains("1 event: session_id_invalid") && message.contains("1 upload: malformed"), "{message}");
 }

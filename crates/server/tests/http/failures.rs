@@ -313,7 +313,7 @@ async fn when_an_upload_cannot_be_decoded_or_its_key_is_unknown() {
         for counted in [&tee, &mirror] {
             not_kept(&counted.site, reason, 1).await;
             let check = counted.site.check("dropped_events").await;
-            assert!(check["message"].as_str().unwrap().contains(&format!("1 copies: {reason}")), "{check}");
+            assert!(check["message"].as_str().unwrap().contains(&format!("1 copy: {reason}")), "{check}");
         }
         assert_eq!(store.reply.code(), reason);
         assert!(!pass.site.metrics().await.contains("reelcase_copies_not_kept_total{"), "nothing was to be kept");

@@ -95,7 +95,7 @@ async fn field_bytes() {
     site.keep(json!([snapshot_of(SESSION, "w", &uuid(1), events)]).to_string()).await;
     assert_eq!(still_compressed(&site).await, [false, true], "what is too much is kept as it was sent");
     let message = site.check("dropped_events").await["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("1 events: kept_compressed"), "{message}");
+    assert!(message.contains("1 event: kept_compressed"), "{message}");
 }
 
 #[tokio::test]

@@ -207,6 +207,18 @@ async fn what_was_said_comes_with_an_uploaded_file_but_not_to_a_recording_that_w
     let site = a_site_with_two_recordings().await;
     let recording = format!("/api/recordings/{SESSION}");
     ask(&site, "POST", &format!("{recording}/comments"), json!({ "text": "Look", "author": "Ada" })).await;
+    for (format, status) in
+        [("jsonl", StatusCode::BAD_REQUEST), ("har", StatusCode::BAD_REQUEST), ("html", StatusCode::OK)]
+    {
+        let export = site.read(&format!("{recording}/export?format={format}&comments=true")).await;
+        assert_eq!(export.status, status, "{format}");
+        if status != StatusCode::OK {
+            let why = format!("{format} has no place for comments and tags: reel has, and html");
+            let error = &export.json()["error"];
+            assert_eq!((&error["code"], &error["message"]), (&json!("bad_parameter"), &json!(why)));
+        }
+        assert_eq!(site.read(&format!("{recording}/export?format={format}")).await.status, StatusCode::OK, "{format}");
+    }
     let told = site.read(&format!("{recording}/export?format=reel&comments=true")).await.body;
     let import = async |site: &Site| {
         let request = Request::post("/api/import?project=phc_test").header("authorization", format!("Bearer {SECRET}"));

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use reelcase_format::count::counted;
+
 use super::Limits;
 use super::event::Chunk;
 use super::input::InputError;
@@ -46,6 +48,8 @@ impl Chunks {
     /// The first body of which pieces are missing, and is forgotten now: where it was found, and what is missing.
     pub(super) fn next_unfinished(&mut self) -> Option<(u64, String)> {
         let (id, body) = self.bodies.pop_first()?;
-        Some((body.at, format!("only {} of {} chunks of {id} are there", body.pieces.len(), body.count)))
+        let (there_count, chunks) = (body.pieces.len(), counted(body.count as u64, "chunk"));
+        let are = if there_count == 1 { "is" } else { "are" };
+        Some((body.at, format!("only {there_count} of {chunks} of {id} {are} there")))
     }
 }

@@ -7,7 +7,7 @@ use reelcase_format::line::{lines, split_line};
 use reelcase_format::reel::{BlockEntry, RecordingEntry, ReelError, ReelLimits, Source, index_of, recover};
 use serde_json::Value;
 
-use super::PERSON;
+use super::{NOTES, PERSON, SAID};
 use crate::stream::{Damage, Event, Header, ReadError, ReadEvents, ReadReport, is_event};
 
 /// What a file may be. Past any of these reading ends and says where, or goes on with less.
@@ -72,6 +72,7 @@ impl<S: Source> ReelReader<S> {
         let mut closed: Vec<BlockEntry> = contents.blocks.into_iter().filter(of_recording).collect();
         let others = closed.extract_if(.., |block| block.head.kind != BlockKind::Lines);
         report.other_line_count = others.map(|block| block.head.event_count).sum();
+        report.said_count = entry.map_or(0, said_count);
         closed.sort_by_key(|block| std::cmp::Reverse((block.head.start_ms, block.offset)));
         let (open, window, event) = (Vec::new(), String::new(), Vec::new());
         Ok(Self { source, limits, header, report, closed, open, window, event })
@@ -219,6 +220,12 @@ impl Contents {
             }
         }
     }
+}
+
+/// What people said of the recording, as the file lists it.
+fn said_count(entry: &RecordingEntry) -> u64 {
+    let list = |name| entry.metadata.get(NOTES)?.get(name)?.as_array();
+    SAID.into_iter().filter_map(list).map(|list| list.len() as u64).sum()
 }
 
 fn header_of(id: RecordingId, entry: Option<&RecordingEntry>) -> Header {

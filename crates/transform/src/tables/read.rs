@@ -26,12 +26,12 @@ pub fn is_parquet(magic: &[u8]) -> bool {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// It is damaged, or of a kind that is not known here.
-    #[error("byte {at}: the file cannot be read as Parquet: {source}")]
+    #[error("byte {at}: the file cannot be read as Parquet: {what}")]
     Parquet {
         /// The end of a file that does not end as it should, or where the rows begin that cannot be read.
         at: u64,
-        /// What is wrong there.
-        source: ParquetError,
+        /// What is wrong there. The message has it, so it is no cause behind this one.
+        what: ParquetError,
     },
     /// The disk failed.
     #[error("cannot read the file")]
@@ -75,7 +75,7 @@ impl SnapshotReader {
     /// Opens a file, which must be a table of snapshots.
     pub fn open(file: File) -> Result<Self, SnapshotError> {
         let file_bytes = file.metadata()?.len();
-        let damaged = |source| SnapshotError::Parquet { at: file_bytes, source };
+        let damaged = |what| SnapshotError::Parquet { at: file_bytes, what };
         let file = guarded(|| SerializedFileReader::new(file)).map_err(damaged)?;
         let metadata = file.metadata();
         let known = metadata.file_metadata().key_value_metadata();
@@ -117,7 +117,7 @@ impl SnapshotReader {
     /// Goes on to the next recording, past what was not read of the one before. `None` at the end.
     pub fn next_recording(&mut self) -> Result<Option<(ProjectKey, RecordingId)>, SnapshotError> {
         loop {
-            self.fill().map_err(|source| SnapshotError::Parquet { at: self.group_at(), source })?;
+            self.fill().map_err(|what| SnapshotError::Parquet { at: self.group_at(), what })?;
             let Some(row) = self.rows.last() else { return Ok(None) };
             let name = (row.project.clone(), row.recording.clone());
             if self.current.as_ref() == Some(&name) {

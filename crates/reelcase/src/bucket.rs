@@ -14,6 +14,7 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Args;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use http_body_util::BodyExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{
@@ -21,8 +22,8 @@ use object_store::client::{
 };
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt,
-    PutMode, PutMultipartOptions, PutOptions, RetryConfig, UpdateVersion,
+    Attribute, Attributes, BackoffConfig, ClientOptions, GetOptions, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, RetryConfig, UpdateVersion,
 };
 use reelcase_upstream::{Client, SendError, Waits};
 
@@ -158,9 +159,7 @@ impl Bucket {
 
     /// All objects below the prefix, by name.
     pub(crate) async fn list(&self) -> anyhow::Result<Vec<Found>> {
-        let prefix = (!self.url.prefix.is_empty()).then(|| ObjectPath::from(self.url.prefix.as_str()));
-        let mut objects = self.store.list(prefix.as_ref());
-        let mut found = Vec::new();
+        let (mut objects, mut found) = (self.objects(), Vec::new());
         while let Some(object) = objects.try_next().await.map_err(|error| self.failed("list", "", error))? {
             let key = object.location.as_ref();
             let name = key.strip_prefix(&self.url.prefix).unwrap_or(key).trim_start_matches('/').to_owned();
@@ -168,6 +167,12 @@ impl Bucket {
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
+    }
+
+    /// Whether there is no object below the prefix.
+    pub(crate) async fn is_empty(&self) -> anyhow::Result<bool> {
+        let first = self.objects().try_next().await;
+        Ok(first.map_err(|error| self.failed("list", "", error))?.is_none())
     }
 
     /// What an object says of itself under our name.
@@ -320,6 +325,12 @@ impl Bucket {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("delete", name, error)),
         }
+    }
+
+    /// What is below the prefix, asked for page by page.
+    fn objects(&self) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        let prefix = (!self.url.prefix.is_empty()).then(|| ObjectPath::from(self.url.prefix.as_str()));
+        self.store.list(prefix.as_ref())
     }
 
     fn key(&self, name: &str) -> anyhow::Result<ObjectPath> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reelcase_format::count::counted;
 use reelcase_format::sign::SigningKey;
 use reelcase_server::api::{Recording, list_query};
 use reelcase_server::export::FileExport;
@@ -170,7 +171,7 @@ pub(crate) async fn export(
             }
             // Servers are started anew, and lines break: who watches looks again.
             Err(error) if args.watch.is_some() => {
-                eprintln!("{}", terminal::message(&format!("not exported: {error:#}; it is tried again")));
+                say!("{}", terminal::message(&format!("not exported: {error:#}; it is tried again")));
                 ExitCode::FAILURE
             }
             Err(error) => return Err(error),
@@ -282,13 +283,13 @@ impl Outcome {
     fn tell(&self, about: &str) {
         let Self { exported, exported_bytes, unchanged, failed, with_gaps, .. } = self;
         let megabytes = *exported_bytes as f64 / 1e6;
-        let exported = terminal::counted(*exported, "recording");
-        eprintln!("exported {exported}, {megabytes:.1} MB; {unchanged} unchanged; {about}");
+        let exported = counted(*exported, "recording");
+        say!("exported {exported}, {megabytes:.1} MB; {unchanged} unchanged; {about}");
         if *with_gaps > 0 {
-            eprintln!("exported with gaps: {with_gaps}; a line of each file stands for what is damaged");
+            say!("exported with gaps: {with_gaps}; a line of each file stands for what is damaged");
         }
         if *failed > 0 {
-            eprintln!("not exported: {failed}; the next run tries them again");
+            say!("not exported: {failed}; the next run tries them again");
         }
     }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reelcase_format::count::counted;
 use reelcase_format::event::EventHead;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::reel::{ReelLimits, bearing};
@@ -19,7 +20,7 @@ use reelcase_transform::html::ReelInHtml;
 use reelcase_transform::kind::Kind;
 use reelcase_transform::reel::{ReelOptions, ReelReadLimits, ReelReader};
 use reelcase_transform::staff::StaffReader;
-use reelcase_transform::stream::{Header, ReadError, ReadEvents, ReadReport, WriteEvents, Written};
+use reelcase_transform::stream::{Header, LeftOut, ReadError, ReadEvents, ReadReport, WriteEvents, Written};
 use reelcase_transform::tables::SnapshotReader;
 use reelcase_transform::zip::ZipLimits;
 
@@ -77,10 +78,10 @@ pub(crate) fn convert(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     output.finish()?;
     let recording = converted.written.recording.take();
     let recording = recording.or(args.id).or(converted.recording.take());
-    eprintln!(
+    say!(
         "converted {} of {} over {:.1} s{}",
-        terminal::counted(converted.report.event_count, "event"),
-        terminal::counted(converted.windows.len() as u64, "window"),
+        counted(converted.report.event_count, "event"),
+        counted(converted.windows.len() as u64, "window"),
         converted.duration_ms() as f64 / 1000.0,
         recording.map_or_else(String::new, |id| format!(": recording {id}")),
     );
@@ -193,20 +194,29 @@ impl Converted {
     /// Says on stderr what of the file was left out.
     fn tell(&self, name: &str) {
         let Self { report, stopped, .. } = self;
-        if report.other_line_count > 0 {
-            eprintln!("left out: {} lines that are no rrweb events, such as analytics events", report.other_line_count);
-        }
-        if let Some(at) = report.first_skipped_at {
-            eprintln!("{name}: {} values are no rrweb events, the first at byte {at}", report.skipped_count);
+        let left_out = [
+            LeftOut::of(
+                report.other_line_count,
+                "line that is no rrweb event, such as an analytics event",
+                "lines that are no rrweb events, such as analytics events",
+            ),
+            LeftOut::of(report.said_count, "comment or tag", "comments and tags"),
+        ];
+        report_left_out(&left_out.into_iter().flatten().collect::<Vec<_>>());
+        match (report.first_skipped_at, report.skipped_count) {
+            (Some(at), 1) => say!("{name}: 1 value is no rrweb event, at byte {at}"),
+            (Some(at), count) => say!("{name}: {count} values are no rrweb events, the first at byte {at}"),
+            (None, _) => {}
         }
         for damage in report.damage.iter().take(DAMAGE_SHOWN_MAX) {
-            eprintln!("{name}: damaged at {}", terminal::line(&damage.to_string()));
+            say!("{name}: damaged at {}", terminal::line(&damage.to_string()));
         }
         if report.damage.len() > DAMAGE_SHOWN_MAX {
-            eprintln!("{name}: damaged in {} more places", report.damage.len() - DAMAGE_SHOWN_MAX);
+            let more_count = (report.damage.len() - DAMAGE_SHOWN_MAX) as u64;
+            say!("{name}: damaged in {}", counted(more_count, "more place"));
         }
         if let Some(stopped) = stopped {
-            eprintln!("{name}: not read on from {}", terminal::line(&stopped.to_string()));
+            say!("{name}: not read on from {}", terminal::line(&stopped.to_string()));
         }
     }
 }
@@ -258,7 +268,7 @@ fn header_of(reader: &dyn ReadEvents, id: &Option<RecordingId>) -> Header {
 /// Says on stderr where an encrypted file ends too early.
 fn tell_flaw(name: &str, flaw: Option<String>) {
     if let Some(flaw) = flaw {
-        eprintln!("{name}: damaged at {flaw}");
+        say!("{name}: damaged at {flaw}");
     }
 }
 
@@ -266,7 +276,7 @@ fn tell_flaw(name: &str, flaw: Option<String>) {
 fn tell_signers(name: &str, reel: &FileSource) {
     let signers = bearing(reel, &ReelLimits::default()).unwrap_or_default();
     if let Some(said) = sign::said_of(&signers) {
-        eprintln!("note: {name} is {said}; what is written is another file, which is not signed");
+        say!("note: {name} is {said}; what is written is another file, which is not signed");
     }
 }
 

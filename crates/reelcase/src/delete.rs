@@ -5,6 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 use http::Method;
+use reelcase_format::count::{counted, counted_as};
 use reelcase_format::id::ProjectKey;
 use reelcase_server::api::list_query;
 use reelcase_store::{Clock, SystemClock};
@@ -70,8 +71,7 @@ async fn delete_found(args: DeleteArgs) -> anyhow::Result<()> {
         Some(data) => found_in_store(&data, query.trim_start_matches('&'), may_delete).await?,
         None => found_on_server(&Remote::new(source.place.server, source.token)?, &query, may_delete).await?,
     };
-    println!("deleted {}", terminal::counted(deleted_count, "recording"));
-    Ok(())
+    print_line!("deleted {}", counted(deleted_count, "recording"))
 }
 
 async fn found_in_store(
@@ -101,12 +101,12 @@ async fn found_on_server(
     query: &str,
     may_delete: impl Fn(u64) -> anyhow::Result<bool>,
 ) -> anyhow::Result<u64> {
-    let counted = remote.json(&format!("/api/count?{}", query.trim_start_matches('&'))).await?;
+    let found = remote.json(&format!("/api/count?{}", query.trim_start_matches('&'))).await?;
     let (mut deleted_count, mut left_count) = (0, 0);
-    if !may_delete(counted["recording_count"].as_u64().unwrap_or_default())? {
+    if !may_delete(found["recording_count"].as_u64().unwrap_or_default())? {
         return Ok(0);
     }
-    let as_of_ms = counted["as_of_ms"].as_i64().context("the server does not say when it counted")?;
+    let as_of_ms = found["as_of_ms"].as_i64().context("the server does not say when it counted")?;
     let mut cursor = String::new();
     loop {
         let path = format!("/api/recordings?as_of_ms={as_of_ms}{query}{cursor}");
@@ -117,7 +117,9 @@ async fn found_on_server(
         cursor = format!("&cursor={}", encoded(next));
     }
     if left_count > 0 {
-        eprintln!("{left_count} were left: something was added to them meanwhile");
+        let one = "was left: something was added to it meanwhile";
+        let several = "were left: something was added to them meanwhile";
+        say!("{}", counted_as(left_count, one, several));
     }
     Ok(deleted_count)
 }
@@ -128,8 +130,7 @@ fn confirm(count: u64) -> anyhow::Result<bool> {
         bail!("nobody can be asked whether to delete\nhint: --yes deletes without asking");
     }
     let what = if count == 1 { "this recording".to_owned() } else { format!("these {count} recordings") };
-    eprint!("delete {what} for good? [y/N] ");
-    std::io::stderr().flush()?;
+    write!(std::io::stderr(), "delete {what} for good? [y/N] ")?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).context("cannot read the answer")?;
     Ok(answer.trim().eq_ignore_ascii_case("y"))

@@ -73,23 +73,22 @@ pub(crate) async fn doctor(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     for check in report["checks"].as_array().into_iter().flatten() {
         let text = |name: &str| terminal::line(check[name].as_str().unwrap_or(""));
         is_well &= text("state") != "fail";
-        print(&text("state"), &text("name"), &text("message"), Some(text("hint")).filter(|hint| !hint.is_empty()));
+        let hint = Some(text("hint")).filter(|hint| !hint.is_empty());
+        print(&text("state"), &text("name"), &text("message"), hint)?;
     }
-    println!("\nOne upload, by way of {url}:");
+    print_line!("\nOne upload, by way of {url}:")?;
     let mut way = Way { url, web: Web::new()?, remote, findings: Vec::new() };
     way.follow(args.project).await?;
     for Finding { state, name, message, hint } in way.findings {
         is_well &= state != State::Fail;
-        print(state.word(), name, &terminal::line(&message), hint);
+        print(state.word(), name, &terminal::line(&message), hint)?;
     }
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(state: &str, name: &str, message: &str, hint: Option<String>) {
-    println!("{state:<4} {name}: {message}");
-    if let Some(hint) = hint {
-        println!("     hint: {hint}");
-    }
+fn print(state: &str, name: &str, message: &str, hint: Option<String>) -> anyhow::Result<()> {
+    print_line!("{state:<4} {name}: {message}")?;
+    hint.map_or(Ok(()), |hint| print_line!("     hint: {hint}"))
 }
 
 /// The way that an upload takes, and what was found on it.

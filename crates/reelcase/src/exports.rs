@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::remote::{Remote, encoded};
-use crate::{Source, local, terminal};
+use crate::{Source, local, talk};
 
 /// `reelcase exports`.
 #[derive(Debug, Args)]
@@ -121,8 +121,7 @@ pub(crate) async fn exports(args: ExportsArgs) -> anyhow::Result<()> {
         Some(data) => in_store(&data, change).await?,
         None => on_server(&Remote::new(source.place.server, source.token)?, change).await?,
     };
-    println!("{}", terminal::json(&serde_json::to_string_pretty(&now)?));
-    Ok(())
+    talk::print_json(&now)
 }
 
 async fn in_store(data: &Path, change: Change) -> anyhow::Result<Value> {

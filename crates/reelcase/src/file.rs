@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use reelcase_format::count::counted;
 use reelcase_format::reel::{
     Damage, Index, NotSigned, RecordingEntry, Recovered, ReelError, ReelLimits, is_among, recover,
     verify as verify_reel,
@@ -20,7 +21,8 @@ use reelcase_transform::kind::Kind;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
-use crate::terminal::{self, counted};
+use crate::talk::{self, Stdout};
+use crate::terminal;
 use crate::{LEFT_AS_NEWER, sign};
 
 /// What file to make of a recording.
@@ -50,7 +52,7 @@ impl From<Format> for FileForm {
 
 /// Where an export goes: stdout, or a file that has its name only once it is whole.
 pub(crate) enum Output {
-    Stdout(io::Stdout),
+    Stdout(Stdout),
     File { unfinished: NamedTempFile, path: PathBuf },
 }
 
@@ -58,7 +60,7 @@ impl Output {
     /// Opens `path`, or stdout for `-`.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new("-") {
-            return Ok(Self::Stdout(io::stdout()));
+            return Ok(Self::Stdout(Stdout::new()));
         }
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let unfinished = unfinished_in(dir).with_context(|| format!("cannot write in {}", dir.display()))?;
@@ -146,22 +148,22 @@ fn verify_one(path: &Path, wanted: Option<&PublicKey>) -> anyhow::Result<Verdict
         false if is_newer => ("of a newer release", Verdict::Newer),
         false => ("damaged", Verdict::Refused),
     };
-    println!(
+    print_line!(
         "{}: {said}: {}, {}, {} readable",
         path.display(),
         counted(report.recording_count, "recording"),
         counted(report.block_count, "block"),
         counted(report.event_count, "event")
-    );
+    )?;
     for damage in &report.damage {
         let block = damage.block.map_or(String::new(), |block| format!(", block {block}"));
-        println!("  byte {}{block}: {}", damage.offset, terminal::line(&damage.what.to_string()));
+        print_line!("  byte {}{block}: {}", damage.offset, terminal::line(&damage.what.to_string()))?;
     }
     // What holds of a damaged file says nothing.
     if report.damage.is_empty() {
-        sign::said_of(&report.signers).iter().for_each(|said| println!("  {said}"));
+        print_signers(&report.signers)?;
     }
-    Ok(accepted(verdict, wanted.map(|wanted| report.is_signed_by(wanted))))
+    accepted(verdict, wanted.map(|wanted| report.is_signed_by(wanted)))
 }
 
 /// Checks an encrypted file by the signatures beside it. Nothing where there are none and none are wanted.
@@ -171,24 +173,24 @@ fn verify_stored(path: &Path, wanted: Option<&PublicKey>) -> anyhow::Result<Opti
         None => Vec::new(),
         Some(Ok(signers)) => signers,
         Some(Err(error)) => {
-            println!("{}: damaged: {}", path.display(), terminal::line(&error.to_string()));
+            print_line!("{}: damaged: {}", path.display(), terminal::line(&error.to_string()))?;
             return Ok(Some(Verdict::Refused));
         }
     };
-    println!("{}: encrypted, and not looked into", path.display());
-    sign::said_of(&signers).iter().for_each(|said| println!("  {said}"));
-    Ok(Some(accepted(Verdict::Accepted, wanted.map(|wanted| is_among(wanted, &signers)))))
+    print_line!("{}: encrypted, and not looked into", path.display())?;
+    print_signers(&signers)?;
+    accepted(Verdict::Accepted, wanted.map(|wanted| is_among(wanted, &signers))).map(Some)
+}
+
+fn print_signers(signers: &[PublicKey]) -> anyhow::Result<()> {
+    sign::said_of(signers).map_or(Ok(()), |said| print_line!("  {said}"))
 }
 
 /// The verdict where a signature is wanted, which says why it is another one.
-fn accepted(verdict: Verdict, signed: Option<Result<(), NotSigned>>) -> Verdict {
-    match signed {
-        Some(Err(why)) => {
-            println!("  not accepted: {why}");
-            Verdict::Refused
-        }
-        Some(Ok(())) | None => verdict,
-    }
+fn accepted(verdict: Verdict, signed: Option<Result<(), NotSigned>>) -> anyhow::Result<Verdict> {
+    let Some(Err(why)) = signed else { return Ok(verdict) };
+    print_line!("  not accepted: {why}")?;
+    Ok(Verdict::Refused)
 }
 
 /// Prints what is in a file, whether it is whole, and who signed it.
@@ -204,8 +206,7 @@ pub(crate) fn show(path: &Path) -> anyhow::Result<()> {
     let Index { object, creator, .. } = index;
     let shown = json!({ "object": object, "creator": creator, "is_whole": is_whole, "signed_by": signers,
         "recordings": recordings });
-    println!("{}", terminal::json(&serde_json::to_string_pretty(&shown)?));
-    Ok(())
+    talk::print_json(&shown)
 }
 
 /// A recording of a file and its figures, in the form in which a store shows them.

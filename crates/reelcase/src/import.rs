@@ -9,12 +9,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use reelcase_format::count::{counted, counted_as};
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_format::sign::PublicKey;
-use reelcase_server::import::{ImportOptions, Imported, Name};
+use reelcase_server::import::{ImportOptions, Imported, Name, holds_nothing};
 use reelcase_store::notes::said::Taken;
 use reelcase_transform::encrypted::Key;
 use reelcase_transform::kind::Kind;
+use reelcase_transform::stream::LeftOut;
 
 mod done;
 mod gather;
@@ -24,8 +26,10 @@ mod sink;
 
 use crate::bucket::{S3Args, is_absent};
 use crate::encrypted::{KeyArgs, decrypt};
-use crate::terminal::{self, counted};
-use crate::{WITH_GAPS, file, sign};
+use crate::local::report_left_out;
+use crate::sign::{self, Refusal};
+use crate::terminal;
+use crate::{WITH_GAPS, file};
 use done::Done;
 use gather::{Blob, Gathered, Joined, Local};
 use sessions::{Session, Walked};
@@ -74,7 +78,7 @@ pub(crate) struct ImportArgs {
 enum From {
     /// Bring recordings from PostHog's cloud, or a server of one's own, with persons and analytics events.
     #[command(
-        long_about = "Bring recordings from PostHog's cloud, or a server of one's own, with persons and analytics events.\n\nPostHog limits how often it may be asked, so that its cloud gives about 100 recordings an hour; the import waits as it is told. It may be cut short at any time: the same command takes it up where it ended, and tries what failed again. What came is compared with the figures that PostHog gives, which are kept beside ours. Exits with 1 where recordings failed, or are left alone: those that the store has with other events, and those of which blocks are missing, unless --keep-partial is given.",
+        long_about = "Bring recordings from PostHog's cloud, or a server of one's own, with persons and analytics events.\n\nPostHog limits how often it may be asked, so that its cloud gives about 100 recordings an hour; the import waits as it is told. It may be cut short at any time: the same command takes it up where it ended, and tries what failed again. What came is compared with the figures that PostHog gives, which are kept beside ours. Exits with 1 where recordings failed, or are left alone: those that the store has with other events, and those of which blocks are missing, unless --keep-partial is given; then the exit code is 3 where parts are missing.",
         after_help = "Examples:\n  POSTHOG_PERSONAL_API_KEY=phx_… reelcase import posthog --host eu --project 12345 --data ./data --dry-run\n  POSTHOG_PERSONAL_API_KEY=phx_… reelcase import posthog --host https://posthog.example.com --project 1 --data ./data --jobs 8"
     )]
     Posthog(Box<posthog::PosthogArgs>),
@@ -129,10 +133,13 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     }
     let key = args.key.key()?;
     let mut gathered = Gathered::default();
-    for input in &args.inputs {
-        gathered.add(input, args.s3.endpoint()).await?;
-    }
     let listed = args.blocks.as_deref().map(sessions::read_blocks).transpose()?;
+    for input in &args.inputs {
+        match listed {
+            Some(_) => gathered.add_place(input, args.s3.endpoint()).await?,
+            None => gathered.add(input, args.s3.endpoint()).await?,
+        }
+    }
     let work = args.sink.work().to_owned();
     let sink = args.sink.open().await?;
     let project = sink.project_of(&args.project).await?;
@@ -162,7 +169,7 @@ impl Run {
                 Ok(None) => continue,
                 // Buckets let go of what is old, also while they are read.
                 Err(error) if is_absent(&error) => {
-                    self.leave_alone(&blob.to_string(), Some(format!("{error:#}")));
+                    self.leave_alone(&blob.to_string(), Some(format!("{error:#}")))?;
                     self.missing.insert(blob.to_string());
                     continue;
                 }
@@ -185,8 +192,7 @@ impl Run {
         walked: &mut Walked,
     ) -> anyhow::Result<Option<Local>> {
         let local = gathered.fetch(blob, self.sink.workshop()).await?;
-        if let Some(refusal) = self.refusal(local.path())? {
-            self.leave_alone(&blob.to_string(), Some(refusal));
+        if self.is_refused(gathered, blob, local.path()).await? {
             return Ok(None);
         }
         Ok((!walked.walk(blob, local.path())?).then_some(local))
@@ -204,11 +210,11 @@ impl Run {
     async fn sessions(&mut self, gathered: &Gathered, sessions: Vec<Session>) -> anyhow::Result<()> {
         for Session { id, pieces, what, damage } in sessions {
             if self.signed_by.is_some() {
-                self.leave_alone(&what, Some("it lies in pieces, which cannot be signed".to_owned()));
+                self.leave_alone(&what, Some("it lies in pieces, which cannot be signed".to_owned()))?;
                 continue;
             }
             if damage.is_some() && !self.options.keep_partial {
-                self.leave_alone(&what, damage);
+                self.leave_alone(&what, damage)?;
                 continue;
             }
             let joined = gathered.join(&pieces, self.sink.workshop()).await;
@@ -221,7 +227,7 @@ impl Run {
             let lacks_all = missing.len() == pieces.len();
             self.missing.extend(missing.into_iter().map(|(blob, _)| blob));
             if lacks.is_some() && (lacks_all || !self.options.keep_partial) {
-                self.leave_alone(&what, lacks);
+                self.leave_alone(&what, lacks)?;
                 continue;
             }
             let name = id.map(|id| (self.options.project.clone(), id));
@@ -230,12 +236,21 @@ impl Run {
         Ok(())
     }
 
-    /// Why a file is not one of those that are wanted.
-    fn refusal(&self, path: &Path) -> anyhow::Result<Option<String>> {
-        match &self.signed_by {
-            Some(key) => sign::refusal(path, key).with_context(|| format!("cannot import {}", path.display())),
-            None => Ok(None),
-        }
+    /// Whether a file is none of those that are wanted, which is said. One that holds no recording brings nothing in,
+    /// signed or not, and is counted as it always is.
+    async fn is_refused(&mut self, gathered: &Gathered, blob: &Blob, path: &Path) -> anyhow::Result<bool> {
+        let Some(key) = &self.signed_by else { return Ok(false) };
+        let label = blob.to_string();
+        let unreadable = || format!("cannot import {label}");
+        let beside = gathered.signatures(blob, self.sink.workshop()).await?;
+        let Some(refusal) = sign::refusal(path, beside.as_deref(), key).with_context(unreadable)? else {
+            return Ok(false);
+        };
+        let is_empty = matches!(refusal, Refusal::OtherKind)
+            && holds_nothing(path, self.sink.workshop(), &self.options).await.with_context(unreadable)?;
+        let damage = (!is_empty).then(|| refusal.to_string());
+        self.leave_alone(&label, damage)?;
+        Ok(true)
     }
 
     /// What is in a file that the key opens, or the file. None of it where that ends too early and is left alone.
@@ -249,19 +264,19 @@ impl Run {
         let damage = match decrypt(file::open(local.path())?, Some(key), plain.as_file_mut()) {
             Ok(None) => return Ok(Some(Local::Copy(plain))),
             Ok(Some(flaw)) if self.options.keep_partial => {
-                eprintln!("damaged: {}: {flaw}", terminal::line(label));
+                say!("damaged: {}: {flaw}", terminal::line(label));
                 return Ok(Some(Local::Copy(plain)));
             }
             Ok(Some(flaw)) => flaw,
             Err(error) => format!("{error:#}"),
         };
-        self.leave_alone(label, Some(damage));
+        self.leave_alone(label, Some(damage))?;
         Ok(None)
     }
 
-    /// Names what is not taken.
-    fn leave_alone(&mut self, label: &str, damage: Option<String>) {
-        self.outcome.note(label, &Imported { damage, ..Imported::default() }, self.options.is_dry_run);
+    /// Names what is not taken, and why; what holds no recording is counted without a reason.
+    fn leave_alone(&mut self, label: &str, damage: Option<String>) -> anyhow::Result<()> {
+        self.outcome.note(label, &Imported { damage, ..Imported::default() }, self.options.is_dry_run)
     }
 
     /// One file, which is called `label` for people. Returns whether nothing of it is left to be taken.
@@ -280,7 +295,7 @@ impl Run {
         let options = ImportOptions { name, ..self.options.clone() };
         let mut imported = self.sink.take(path, &options).await.with_context(|| format!("cannot import {label}"))?;
         imported.damage = damage.or(imported.damage);
-        self.outcome.note(label, &imported, self.options.is_dry_run);
+        self.outcome.note(label, &imported, self.options.is_dry_run)?;
         Ok(!imported.is_left_alone())
     }
 
@@ -311,7 +326,7 @@ impl Run {
         let ImportOptions { is_dry_run, keep_partial, .. } = self.options;
         // Nothing helps a file that is not signed.
         if self.outcome.left_alone > 0 && !is_dry_run && !keep_partial && self.signed_by.is_none() {
-            eprintln!("hint: --keep-partial takes what can be read of damaged files");
+            say!("hint: --keep-partial takes what can be read of damaged files");
         }
         tell_missing(&self.missing);
         Ok(match (self.outcome.left_alone, self.outcome.partial) {
@@ -323,7 +338,7 @@ impl Run {
 }
 
 impl Outcome {
-    fn note(&mut self, label: &str, imported: &Imported, is_dry_run: bool) {
+    fn note(&mut self, label: &str, imported: &Imported, is_dry_run: bool) -> anyhow::Result<()> {
         let path = terminal::line(label);
         let Imported { new, event_count, there_count, said_count, said_left_out_count, other, damage } = imported;
         self.recordings += new.len() as u64;
@@ -354,7 +369,7 @@ impl Outcome {
             Some(damage) if !imported.is_left_alone() => {
                 self.partial += 1;
                 if !is_dry_run {
-                    eprintln!("imported in part: {path}: {}", terminal::line(damage));
+                    say!("imported in part: {path}: {}", terminal::line(damage));
                 }
             }
             _ => {}
@@ -365,11 +380,12 @@ impl Outcome {
         }
         for (what, detail) in said {
             if is_dry_run {
-                println!("{what:<8} {path}: {}", terminal::line(&detail));
+                print_line!("{what:<8} {path}: {}", terminal::line(&detail))?;
             } else if ["other", "damaged"].contains(&what) {
-                eprintln!("left alone: {path}: {}", terminal::line(&detail));
+                say!("left alone: {path}: {}", terminal::line(&detail));
             }
         }
+        Ok(())
     }
 
     fn tell(&self, files: usize, is_dry_run: bool) {
@@ -378,7 +394,7 @@ impl Outcome {
         let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
         let files = counted(files as u64, "file");
         let (are, hold) = (if *there == 1 { "is" } else { "are" }, if *nothing == 1 { "holds" } else { "hold" });
-        eprintln!(
+        say!(
             "{verb} {recordings} with {events} of {files}; {there} {are} there already, {nothing} {hold} none, \
              {left_alone} left alone, {partial} in part"
         );
@@ -388,21 +404,20 @@ impl Outcome {
 
 /// Says what came along of what people said.
 pub(crate) fn tell_said(Taken { new_count, left_out_count }: Taken) {
-    let counted = |count| if count == 1 { "1 comment or tag".to_owned() } else { format!("{count} comments and tags") };
     if new_count > 0 {
-        eprintln!("{} came along", counted(new_count));
+        say!("{} came along", counted_as(new_count, "comment or tag", "comments and tags"));
     }
-    if left_out_count > 0 {
-        eprintln!("left out: {}: there is no room, or they are none", counted(left_out_count));
-    }
+    let one = "comment or tag: there is no room, or it is none";
+    let several = "comments and tags: there is no room, or they are none";
+    report_left_out(LeftOut::of(left_out_count, one, several).as_slice());
 }
 
 /// Names what was to be read and is not there.
 fn tell_missing(missing: &BTreeSet<String>) {
     for name in missing.iter().take(MISSING_SHOWN_MAX) {
-        eprintln!("missing, or too short: {}", terminal::line(name));
+        say!("missing, or too short: {}", terminal::line(name));
     }
     if missing.len() > MISSING_SHOWN_MAX {
-        eprintln!("missing, or too short: {} more, {} in all", missing.len() - MISSING_SHOWN_MAX, missing.len());
+        say!("missing, or too short: {} more, {} in all", missing.len() - MISSING_SHOWN_MAX, missing.len());
     }
 }

@@ -10,7 +10,7 @@ use reelcase_server::keys::{self, CaptureKey};
 use serde_json::{Value, json};
 
 use crate::remote::{Remote, encoded};
-use crate::{Source, local, terminal};
+use crate::{Source, local, talk};
 
 /// `reelcase keys`.
 #[derive(Debug, Args)]
@@ -44,10 +44,9 @@ pub(crate) async fn keys(args: KeysArgs) -> anyhow::Result<()> {
         None => on_server(&Remote::new(source.place.server, source.token)?, &project, &change).await?,
     };
     if let Some(key) = &change.delete {
-        eprintln!("what pages still send with {key} is refused from now on");
+        say!("what pages still send with {key} is refused from now on");
     }
-    println!("{}", terminal::json(&serde_json::to_string_pretty(&now)?));
-    Ok(())
+    talk::print_json(&now)
 }
 
 async fn in_store(data: &Path, project: &ProjectKey, change: &KeyChange) -> anyhow::Result<Vec<CaptureKey>> {

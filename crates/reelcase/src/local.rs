@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use reelcase_format::count::{counted, counted_as};
 use reelcase_format::sign::SigningKey;
 use reelcase_server::api::{Recording, iso};
 use reelcase_server::export::FileExport;
@@ -18,6 +19,7 @@ use reelcase_transform::stream::LeftOut;
 use crate::aside::Aside;
 use crate::file::{FileForm, Output};
 use crate::sign::Signing;
+use crate::talk::{self, Stdout};
 use crate::{LEFT_AS_NEWER, WITH_GAPS, terminal};
 
 /// What a store consists of. One that has lost its id is one all the same, and so is a copy of its objects alone.
@@ -42,9 +44,13 @@ pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store
     store.seal_all().await?;
     match store.unsorted().count {
         0 => {}
-        count => eprintln!(
-            "note: {count} copies of uploads to PostHog were never looked into, and what is in them is not shown\n\
-             hint: `reelcase serve` does that when it starts"
+        count => say!(
+            "note: {}\nhint: `reelcase serve` does that when it starts",
+            counted_as(
+                count as u64,
+                "copy of an upload to PostHog was never looked into, and what is in it is not shown",
+                "copies of uploads to PostHog were never looked into, and what is in them is not shown",
+            )
         ),
     }
     Ok(store)
@@ -72,7 +78,7 @@ pub(crate) async fn ls(data: &Path, json: bool) -> anyhow::Result<()> {
 pub(crate) async fn show(data: &Path, id: &str) -> anyhow::Result<()> {
     let store = open(data, "reelcase show").await?;
     let row = find(&store, id).await?;
-    println!("{}", terminal::json(&serde_json::to_string_pretty(&Recording::new(row, store.now_ms()))?));
+    talk::print_json(&Recording::new(row, store.now_ms()))?;
     store.close().await?;
     Ok(())
 }
@@ -121,7 +127,7 @@ pub(crate) async fn written<W: Write + Send + 'static>(export: &mut FileExport<'
 
 /// Says what a form has no place for.
 pub(crate) fn report_left_out(left_out: &[LeftOut]) {
-    left_out.iter().for_each(|left_out| eprintln!("left out: {left_out}"));
+    left_out.iter().for_each(|left_out| say!("left out: {left_out}"));
 }
 
 /// Says what is missing from an export: `gaps`, or the first of `count`.
@@ -129,13 +135,14 @@ pub(crate) fn report_gaps(count: usize, gaps: &[Gap]) -> ExitCode {
     if count == 0 {
         return ExitCode::SUCCESS;
     }
-    eprintln!("exported with gaps: damaged blocks left out: {count}; a line of the file stands for each");
+    say!("exported with gaps: damaged blocks left out: {count}; a line of the file stands for each");
     for Gap { object, block, start_ms, end_ms, event_count } in gaps {
         let (object, start, end) = (terminal::line(object), iso(*start_ms), iso(*end_ms));
-        eprintln!("  missing: {event_count} events from {start} to {end}, block {block} of object {object}");
+        let events = counted(*event_count, "event");
+        say!("  missing: {events} from {start} to {end}, block {block} of object {object}");
     }
     if count > gaps.len() {
-        eprintln!("  and {} more, which the file names", count - gaps.len());
+        say!("  and {} more, which the file names", count - gaps.len());
     }
     ExitCode::from(WITH_GAPS)
 }
@@ -145,15 +152,15 @@ pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
     check_there(data)?;
     let rebuilt = Store::rebuild(data, "reelcase rebuild").await;
     let rebuilt = rebuilt.with_context(|| format!("cannot rebuild the catalog in {}", data.display()))?;
-    eprintln!("rebuilt the catalog from {}", terminal::counted(rebuilt.entered, "object"));
+    say!("rebuilt the catalog from {}", counted(rebuilt.entered, "object"));
     for object in &rebuilt.set_aside {
-        eprintln!("damaged: object {object} cannot be read and is set aside as *.damaged");
+        say!("damaged: object {object} cannot be read and is set aside as *.damaged");
         for salvaged in rebuilt.salvaged.iter().filter(|salvaged| salvaged.object == *object) {
             report_salvaged(salvaged);
         }
     }
     for NewerObject { object, version, .. } in &rebuilt.newer {
-        eprintln!("newer: object {object} is of format {version} and stays as it is; upgrade to read it");
+        say!("newer: object {object} is of format {version} and stays as it is; upgrade to read it");
     }
     Ok(match (rebuilt.set_aside.is_empty(), rebuilt.newer.is_empty()) {
         (false, _) => ExitCode::FAILURE,
@@ -165,19 +172,19 @@ pub(crate) async fn rebuild(data: &Path) -> anyhow::Result<ExitCode> {
 /// Says what was found in an object without an index, and what was not.
 fn report_salvaged(salvaged: &Salvaged) {
     let Salvaged { block_count, event_count, .. } = salvaged;
+    let (events, blocks) = (counted(*event_count, "event"), counted(*block_count, "intact block"));
+    let hold = if *block_count == 1 { "holds" } else { "hold" };
     match &salvaged.into {
-        Some(into) => {
-            eprintln!("  recovered: {event_count} events of its {block_count} intact blocks, as object {into}")
-        }
-        None if *block_count > 0 => eprintln!("  its {block_count} intact blocks hold nothing that is not elsewhere"),
-        None => eprintln!("  no intact block was found in it"),
+        Some(into) => say!("  recovered: {events} of its {blocks}, as object {into}"),
+        None if *block_count > 0 => say!("  its {blocks} {hold} nothing that is not elsewhere"),
+        None => say!("  no intact block was found in it"),
     }
-    salvaged.damage.iter().for_each(|damage| eprintln!("  lost: {}", terminal::line(damage)));
+    salvaged.damage.iter().for_each(|damage| say!("  lost: {}", terminal::line(damage)));
 }
 
 /// Prints a recording as JSON, or as a row that a person reads.
 pub(crate) fn print_row(recording: &serde_json::Value, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = Stdout::new();
     if json {
         writeln!(out, "{}", terminal::json(&recording.to_string()))?;
         return Ok(());

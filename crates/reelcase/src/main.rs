@@ -3,6 +3,11 @@
 //! Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 failed or damage found, 2 wrong usage, 3 done
 //! without what is damaged or missing, 4 objects of a newer release were met and left as they are.
 
+// They panic where nobody reads on.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod talk;
 mod aside;
 mod bucket;
 mod bulk;
@@ -315,9 +320,9 @@ async fn main() -> ExitCode {
     }
     match run(command).await {
         Ok(code) => code,
-        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if talk::is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", terminal::message(&format!("{error:#}")));
+            say!("error: {}", terminal::message(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -381,10 +386,4 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => return doctor::doctor(args).await,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whoever reads our output may stop when they have enough.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
+use reelcase_format::count::{counted, counted_as};
 use reelcase_format::sign::PublicKey;
 use reelcase_format::summary::Summary;
 use reelcase_server::api::list_query;
@@ -118,7 +119,9 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
             let gaps = add(&mut bundle, row, parts, said, &mut output).await?;
             if gaps > 0 {
                 with_gaps += 1;
-                eprintln!("recording {id}: {gaps} damaged blocks are left out; a line stands for each");
+                let one = "damaged block is left out; a line stands for it";
+                let several = "damaged blocks are left out; a line stands for each";
+                say!("recording {id}: {}", counted_as(gaps, one, several));
             }
         }
         cursor = page.next;
@@ -130,7 +133,7 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
     output.write_all(&bytes)?;
     output.finish()?;
     store.close().await?;
-    eprintln!("packed {}, {with_gaps} with gaps", terminal::counted(recordings, "recording"));
+    say!("packed {}, {with_gaps} with gaps", counted(recordings, "recording"));
     Ok(if with_gaps == 0 { ExitCode::SUCCESS } else { ExitCode::from(WITH_GAPS) })
 }
 
@@ -157,7 +160,7 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
                 Common::New(parts) => waiting.push((row, parts)),
                 Common::Unclear => {
                     merged.left_alone += 1;
-                    eprintln!("left alone: recording {}: the store has it with other events", row.id);
+                    say!("left alone: recording {}: the store has it with other events", row.id);
                 }
             }
             let bytes: u64 = waiting.iter().map(|(row, _)| row.stored_bytes).sum();
@@ -176,8 +179,8 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
     other.close().await?;
     store.clear_workshop()?;
     let Merged { new, left_alone, said } = merged;
-    let (new, are) = (terminal::counted(new, "recording"), if there == 1 { "is" } else { "are" });
-    eprintln!("merged {new}; {there} {are} there already, {left_alone} left alone");
+    let (new, are) = (counted(new, "recording"), if there == 1 { "is" } else { "are" });
+    say!("merged {new}; {there} {are} there already, {left_alone} left alone");
     import::tell_said(said);
     Ok(if left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -238,7 +241,7 @@ async fn enter(
             None => whole.push((row, parts)),
             Some(what) => {
                 merged.left_alone += 1;
-                eprintln!("left alone: recording {}: {}", row.id, terminal::line(&what));
+                say!("left alone: recording {}: {}", row.id, terminal::line(&what));
             }
         }
     }

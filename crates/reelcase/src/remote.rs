@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::file::{FileForm, Output};
 use crate::local::{print_row, report_gaps};
 use crate::sign::Signing;
-use crate::terminal;
+use crate::talk;
 use crate::web::{Reply, Web, base_of};
 
 /// A server and what opens it.
@@ -54,8 +54,7 @@ impl Remote {
     /// `reelcase show --server`.
     pub(crate) async fn show(&self, id: &str) -> anyhow::Result<()> {
         let recording = self.json(&format!("/api/recordings/{}", encoded(id))).await?;
-        println!("{}", terminal::json(&serde_json::to_string_pretty(&recording)?));
-        Ok(())
+        talk::print_json(&recording)
     }
 
     /// `reelcase export --server`.

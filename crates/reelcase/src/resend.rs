@@ -13,16 +13,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reelcase_format::count::counted;
 use reelcase_format::line::split_line;
 use reelcase_server::api::iso;
 use reelcase_store::{Clock, SystemClock};
-use reelcase_transform::stream::{Event, is_event};
+use reelcase_transform::stream::{Event, LeftOut, is_event};
 use reelcase_transform::upload::{BODY_BYTES_MAX, Sender, Upload, UploadCutter};
 use serde_json::Value;
 
 use crate::Source;
 use crate::bulk::{Listed, Origin, query};
-use crate::terminal::{self, counted};
+use crate::local::report_left_out;
+use crate::terminal;
 use log::{Log, Sent};
 use target::{Answer, Target};
 
@@ -104,7 +106,7 @@ pub(crate) async fn resend(args: ResendArgs) -> anyhow::Result<ExitCode> {
                 return Err(error);
             }
             outcome.failed += 1;
-            eprintln!("{}", terminal::message(&format!("recording {id} is not sent: {error:#}")));
+            say!("{}", terminal::message(&format!("recording {id} is not sent: {error:#}")));
         }
     }
     if let Origin::Local(store) = &origin {
@@ -217,7 +219,7 @@ impl Outcome {
             Done::There => self.there += 1,
             Done::LeftAlone(why) => {
                 self.left_alone += 1;
-                eprintln!("left alone: recording {id}: {}", terminal::message(&why));
+                say!("left alone: recording {id}: {}", terminal::message(&why));
             }
             Done::Sent(of_one) => {
                 self.recordings += of_one.recordings;
@@ -234,20 +236,26 @@ impl Outcome {
         let Self { recordings, uploads, events, there, left_alone, failed, .. } = self;
         let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
         let (uploads, were) = (counted(*uploads, "upload"), if *there == 1 { "was" } else { "were" });
-        eprintln!(
+        say!(
             "sent {recordings} to {to}: {events} in {uploads}; {there} {were} sent before, {left_alone} left alone, \
              {failed} failed"
         );
         let left_out = [
-            (self.analytics_events, "analytics events, which /s/ has no place for"),
-            (self.gaps, "damaged blocks"),
-            (self.too_large_events, "events that are larger than PostHog takes"),
+            LeftOut::of(
+                self.analytics_events,
+                "analytics event, which /s/ has no place for",
+                "analytics events, which /s/ has no place for",
+            ),
+            LeftOut::of(self.gaps, "damaged block", "damaged blocks"),
+            LeftOut::of(
+                self.too_large_events,
+                "event that is larger than PostHog takes",
+                "events that are larger than PostHog takes",
+            ),
         ];
-        for (count, what) in left_out.into_iter().filter(|(count, _)| *count > 0) {
-            eprintln!("left out: {count} {what}");
-        }
+        report_left_out(&left_out.into_iter().flatten().collect::<Vec<_>>());
         if *failed > 0 {
-            eprintln!("hint: the same command takes it up where it ended");
+            say!("hint: the same command takes it up where it ended");
         }
     }
 }

@@ -198,8 +198,7 @@ async fn run(options: ServerOptions, listener: TcpListener, store: Arc<Store>) -
     let server = BoundServer::on(listener, options, Arc::clone(&store)).await?;
     // Before anybody can know that there is something to stop.
     let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    println!("Reelcase is ready: {}", server.login_url());
-    std::io::stdout().flush()?;
+    print_line!("Reelcase is ready: {}", server.login_url())?;
     let mut told_to_stop = async move || {
         tokio::select! {
             _ = interrupted.recv() => {}

@@ -9,7 +9,7 @@ use reelcase_server::keys;
 use reelcase_server::settings::{Change, Field, Kind, change, read};
 use serde_json::{Map, Value};
 
-use crate::{Source, local, remote, terminal};
+use crate::{Source, local, remote, talk};
 
 /// `reelcase settings`.
 #[derive(Debug, Args)]
@@ -38,8 +38,7 @@ pub(crate) async fn settings(args: SettingsArgs) -> anyhow::Result<()> {
             on_server(&remote::Remote::new(args.source.place.server, args.source.token)?, &args.project, wanted).await?
         }
     };
-    println!("{}", terminal::json(&serde_json::to_string_pretty(&now)?));
-    Ok(())
+    talk::print_json(&now)
 }
 
 async fn in_store(data: &Path, project: &ProjectKey, wanted: Option<Change>) -> anyhow::Result<Value> {

@@ -50,8 +50,8 @@ pub(crate) async fn share(args: ShareArgs) -> anyhow::Result<ExitCode> {
     let code = write(&args, file).await?;
     publish(&path)?;
     write_page(&args.to.join(PAGE), &page)?;
-    eprintln!("wrote {} and {PAGE} beside it; delete the file to take the link back", path.display());
-    println!("{base}{PAGE}#file={name}{ENDING}&key={}", key.as_text());
+    say!("wrote {} and {PAGE} beside it; delete the file to take the link back", path.display());
+    print_line!("{base}{PAGE}#file={name}{ENDING}&key={}", key.as_text())?;
     Ok(code)
 }
 

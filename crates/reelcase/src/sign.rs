@@ -3,6 +3,7 @@
 //! A `.reel` file has its signatures in it. An encrypted one has them in a file beside it, made over what is stored, so
 //! that whoever cannot open it can check it all the same.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use reelcase_format::reel::{
-    ReelError, ReelLimits, SIGNATURE_FRAME_BYTES, SIGNATURES_MAX, SignError, Signed, is_among, listed,
+    NotSigned, ReelError, ReelLimits, SIGNATURE_FRAME_BYTES, SIGNATURES_MAX, SignError, Signed, is_among, listed,
     sign as sign_reel, sign_stored, stored_signers, verify,
 };
 use reelcase_format::sign::{KeyError, PublicKey, SEED_BYTES, SigningKey, private_pem};
@@ -28,6 +29,9 @@ const KEY_FILE_BYTES_MAX: u64 = 16 << 10;
 
 /// How the name of an encrypted file goes on in that of its signatures.
 const BESIDE_ENDING: &str = ".sig";
+
+/// Bytes that are read of signatures: one more than there can be, so that too many are not cut to enough.
+pub(crate) const BESIDE_BYTES_MAX: u64 = (SIGNATURES_MAX * SIGNATURE_FRAME_BYTES + 1) as u64;
 
 /// `reelcase sign`.
 #[derive(Debug, Args)]
@@ -45,21 +49,21 @@ pub(crate) struct SignArgs {
 /// Makes a key, or signs files. The code tells whether all of them are signed now.
 pub(crate) fn sign(args: SignArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = args.new_key {
-        println!("{}", make_key(&path)?);
-        eprintln!("wrote {}; whoever has it signs as you, and nobody can make it again", path.display());
+        print_line!("{}", make_key(&path)?)?;
+        say!("wrote {}; whoever has it signs as you, and nobody can make it again", path.display());
         return Ok(ExitCode::SUCCESS);
     }
     let key = read_key(&args.key.context("--key is missing")?)?;
     if args.files.is_empty() {
-        println!("{}", key.public());
+        print_line!("{}", key.public())?;
     }
     let mut code = ExitCode::SUCCESS;
     for path in &args.files {
         match sign_file(path, &key) {
-            Ok(verb) => println!("{}: {verb} by {}", path.display(), key.public()),
+            Ok(verb) => print_line!("{}: {verb} by {}", path.display(), key.public())?,
             // One that is damaged must not cost the others.
             Err(error) => {
-                eprintln!("not signed: {}: {}", path.display(), terminal::message(&format!("{error:#}")));
+                say!("not signed: {}: {}", path.display(), terminal::message(&format!("{error:#}")));
                 code = ExitCode::FAILURE;
             }
         }
@@ -86,31 +90,57 @@ pub(crate) fn public_key(text: &str) -> Result<PublicKey, String> {
     }
 }
 
-/// Why a file is not taken for one that the holder of this key signed. Nothing where it is one.
-pub(crate) fn refusal(path: &Path, key: &PublicKey) -> anyhow::Result<Option<String>> {
-    let refused = match Kind::read(file::open(path)?)? {
-        Kind::Reel | Kind::Page => verify(&file::source(path)?, &ReelLimits::default()).is_signed_by(key),
-        Kind::Encrypted => match signers_beside(path)? {
-            Some(Ok(signers)) => is_among(key, &signers),
-            Some(Err(error)) => return Ok(Some(error.to_string())),
-            None => return Ok(Some("it is encrypted, and there is no signature beside it".to_owned())),
-        },
-        Kind::Table | Kind::Zip | Kind::Other => {
-            return Ok(Some("it is no .reel file, and cannot be signed".to_owned()));
+/// Why a file is not taken for one that somebody signed.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Files of its kind cannot be signed.
+    OtherKind,
+    /// It is not signed, not by them, or was changed since.
+    NotSigned(NotSigned),
+    /// It is encrypted, and what is beside it is no signature of it.
+    NotBeside(ReelError),
+    /// It is encrypted, and nothing is beside it.
+    NothingBeside,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherKind => f.write_str("it is no .reel file, and cannot be signed"),
+            Self::NotSigned(why) => why.fmt(f),
+            Self::NotBeside(why) => why.fmt(f),
+            Self::NothingBeside => f.write_str("it is encrypted, and there is no signature beside it"),
         }
+    }
+}
+
+/// Why a file is not taken for one that the holder of this key signed, by its content or the signatures beside it.
+/// Nothing where it is one.
+pub(crate) fn refusal(path: &Path, beside: Option<&[u8]>, key: &PublicKey) -> anyhow::Result<Option<Refusal>> {
+    let signed = match (Kind::read(file::open(path)?)?, beside) {
+        (Kind::Reel | Kind::Page, _) => verify(&file::source(path)?, &ReelLimits::default()).is_signed_by(key),
+        (Kind::Encrypted, Some(signatures)) => match signers_of(path, signatures)? {
+            Ok(signers) => is_among(key, &signers),
+            Err(error) => return Ok(Some(Refusal::NotBeside(error))),
+        },
+        (Kind::Encrypted, None) => return Ok(Some(Refusal::NothingBeside)),
+        (Kind::Table | Kind::Zip | Kind::Other, _) => return Ok(Some(Refusal::OtherKind)),
     };
-    Ok(refused.err().map(|refused| refused.to_string()))
+    Ok(signed.err().map(Refusal::NotSigned))
 }
 
 /// Who signed an encrypted file, or why that does not hold. Nothing where there are no signatures beside it.
 pub(crate) fn signers_beside(path: &Path) -> anyhow::Result<Option<Result<Vec<PublicKey>, ReelError>>> {
-    let Some(signatures) = read_beside(path)? else { return Ok(None) };
-    Ok(Some(stored_signers(&FileSource::new(file::open(path)?)?, &signatures)))
+    read_beside(path)?.map(|signatures| signers_of(path, &signatures)).transpose()
 }
 
-/// Whether a file holds signatures of the encrypted one beside it, by its name.
-pub(crate) fn is_beside(name: &str) -> bool {
-    name.strip_suffix(BESIDE_ENDING).is_some_and(|of| of.ends_with(".enc"))
+fn signers_of(path: &Path, signatures: &[u8]) -> anyhow::Result<Result<Vec<PublicKey>, ReelError>> {
+    Ok(stored_signers(&FileSource::new(file::open(path)?)?, signatures))
+}
+
+/// The encrypted file that one of this name holds signatures of.
+pub(crate) fn signed_beside(name: &str) -> Option<&str> {
+    name.strip_suffix(BESIDE_ENDING).filter(|of| of.ends_with(".enc"))
 }
 
 /// What says who signed, for a line of its own.
@@ -250,15 +280,15 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn read_beside(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+/// The signatures beside an encrypted file, where there are any.
+pub(crate) fn read_beside(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     let path = beside(path);
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file.with_context(|| format!("cannot read {}", path.display()))?,
     };
-    // One byte more than there can be, so that too many are not cut to enough.
     let mut signatures = Vec::new();
-    file.take((SIGNATURES_MAX * SIGNATURE_FRAME_BYTES + 1) as u64).read_to_end(&mut signatures)?;
+    file.take(BESIDE_BYTES_MAX).read_to_end(&mut signatures)?;
     Ok(Some(signatures))
 }
 

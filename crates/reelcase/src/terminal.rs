@@ -18,11 +18,6 @@ pub(crate) fn line(text: &str) -> String {
     line
 }
 
-/// How many of something, which is called `one` where there is one.
-pub(crate) fn counted(count: u64, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
-}
-
 /// A message of several lines, which may quote a stranger.
 pub(crate) fn message(text: &str) -> String {
     text.split('\n').map(|line| visible(line, rust_escape)).collect::<Vec<_>>().join("\n")

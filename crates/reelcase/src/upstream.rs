@@ -14,7 +14,7 @@ use reelcase_store::catalog::Project;
 use serde_json::{Value, json};
 
 use crate::remote::{Remote, encoded};
-use crate::{Source, local, terminal};
+use crate::{Source, local, talk};
 
 /// `reelcase upstream`.
 #[derive(Debug, Args)]
@@ -50,8 +50,7 @@ pub(crate) async fn upstream(args: UpstreamArgs) -> anyhow::Result<()> {
         Some(data) => in_store(&data, project.as_ref(), mode).await?,
         None => on_server(&Remote::new(source.place.server, source.token)?, project.as_ref(), mode).await?,
     };
-    println!("{}", terminal::json(&serde_json::to_string_pretty(&shown)?));
-    Ok(())
+    talk::print_json(&shown)
 }
 
 async fn in_store(data: &Path, project: Option<&ProjectKey>, mode: Option<Choice>) -> anyhow::Result<Value> {

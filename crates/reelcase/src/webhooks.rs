@@ -6,7 +6,7 @@ use reelcase_store::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 use crate::remote::{Remote, encoded};
-use crate::{bulk, terminal};
+use crate::{bulk, talk, terminal};
 
 /// `reelcase webhooks`.
 #[derive(Debug, Args)]
@@ -99,6 +99,5 @@ pub(crate) async fn webhooks(args: WebhooksArgs) -> anyhow::Result<()> {
             sent
         }
     };
-    println!("{}", terminal::json(&serde_json::to_string_pretty(&shown)?));
-    Ok(())
+    talk::print_json(&shown)
 }

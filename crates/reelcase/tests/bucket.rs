@@ -7,9 +7,14 @@ mod common;
 mod s3;
 
 use std::fmt::Write;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use common::{Server, corpus, files_below, reelcase, run, text};
@@ -292,6 +297,100 @@ fn blocks_that_are_not_there_cost_their_recordings_and_no_others() {
         let done = with_bucket(&arguments, &weed.endpoint()).output().unwrap();
         assert_eq!(done.status.code(), Some(3), "also where it was imported before: {times}");
     }
+}
+
+/// A bucket with one object, and a list of it that goes on for hundreds of pages. Its lists are counted.
+fn bucket_of_many(object: &'static str, bytes: Vec<u8>) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let lists = Arc::new(AtomicU64::new(0));
+    let counter = lists.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head: Vec<String> =
+                BufReader::new(&stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+            let range =
+                head.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+            let (status, more, body) = match range {
+                Some(range) => {
+                    let (start, last) = range.split_once('-').unwrap();
+                    let (start, last): (usize, usize) = (start.parse().unwrap(), last.parse().unwrap());
+                    let more = format!("content-range: bytes {start}-{last}/{}\r\n", bytes.len());
+                    ("206 Partial Content", more, bytes[start..=last].to_vec())
+                }
+                None => {
+                    assert!(head[0].contains("list-type=2"), "{head:?}");
+                    let page = counter.fetch_add(1, Relaxed);
+                    let next = if page < 300 {
+                        format!("<NextContinuationToken>{page}</NextContinuationToken>")
+                    } else {
+                        String::new()
+                    };
+                    let found = format!(
+                        "<Key>{object}-{page}</Key><LastModified>2026-11-21T02:07:00.000Z</LastModified><ETag>\"e\"</ETag><Size>9</Size>"
+                    );
+                    let list = format!(
+                        "<ListBucketResult><IsTruncated>{}</IsTruncated>{next}<Contents>{found}</Contents></ListBucketResult>",
+                        page < 300
+                    );
+                    ("200 OK", String::new(), list.into_bytes())
+                }
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\n{more}etag: \"e\"\r\nlast-modified: Sat, 21 Nov 2026 02:07:00 GMT\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            std::io::Write::write_all(&mut stream, &[head.as_bytes(), &body].concat()).unwrap();
+        }
+    });
+    (endpoint, lists)
+}
+
+#[test]
+fn a_list_of_blocks_costs_no_list_of_the_bucket() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (block("a", 0, 5), block("b", 10, 3));
+    let name = "30d/1795226820000-0123456789abcdef";
+    let (endpoint, lists) = bucket_of_many(name, [&a[..], &b].concat());
+    let (blocks, data) = (dir.path().join("rows"), dir.path().join("data"));
+    let rows = [row("one", &[(name, 0..a.len())]), row("two", &[(name, a.len()..a.len() + b.len())])];
+    std::fs::write(&blocks, rows.concat()).unwrap();
+    new_store(&data);
+    let arguments = ["import", "s3://many", "--blocks", text(&blocks), "--data", text(&data)];
+    let (is_ok, said) = run_with(&arguments, &endpoint);
+    assert!(is_ok, "{said}");
+    assert_eq!(counts(&data), [("one".to_owned(), 5), ("two".to_owned(), 3)]);
+    assert_eq!(lists.load(Relaxed), 1, "one page says that there is something");
+}
+
+#[test]
+fn an_encrypted_object_is_taken_by_the_signature_beside_it() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let path = |name: &str| dir.path().join(name);
+    let (data, site, key, into) = (path("data"), path("site"), path("mine.key"), path("into"));
+    a_store(&data, &path("from"), 2);
+    let (is_ok, shared) = run(&["share", "r000", "--data", text(&data), "--to", text(&site)]);
+    assert!(is_ok, "{shared}");
+    let link = shared.lines().find(|line| line.contains("&key=")).unwrap();
+    let files = files_below(&site);
+    let file = files.iter().find(|path| path.to_str().unwrap().ends_with(".enc")).unwrap();
+    let public = run(&["sign", "--new-key", text(&key)]).1;
+    let public = public.lines().find(|line| line.starts_with("ed25519:")).unwrap();
+    assert!(run(&["sign", text(file), "--key", text(&key)]).0);
+    let up = |file: &Path| {
+        let name = format!("site/{}", file.file_name().unwrap().to_str().unwrap());
+        put(&weed, dir.path(), &name, &std::fs::read(file).unwrap());
+    };
+    files.iter().for_each(|file| up(file));
+    new_store(&into);
+    let arguments = ["import", "s3://replay/site", "--data", text(&into), "--key", link, "--signed-by", public];
+    let (is_ok, said) = run_with(&arguments, &weed.endpoint());
+    assert!(!is_ok && said.contains("it is encrypted, and there is no signature beside it"), "{said}");
+    assert!(said.contains("1 holds none, 1 left alone"), "the page is no recording: {said}");
+    up(Path::new(&format!("{}.sig", text(file))));
+    let (is_ok, said) = run_with(&arguments, &weed.endpoint());
+    assert!(is_ok && said.contains("imported 1 recording with 20 events of 2 files"), "{said}");
 }
 
 #[test]

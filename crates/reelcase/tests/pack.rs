@@ -177,6 +177,54 @@ async fn what_was_said_leaves_where_it_is_asked_for_and_comes_in_once() {
 }
 
 #[tokio::test]
+async fn what_was_said_is_signed_with_the_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let [from, to, file, key] = ["from", "to", "said.reel", "mine.key"].map(|name| dir.path().join(name));
+    store_of_which_something_is_said(&from).await;
+    let public = run(&["sign", "--new-key", text(&key)]).1;
+    let public = public.lines().find(|line| line.starts_with("ed25519:")).unwrap();
+    let export = |access: &[&str]| {
+        let arguments = ["export", "mine", "--comments", "--sign", text(&key), "--output", text(&file)];
+        let (is_ok, said) = run(&[&arguments[..], access].concat());
+        assert!(is_ok, "{said}");
+        let (is_ok, said) = run(&["verify", text(&file), "--signed-by", public]);
+        assert!(is_ok && said.contains("whole: 1 recording"), "{said}");
+        std::fs::read(&file).unwrap()
+    };
+    let of_store = export(&["--data", text(&from)]);
+    let server = Server::start(&from);
+    let of_server = export(&["--server", &server.url, "--token", &server.token]);
+    assert!(of_store == of_server);
+    Server::start(&to).stop();
+    let (is_ok, said) = run(&["import", text(&file), "--data", text(&to), "--signed-by", public]);
+    assert!(is_ok && said.contains("3 comments and tags came along"), "{said}");
+    assert_eq!(said_in(&to), json!([1, ["cart", "rage"], false]));
+
+    // Words that were put into somebody's mouth are no longer signed.
+    let mut bytes = of_server;
+    let at = bytes.windows(4).position(|four| four == b"SIGN").unwrap();
+    bytes[at - 40] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let (is_ok, said) = run(&["import", text(&file), "--data", text(&to), "--signed-by", public]);
+    assert!(!is_ok && said.contains("it is damaged, or was changed since it was signed"), "{said}");
+}
+
+#[tokio::test]
+async fn what_was_said_is_counted_where_it_is_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, file) = (dir.path().join("from"), dir.path().join("said.reel"));
+    store_of_which_something_is_said(&from).await;
+    assert!(run(&["export", "mine", "--data", text(&from), "--comments", "--output", text(&file)]).0);
+    for to in ["said.jsonl", "said.html", "again.reel"] {
+        let (is_ok, said) = run(&["convert", text(&file), text(&dir.path().join(to))]);
+        assert!(is_ok && said.contains("\nleft out: 3 comments and tags\n"), "{to}: {said}");
+    }
+    let again = dir.path().join("again.reel");
+    let (is_ok, said) = run(&["convert", text(&again), text(&dir.path().join("last.jsonl"))]);
+    assert!(is_ok && !said.contains("left out"), "{said}");
+}
+
+#[tokio::test]
 async fn what_was_said_is_packed_where_it_is_asked_for_and_merged_with_its_store() {
     let dir = tempfile::tempdir().unwrap();
     let [from, silent, told, merged] = ["from", "silent", "told", "merged"].map(|name| dir.path().join(name));

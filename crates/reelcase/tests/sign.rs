@@ -362,13 +362,30 @@ fn a_directory_of_signed_encrypted_files_is_imported_without_a_word_on_signature
     let (data, site, to) = (desk.filled_store("data"), desk.at("site"), desk.store("to"));
     let said = run(&["share", "one", "--data", &data, "--to", &site]).1;
     let link = said.lines().find(|line| line.contains("&key=")).unwrap();
-    fs::remove_file(Path::new(&site).join("replay.html")).unwrap();
-    let file = text(&files_below(Path::new(&site))[0]).to_owned();
+    let is_encrypted = |path: &PathBuf| path.to_str().is_some_and(|name| name.ends_with(".enc"));
+    let file = text(&files_below(Path::new(&site)).into_iter().find(is_encrypted).unwrap()).to_owned();
     let (key, public) = desk.key("mine.key");
     let import = ["import", &site, "--data", &to, "--key", link, "--signed-by", &public];
     assert_says(run(&import), 1, &["it is encrypted, and there is no signature beside it", "1 left alone"]);
     assert_says(run(&["sign", &file, "--key", &key]), 0, &[]);
-    assert_says(run(&import), 0, &["imported 1 recording ", "of 1 file;", "0 left alone"]);
+    // The page that plays them is no recording, with and without a signature.
+    assert_says(run(&import), 0, &["imported 1 recording ", "of 2 files;", "1 holds none, 0 left alone"]);
+}
+
+#[test]
+fn a_directory_of_signed_exports_is_imported_with_the_books_that_it_keeps() {
+    let desk = Desk::new();
+    let (data, to, (key, public)) = (desk.filled_store("data"), desk.at("to"), desk.key("mine.key"));
+    assert_says(run(&["export", "--data", &data, "--to", &to, "--sign", &key]), 0, &["exported 1 recording,"]);
+    fs::write(Path::new(&to).join("README"), "What the shop recorded.\n").unwrap();
+    let into = desk.store("into");
+    let import = ["import", &to, "--data", &into, "--signed-by", &public];
+    assert_says(
+        run(&[&import[..], &["--dry-run"]].concat()),
+        0,
+        &["would import 1 recording ", "README: no recording"],
+    );
+    assert_says(run(&import), 0, &["imported 1 recording ", "3 hold none, 0 left alone"]);
 }
 
 #[tokio::test]

@@ -129,5 +129,8 @@ async fn snapshots_come_back_as_the_recordings_they_were() {
         std::fs::write(&torn, &bytes[..cut]).unwrap();
         let (is_ok, said) = run(&["import", text(&torn), "--data", text(&to)]);
         assert!(!is_ok && said.contains("left alone") && said.contains("cannot be read as Parquet"), "{cut}: {said}");
+        let (is_ok, said) = run(&["convert", text(&torn), text(&dir.path().join("one.jsonl"))]);
+        let causes = said.matches("Parquet error").count() + said.matches("EOF:").count();
+        assert!(!is_ok && causes == 1, "the cause, once: {said}");
     }
 }

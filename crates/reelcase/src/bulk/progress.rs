@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use crate::terminal::counted;
+use reelcase_format::count::counted;
 
 /// How often a terminal is told.
 const TERMINAL_PAUSE: Duration = Duration::from_millis(200);
@@ -52,10 +52,9 @@ impl Progress {
         if self.is_terminal {
             let filled = (self.count * BAR_CELLS / self.count_all.max(1)).min(BAR_CELLS) as usize;
             let bar = "█".repeat(filled) + &"░".repeat(BAR_CELLS as usize - filled);
-            eprint!("\r\x1b[K{bar} {text}");
-            let _ = io::stderr().flush();
+            let _ = write!(io::stderr(), "\r\x1b[K{bar} {text}");
         } else {
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 
@@ -65,7 +64,7 @@ impl Progress {
             return tracing::warn!("{line}");
         }
         self.clear();
-        eprintln!("{line}");
+        say!("{line}");
     }
 
     /// Takes the changing line away.
@@ -75,7 +74,7 @@ impl Progress {
 
     fn clear(&self) {
         if self.is_terminal {
-            eprint!("\r\x1b[K");
+            let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
 }

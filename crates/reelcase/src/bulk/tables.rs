@@ -17,6 +17,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use reelcase_format::block::BlockKind;
+use reelcase_format::count::counted;
 use reelcase_server::api::{Recording, iso};
 use reelcase_server::export::FileExport;
 use reelcase_transform::format::Format;
@@ -30,7 +31,7 @@ use super::progress::Progress;
 use super::{Listed, Manner, Origin, Outcome};
 use crate::convert::CREATOR;
 use crate::remote::encoded;
-use crate::terminal::{self, counted};
+use crate::terminal;
 
 const MANIFEST: &str = "tables.jsonl";
 

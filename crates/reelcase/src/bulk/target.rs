@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reelcase_format::count::counted;
 use reelcase_format::sign::SigningKey;
 use reelcase_server::api::iso;
 use reelcase_transform::format::Format;
@@ -25,7 +26,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Listed;
 use super::place::{Place, Unfinished};
-use crate::terminal;
 
 pub(crate) const MANIFEST: &str = "manifest.jsonl";
 const SUMS: &str = "SHA256SUMS";
@@ -176,7 +176,7 @@ impl Target {
 
     /// What there is, for people.
     pub(super) fn about(&self) -> String {
-        let files = terminal::counted(self.entries.len() as u64, "file");
+        let files = counted(self.entries.len() as u64, "file");
         format!("{files} in {}", self.place.describe(MANIFEST))
     }
 

@@ -7,11 +7,11 @@ use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use reelcase_server::import::Name;
 
 use super::sessions::{self, Piece, Session, piece_of_session};
-use crate::bucket::{Bucket, BucketUrl, is_absent};
+use crate::bucket::{Bucket, BucketUrl, Found, is_absent};
 use crate::bulk::{MANIFEST, exported_files, read_manifest};
 use crate::{file, sign};
 
@@ -60,7 +60,10 @@ pub(super) struct Gathered {
     names: Names,
     /// Of objects, by bucket and name.
     known: BTreeMap<String, Known>,
-    origins: Vec<(Origin, PathBuf)>,
+    /// Objects with signatures, by bucket and name of what is signed.
+    signatures: BTreeMap<String, Blob>,
+    /// Where what is named elsewhere lies.
+    places: Vec<(Origin, PathBuf)>,
 }
 
 /// A file to look at: one of somebody's, or a copy that goes when it was looked at.
@@ -112,6 +115,22 @@ impl Blob {
 }
 
 impl Gathered {
+    /// Adds a place of which it is known what to read. A bucket of PostHog may list millions of objects.
+    pub(super) async fn add_place(&mut self, input: &Path, endpoint: Option<&str>) -> anyhow::Result<()> {
+        match input.to_str().filter(|input| BucketUrl::is_one(input)) {
+            Some(url) => {
+                let bucket = Bucket::open(&url.parse()?, endpoint)?;
+                ensure!(!bucket.is_empty().await?, "there is nothing in {}", bucket.url());
+                self.places.push((Origin::Bucket(bucket), PathBuf::new()));
+            }
+            None => {
+                std::fs::metadata(input).with_context(|| format!("cannot read {}", input.display()))?;
+                self.places.push((Origin::Disk, input.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     /// Adds what was named on the command line.
     pub(super) async fn add(&mut self, input: &Path, endpoint: Option<&str>) -> anyhow::Result<()> {
         let blobs = match input.to_str().filter(|input| BucketUrl::is_one(input)) {
@@ -124,7 +143,6 @@ impl Gathered {
                 let mut files = Vec::new();
                 collect(input, 0, &mut files)?;
                 self.names.extend(names_below(input)?);
-                self.origins.push((Origin::Disk, input.to_owned()));
                 files.into_iter().map(Blob::of_file).collect()
             }
         };
@@ -163,13 +181,17 @@ impl Gathered {
         }
         // What keeps the books of an export is no recording.
         listed.retain(|found| !["manifest.jsonl", "tables.jsonl", "SHA256SUMS"].contains(&found.name.as_str()));
-        listed.retain(|found| !sign::is_beside(&found.name));
-        let blob = |found: crate::bucket::Found| {
+        let blob = |found: Found| {
             let (name, bytes, version) = (found.name, found.bytes, Some(found.version));
             Blob { origin: origin.clone(), path: PathBuf::from(&name), name, bytes, version }
         };
-        let blobs = listed.into_iter().map(blob).collect();
-        self.origins.push((origin, PathBuf::new()));
+        let mut blobs = Vec::new();
+        for blob in listed.into_iter().map(blob) {
+            match sign::signed_beside(&blob.name) {
+                Some(of) => drop(self.signatures.insert(format!("{}/{of}", bucket.url()), blob)),
+                None => blobs.push(blob),
+            }
+        }
         Ok(blobs)
     }
 
@@ -198,6 +220,20 @@ impl Gathered {
         })
     }
 
+    /// The signatures beside it, where there are any.
+    pub(super) async fn signatures(&self, blob: &Blob, workshop: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+        if let Origin::Disk = blob.origin {
+            return sign::read_beside(&blob.path);
+        }
+        let Some(beside) = self.signatures.get(&blob.to_string()) else { return Ok(None) };
+        let mut copy = tempfile::tempfile_in(workshop)?;
+        beside.read(0..beside.bytes.min(sign::BESIDE_BYTES_MAX), &mut copy).await?;
+        copy.rewind()?;
+        let mut signatures = Vec::new();
+        copy.read_to_end(&mut signatures)?;
+        Ok(Some(signatures))
+    }
+
     /// One file of all pieces that are there. Blocks have their lengths before them in it.
     pub(super) async fn join(&self, pieces: &[Piece], workshop: &Path) -> anyhow::Result<Joined> {
         let mut whole = tempfile::Builder::new().tempfile_in(workshop)?;
@@ -223,7 +259,7 @@ impl Gathered {
 
     /// The recordings that a list of PostHog's block URLs names.
     pub(super) fn of_urls(&self, listed: Vec<sessions::Listed>) -> anyhow::Result<Vec<Session>> {
-        let (origin, root) = self.origins.first().context("there is no bucket to read")?;
+        let (origin, root) = self.places.first().context("there is no bucket to read")?;
         let session = |listed: sessions::Listed| {
             let piece = |(key, range): (String, Range<u64>)| {
                 let origin = match origin {
@@ -289,7 +325,7 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Resul
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     paths.sort();
     let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let is_signature = |path: &Path| path.to_str().is_some_and(sign::is_beside);
+    let is_signature = |path: &Path| path.to_str().is_some_and(|name| sign::signed_beside(name).is_some());
     paths
         .iter()
         .filter(|path| !is_hidden(path) && !is_signature(path))

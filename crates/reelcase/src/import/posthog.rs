@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reelcase_format::count::counted;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_server::api::iso;
 use reelcase_server::import::ImportOptions;
@@ -28,9 +29,9 @@ use tokio::task::JoinSet;
 use super::sink::{Sink, SinkArgs};
 use crate::bulk::moment_ms;
 use crate::remote::encoded;
-use crate::terminal::{self, counted};
+use crate::{WITH_GAPS, terminal};
 use api::Api;
-use recording::{Fetched, Listed};
+use recording::{Fetched, IS_PARTIAL, Listed};
 use state::State;
 
 /// Recordings of a page of the list.
@@ -105,6 +106,7 @@ struct Outcome {
     empty: u64,
     gone: u64,
     left_alone: u64,
+    partial: u64,
     failed: u64,
     verified: u64,
     differing: u64,
@@ -143,7 +145,7 @@ pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
     let sink = sink.open().await?;
     let into = sink.project_of(&into).await?;
     fs::create_dir_all(&dir)?;
-    eprintln!("importing into project {into} what began from {} to {}", state.from, state.to);
+    say!("importing into project {into} what began from {} to {}", state.from, state.to);
     let (with_events, outcome) = (!no_events, Outcome::default());
     let run = Run { api, sink, into, dir, jobs, with_events, keep_partial, outcome };
     run.go(state).await
@@ -218,19 +220,21 @@ async fn plan(api: &Api, state: &State) -> anyhow::Result<ExitCode> {
         }
         next = following;
     }
-    let counted = counted(recordings, "recording");
-    println!("{counted} of {:.1} hours from {} to {}", seconds as f64 / 3_600.0, state.from, state.to);
+    let recordings_told = counted(recordings, "recording");
+    print_line!("{recordings_told} of {:.1} hours from {} to {}", seconds as f64 / 3_600.0, state.from, state.to)?;
+    let megabytes = bytes as f64 / 1e6;
     match without_bytes {
-        0 => println!("{:.1} MB of lines, uncompressed", bytes as f64 / 1e6),
-        _ if bytes == 0 => println!("this PostHog does not say how many bytes they have"),
-        _ => println!("{:.1} MB of lines, uncompressed, without {without_bytes} of unknown size", bytes as f64 / 1e6),
+        0 => print_line!("{megabytes:.1} MB of lines, uncompressed")?,
+        _ if bytes == 0 => print_line!("this PostHog does not say how many bytes they have")?,
+        _ => print_line!("{megabytes:.1} MB of lines, uncompressed, without {without_bytes} of unknown size")?,
     }
     calls += recordings * 2;
-    println!(
-        "at least {calls} requests: {:.1} hours where PostHog allows {CALLS_PER_HOUR} an hour, as its paid plans do; \
+    print_line!(
+        "at least {}: {:.1} hours where PostHog allows {CALLS_PER_HOUR} an hour, as its paid plans do; \
          one's own server sets no limit by itself",
+        counted(calls, "request"),
         calls as f64 / CALLS_PER_HOUR as f64
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -252,7 +256,7 @@ impl Run {
             state.next = next;
             state.save(&self.dir)?;
             if state.next.is_some() {
-                eprintln!("{} imported so far", counted(self.outcome.recordings, "recording"));
+                say!("{} imported so far", counted(self.outcome.recordings, "recording"));
             }
         }
         self.sink.close().await?;
@@ -293,7 +297,7 @@ impl Run {
             Ok(id) => id,
             Err(error) => {
                 self.outcome.left_alone += 1;
-                eprintln!("left alone: recording {}: {error}", terminal::line(&row.id));
+                say!("left alone: recording {}: {error}", terminal::line(&row.id));
                 return Ok(None);
             }
         };
@@ -302,9 +306,10 @@ impl Run {
             let is_same = row.figure("event_count").is_none_or(|listed| Some(listed) == known);
             if is_same {
                 self.outcome.there += 1;
+                self.outcome.partial += u64::from(there[FIGURES][IS_PARTIAL] == Value::Bool(true));
             } else {
                 self.outcome.left_alone += 1;
-                eprintln!("left alone: the store has recording {id} with other events");
+                say!("left alone: the store has recording {id} with other events");
             }
             return Ok(None);
         }
@@ -324,12 +329,12 @@ impl Run {
         match fetched {
             Fetched::Gone => {
                 self.outcome.gone += 1;
-                eprintln!("recording {id} is in PostHog's list, and deleted");
+                say!("recording {id} is in PostHog's list, and deleted");
             }
             Fetched::Empty => self.outcome.empty += 1,
             Fetched::Damaged(what) => {
                 self.outcome.left_alone += 1;
-                eprintln!("left alone: recording {id}: {}", terminal::line(&what));
+                say!("left alone: recording {id}: {}", terminal::line(&what));
             }
             Fetched::Reel(reel) => {
                 let (project, keep_partial) = (self.into.clone(), self.keep_partial);
@@ -342,14 +347,15 @@ impl Run {
                 outcome.events += reel.event_count;
                 outcome.analytics_events += reel.analytics_event_count;
                 outcome.without_events += u64::from(reel.events_refused);
+                if let Some(lacks) = &reel.lacks {
+                    outcome.partial += 1;
+                    say!("imported in part: recording {id}: {}", terminal::line(lacks));
+                }
                 if reel.differs.is_empty() {
                     outcome.verified += 1;
                 } else {
                     outcome.differing += 1;
-                    eprintln!(
-                        "recording {id} is not what PostHog counts: {}",
-                        terminal::line(&reel.differs.join(", "))
-                    );
+                    say!("recording {id} is not what PostHog counts: {}", terminal::line(&reel.differs.join(", ")));
                 }
             }
         }
@@ -358,32 +364,38 @@ impl Run {
 
     fn fail(&mut self, id: String, error: &anyhow::Error, failed: &mut Vec<String>) {
         self.outcome.failed += 1;
-        eprintln!("{}", terminal::message(&format!("recording {id} is not imported: {error:#}")));
+        say!("{}", terminal::message(&format!("recording {id} is not imported: {error:#}")));
         failed.push(id);
     }
 }
 
 impl Outcome {
     fn tell(&self) {
-        let Self { recordings, events, analytics_events, there, empty, gone, left_alone, failed, .. } = self;
+        let Self { recordings, events, analytics_events, there, empty, gone, left_alone, failed, partial, .. } = self;
         let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
         let analytics_events = counted(*analytics_events, "analytics event");
         let are = if *there == 1 { "is" } else { "are" };
-        eprintln!(
+        say!(
             "imported {recordings} with {events} and {analytics_events}; {there} {are} there already, {empty} empty, \
-             {gone} deleted, {left_alone} left alone, {failed} failed"
+             {gone} deleted, {left_alone} left alone, {failed} failed, {partial} in part"
         );
         let Self { verified, differing, without_events, .. } = self;
-        eprintln!("{verified} have the events and bytes that PostHog counts, {differing} have others");
+        let have = |count: u64| if count == 1 { "has" } else { "have" };
+        let (all, others) = (have(*verified), have(*differing));
+        say!("{verified} {all} the events and bytes that PostHog counts, {differing} {others} others");
         if *without_events > 0 {
-            eprintln!("{without_events} came without analytics events: the key may not query them, or PostHog cannot");
+            say!("{without_events} came without analytics events: the key may not query them, or PostHog cannot");
         }
         if *failed > 0 {
-            eprintln!("hint: the same command tries those again that failed");
+            say!("hint: the same command tries those again that failed");
         }
     }
 
     fn code(&self) -> ExitCode {
-        if self.failed + self.left_alone == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        match (self.failed + self.left_alone, self.partial) {
+            (0, 0) => ExitCode::SUCCESS,
+            (0, _) => ExitCode::from(WITH_GAPS),
+            _ => ExitCode::FAILURE,
+        }
     }
 }

@@ -141,7 +141,7 @@ impl Walked {
                 }
                 Err(error) => {
                     let what = format!("{blob}: {error}, behind block {found_count}");
-                    eprintln!("damaged: {}", terminal::line(&what));
+                    say!("damaged: {}", terminal::line(&what));
                     self.damaged.push((self.blocks.len() - found_count, what));
                     return Ok(true);
                 }

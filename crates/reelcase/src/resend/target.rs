@@ -114,10 +114,7 @@ impl Target {
                 anyhow::bail!("{} failed {failures} times: {problem}", self.address);
             }
             if failures == FAILURES_TOLD {
-                eprintln!(
-                    "{}",
-                    terminal::message(&format!("{}: {problem}; it is tried for a minute more", self.address))
-                );
+                say!("{}", terminal::message(&format!("{}: {problem}; it is tried for a minute more", self.address)));
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -148,7 +145,7 @@ fn taken(answer: &[u8]) -> anyhow::Result<Answer> {
 
 async fn wait(how_long: Duration) {
     if how_long >= WAIT_TOLD {
-        eprintln!("PostHog wants the next upload in {} s", how_long.as_secs());
+        say!("PostHog wants the next upload in {} s", how_long.as_secs());
     }
     sleep(how_long).await;
 }

@@ -25,9 +25,9 @@ impl Signatures {
         let found = signature_of(path, reel)?;
         if let Some(FileSignature { signed_by, flaw }) = &found {
             match flaw {
-                None => eprintln!("note: {} is signed by {}", path.display(), signed_by.join(", ")),
+                None => say!("note: {} is signed by {}", path.display(), signed_by.join(", ")),
                 Some(flaw) => {
-                    eprintln!("warning: {} is not as it was signed: {}", path.display(), terminal::line(flaw))
+                    say!("warning: {} is not as it was signed: {}", path.display(), terminal::line(flaw))
                 }
             }
         }

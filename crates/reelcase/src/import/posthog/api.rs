@@ -175,7 +175,7 @@ impl Api {
         if until > *resume_at {
             *resume_at = until;
             if wait >= WAIT_TOLD {
-                eprintln!("PostHog limits the rate: the next request goes in {} s", wait.as_secs());
+                say!("PostHog limits the rate: the next request goes in {} s", wait.as_secs());
             }
         }
     }

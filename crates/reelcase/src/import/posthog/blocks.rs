@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use reelcase_format::count::counted;
 use serde_json::Value;
 
 use super::api::Api;
@@ -74,10 +75,10 @@ pub(super) async fn fetch(api: &Api, id: &str, dir: &Path) -> anyhow::Result<Opt
         let is_packed = is_packed(&path)?;
         if is_packed {
             let distinct = path.with_extension("blocks");
-            let counted = copy_distinct(&path, &distinct, &mut seen)?;
-            found.missing += range.blocks.unwrap_or(1).saturating_sub(counted.blocks);
-            found.repeated += counted.repeated;
-            found.plain_bytes = found.plain_bytes.map(|bytes| bytes + counted.plain_bytes);
+            let copied = copy_distinct(&path, &distinct, &mut seen)?;
+            found.missing += range.blocks.unwrap_or(1).saturating_sub(copied.blocks);
+            found.repeated += copied.repeated;
+            found.plain_bytes = found.plain_bytes.map(|bytes| bytes + copied.plain_bytes);
             found.files.push(distinct);
         } else {
             found.plain_bytes = None;
@@ -88,6 +89,13 @@ pub(super) async fn fetch(api: &Api, id: &str, dir: &Path) -> anyhow::Result<Opt
 }
 
 impl Blocks {
+    /// What PostHog lists and did not give, for people. Nothing where all came.
+    pub(super) fn lacks(&self) -> Option<String> {
+        let Self { missing, listed, .. } = *self;
+        let (are, blocks) = (if missing == 1 { "is" } else { "are" }, counted(listed as u64, "block"));
+        (missing > 0).then(|| format!("{missing} of its {blocks} {are} missing in PostHog's answers"))
+    }
+
     /// All of it, one after the other.
     pub(super) fn open(&self) -> anyhow::Result<Box<dyn Read>> {
         let mut all: Box<dyn Read> = Box::new(io::empty());

@@ -10,7 +10,7 @@ use reelcase_transform::analytics::{AnalyticsEvent, moment_ms, person_lines};
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::reel::{Beside, BesideLine, ReelOptions, ReelSink};
 use reelcase_transform::staff::FIGURES;
-use reelcase_transform::stream::{Header, ReadEvents, WriteEvents};
+use reelcase_transform::stream::{Damage, Header, ReadEvents, WriteEvents};
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
@@ -30,6 +30,9 @@ const EVENTS_MARGIN_MS: i64 = 86_400_000;
 
 /// Other ids of a person that are brought along.
 const DISTINCT_IDS_MAX: usize = 100;
+
+/// Which of the figures that are kept says that part of the recording is missing.
+pub(super) const IS_PARTIAL: &str = "is_partial";
 
 /// A recording as PostHog lists it.
 #[derive(Debug, Clone)]
@@ -71,6 +74,8 @@ pub(super) struct Reel {
     pub(super) analytics_event_count: u64,
     /// PostHog did not answer for its analytics events.
     pub(super) events_refused: bool,
+    /// What is missing of it.
+    pub(super) lacks: Option<String>,
     /// Figures in which it is not what PostHog counts.
     pub(super) differs: Vec<String>,
 }
@@ -121,9 +126,8 @@ impl Job {
         if blocks.listed == 0 {
             return Ok(Fetched::Empty);
         }
-        if blocks.missing > 0 && !self.keep_partial {
-            let what = format!("{} of its {} blocks are missing in PostHog's answers", blocks.missing, blocks.listed);
-            return Ok(Fetched::Damaged(what));
+        if let Some(lacks) = blocks.lacks().filter(|_| !self.keep_partial) {
+            return Ok(Fetched::Damaged(lacks));
         }
         self.complete_person().await?;
         let events = if self.with_events { self.events().await? } else { Some(Vec::new()) };
@@ -184,16 +188,11 @@ impl Job {
             distinct_ids: self.row.distinct_ids(),
             person_properties: self.row.person["properties"].as_object().cloned().unwrap_or_default(),
         };
-        let figures = json!({ "host": self.api.base(), "imported_at_ms": self.now_ms });
-        let mut figures = figures.as_object().cloned().unwrap_or_default();
-        figures.extend(self.row.row.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let summary = Map::from_iter([(FIGURES.to_owned(), Value::Object(figures))]);
-        let beside = Beside { events, of_project: self.person_lines(), summary };
         let (project, recording) = (self.into.clone(), Some(self.id.clone()));
         let options = ReelOptions { project, recording, creator: CREATOR.to_owned(), level: LEVEL };
         let path = self.dir.join("recording.reel");
         let mut reader = ForeignReader::new(blocks.open()?, Limits::default())?;
-        let mut sink = ReelSink::new(std::io::BufWriter::new(File::create(&path)?), options).with(beside);
+        let mut sink = ReelSink::new(std::io::BufWriter::new(File::create(&path)?), options);
         while let Some(event) = reader.next_event()? {
             sink.push(&header, &event)?;
         }
@@ -204,15 +203,30 @@ impl Job {
         if report.event_count == 0 {
             return Ok(Fetched::Empty);
         }
-        let written = sink.finish(&header)?;
+        let lacks = blocks.lacks().or(report.damage.first().map(Damage::to_string));
+        let summary = Map::from_iter([(FIGURES.to_owned(), self.figures(lacks.is_some()))]);
+        let beside = Beside { events, of_project: self.person_lines(), summary };
+        let written = sink.with(beside).finish(&header)?;
         let differs = self.compare(&written.summary, blocks);
         Ok(Fetched::Reel(Reel {
             path,
             event_count: report.event_count,
             analytics_event_count,
             events_refused,
+            lacks,
             differs,
         }))
+    }
+
+    /// PostHog's figures as they are kept.
+    fn figures(&self, is_partial: bool) -> Value {
+        let mut figures = self.row.row.clone();
+        figures.insert("host".to_owned(), self.api.base().into());
+        figures.insert("imported_at_ms".to_owned(), self.now_ms.into());
+        if is_partial {
+            figures.insert(IS_PARTIAL.to_owned(), true.into());
+        }
+        Value::Object(figures)
     }
 
     /// Figures of which PostHog has others. It counts what was delivered twice twice.

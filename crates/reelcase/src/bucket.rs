@@ -47,6 +47,9 @@ const PARTS_MAX: u64 = 9_000;
 /// Bytes of a list or manifest that is read into memory.
 const DOCUMENT_BYTES_MAX: u64 = 1 << 30;
 
+/// Who knows the role of a machine.
+const MACHINE: &str = "http://169.254.169.254/";
+
 /// Which server speaks S3.
 #[derive(Debug, Default, Args)]
 pub(crate) struct S3Args {
@@ -92,6 +95,18 @@ pub(crate) enum Replaced {
     /// Somebody else has written since.
     Conflict,
 }
+
+/// Nothing can be written to a bucket, whatever it is: nobody answers, or the server takes none of it.
+#[derive(Debug)]
+pub(crate) struct Unusable(String);
+
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unusable {}
 
 impl BucketUrl {
     /// Whether a text is meant to be one.
@@ -346,13 +361,14 @@ impl Bucket {
     }
 
     fn failed(&self, what: &str, name: &str, error: object_store::Error) -> anyhow::Error {
+        use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
         let place = if name.is_empty() { self.url.to_string() } else { format!("{}/{name}", self.url) };
-        let text = error.to_string();
-        let hint = match text.contains("403 Forbidden") || text.contains("401 Unauthorized") {
-            true => "\nhint: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of ~/.aws, say who asks",
-            false => "",
-        };
-        anyhow::anyhow!("cannot {what} {place}: {}{hint}", reason(&text))
+        let (reason, hint) = reason(&error);
+        let said = format!("cannot {what} {place}: {reason}{hint}");
+        // A name or a body that is refused says nothing of the next.
+        let is_of_bucket = matches!(error, NotFound { .. } | PermissionDenied { .. } | Unauthenticated { .. });
+        let is_of_one = !is_of_bucket && error.to_string().contains("status code: 4");
+        if what == "write" && !is_of_one { Unusable(said).into() } else { anyhow::anyhow!(said) }
     }
 }
 
@@ -363,10 +379,28 @@ pub(crate) fn is_absent(error: &anyhow::Error) -> bool {
     matches!(kind, Some(NotFound | PermissionDenied | UnexpectedEof))
 }
 
-/// What a server gives as its reason, or else all that is known.
-fn reason(text: &str) -> &str {
+/// What a server gives as its reason, or else what is known, and what to do about it.
+fn reason(error: &object_store::Error) -> (String, &'static str) {
+    const WHO: &str = "\nhint: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of ~/.aws, say who asks";
+    const WHERE: &str = "\nhint: --s3-endpoint, or AWS_ENDPOINT_URL, says which server is meant";
+    let text = error.to_string();
+    // Where nobody says who asks, the machine is asked whether it has a role.
+    if text.contains(MACHINE) {
+        return ("nobody says who asks, and this machine has no role".to_owned(), WHO);
+    }
     let message = text.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
-    message.map_or(text, |(message, _)| message).trim_end()
+    let hint = if text.contains("403 Forbidden") || text.contains("401 Unauthorized") { WHO } else { "" };
+    if let Some((message, _)) = message {
+        return (message.trim_end().to_owned(), hint);
+    }
+    let first: &(dyn std::error::Error + 'static) = error;
+    let causes = || std::iter::successors(Some(first), |error| error.source());
+    if causes().any(|cause| cause.is::<HttpError>()) {
+        let host = text.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or("the server");
+        let cause = causes().last().map_or_else(String::new, |cause| cause.to_string());
+        return (format!("cannot reach {host}: {cause}"), WHERE);
+    }
+    (text.rsplit(" - ").next().unwrap_or_default().trim_end().to_owned(), hint)
 }
 
 async fn put_each_part(

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +23,19 @@ use reelcase_transform::format::Format;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::bucket::S3Args;
+use crate::bucket::{S3Args, Unusable};
+use crate::progress::Progress;
 use crate::remote::{Remote, encoded};
 use crate::sign::Signing;
+use crate::web::Unreachable;
 use crate::{WITH_GAPS, local, terminal};
 
 mod place;
-mod progress;
 mod tables;
 mod target;
 
+pub(crate) use place::STORE_ID;
 use place::{Place, To};
-use progress::Progress;
 use tables::TablesTarget;
 use target::Target;
 pub(crate) use target::{MANIFEST, read_manifest};
@@ -157,21 +159,28 @@ pub(crate) async fn export(
     origin.page(&format!("limit=1{wanted}")).await?;
     let mut target = Destination::open(Place::open(&to, args.s3.endpoint()).await?, form, key).await?;
     let (origin, manner) = (Arc::new(origin), Manner { jobs: args.jobs, is_quiet: false });
+    let mut interrupted = pin!(interrupted(args.watch.is_some()));
+    let (mut code, mut is_to_tell) = (ExitCode::SUCCESS, true);
     loop {
         // Times like `7d` count from now, each time anew.
         let query = query(&args.conditions, &args.since, &args.until, SystemClock.now_ms())?;
-        let made = match &mut target {
-            Destination::Files(target) => run(&origin, target, &query, manner).await,
-            Destination::Tables(target) => tables::run(&origin, target, &query, manner).await,
+        let made = tokio::select! {
+            made = target.run(&origin, &query, manner) => made,
+            () = &mut interrupted => return Ok(code),
         };
-        let code = match made {
+        code = match made {
             Ok(outcome) => {
-                outcome.tell(&target.about());
+                // Who watches is told at first, what is new, and that it goes well again.
+                if is_to_tell || outcome.has_news() {
+                    outcome.tell(&target.about(), !query.is_empty());
+                }
+                is_to_tell = false;
                 outcome.code()
             }
             // Servers are started anew, and lines break: who watches looks again.
             Err(error) if args.watch.is_some() => {
-                say!("{}", terminal::message(&format!("not exported: {error:#}; it is tried again")));
+                say!("{}", terminal::message(&format!("not exported, and tried again: {error:#}")));
+                is_to_tell = true;
                 ExitCode::FAILURE
             }
             Err(error) => return Err(error),
@@ -184,8 +193,15 @@ pub(crate) async fn export(
         };
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(seconds.max(1))) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(code),
+            () = &mut interrupted => return Ok(code),
         }
+    }
+}
+
+/// Waits for whoever watches to want no more. Anybody else is interrupted as any command is.
+async fn interrupted(is_watching: bool) {
+    if !is_watching || tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -199,10 +215,7 @@ pub(crate) async fn export_for_server(
     let manner = Manner { jobs: SERVER_JOBS, is_quiet: true };
     let mut target = Destination::open(Place::open(&to.parse()?, None).await?, form, None).await?;
     let origin = Arc::new(Origin::Local(store));
-    let outcome = match &mut target {
-        Destination::Files(target) => run(&origin, target, query, manner).await?,
-        Destination::Tables(target) => tables::run(&origin, target, query, manner).await?,
-    };
+    let outcome = target.run(&origin, query, manner).await?;
     Ok(LastRun {
         exported_count: outcome.exported,
         exported_bytes: outcome.exported_bytes,
@@ -225,8 +238,8 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Man
             waiting.push(listed);
         }
     }
-    let mut progress = Progress::new(waiting.len() as u64, waiting.iter().map(|listed| listed.stored_bytes).sum());
-    progress = progress.quiet(manner.is_quiet);
+    let progress = Progress::new("recording").quiet(manner.is_quiet);
+    progress.expect(waiting.len() as u64, waiting.iter().map(|listed| listed.stored_bytes).sum());
     // The oldest first, so that a run which is stopped has what is most likely to be deleted next.
     let mut running = JoinSet::new();
     while !waiting.is_empty() || !running.is_empty() {
@@ -239,7 +252,7 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Man
                 (listed, done)
             });
         }
-        let Some(done) = running.join_next().await else { break };
+        let Some(done) = progress.during(running.join_next()).await else { break };
         let (listed, done) = done?;
         progress.add(listed.stored_bytes);
         match done {
@@ -247,17 +260,32 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Man
                 outcome.exported += 1;
                 outcome.with_gaps += u64::from(entry.gap_count > 0);
                 outcome.exported_bytes += entry.bytes;
-                target.note(entry).await?;
+                target.note(entry).await.map_err(ended)?;
             }
+            Err(error) if is_of_all(&error) => return Err(ended(error)),
             Err(error) => {
                 outcome.fail(&listed.id, &error);
                 progress.say(&terminal::message(&format!("recording {} is not exported: {error:#}", listed.id)));
             }
         }
     }
-    progress.end();
-    target.settle().await?;
+    target.settle().await.map_err(ended)?;
     Ok(outcome)
+}
+
+/// Whether what went wrong has nothing to do with the recording: with any other one it would go no better.
+fn is_of_all(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let cannot_write = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(StorageFull | QuotaExceeded | ReadOnlyFilesystem))
+    };
+    error.is::<Unreachable>() || error.is::<Unusable>() || error.chain().any(cannot_write)
+}
+
+/// Why a run ends before its end.
+fn ended(error: anyhow::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}\nhint: the next run goes on where this one ended")
 }
 
 /// Writes one recording to its place.
@@ -280,8 +308,16 @@ impl Outcome {
         self.first_failure.get_or_insert_with(|| format!("recording {id} is not exported: {error:#}"));
     }
 
-    fn tell(&self, about: &str) {
+    /// Whether there is more to say than before.
+    fn has_news(&self) -> bool {
+        self.exported + self.failed > 0
+    }
+
+    fn tell(&self, about: &str, is_narrowed: bool) {
         let Self { exported, exported_bytes, unchanged, failed, with_gaps, .. } = self;
+        if exported + unchanged + failed == 0 {
+            tell_empty(is_narrowed);
+        }
         let megabytes = *exported_bytes as f64 / 1e6;
         let exported = counted(*exported, "recording");
         say!("exported {exported}, {megabytes:.1} MB; {unchanged} unchanged; {about}");
@@ -302,6 +338,12 @@ impl Outcome {
     }
 }
 
+/// Says that there was nothing to do, since that may not be what was meant.
+pub(crate) fn tell_empty(is_narrowed: bool) {
+    let all = if is_narrowed { "no recording is as --where, --since and --until say" } else { "there is no recording" };
+    say!("note: {all}");
+}
+
 /// Where they are exported to.
 enum Destination {
     Files(Target),
@@ -314,6 +356,14 @@ impl Destination {
             ExportForm::Files(format) => Self::Files(Target::open(place, format, key).await?),
             ExportForm::Tables => Self::Tables(TablesTarget::open(place).await?),
         })
+    }
+
+    /// Exports what is new or has changed.
+    async fn run(&mut self, origin: &Arc<Origin>, query: &str, manner: Manner) -> anyhow::Result<Outcome> {
+        match self {
+            Self::Files(target) => run(origin, target, query, manner).await,
+            Self::Tables(target) => tables::run(origin, target, query, manner).await,
+        }
     }
 
     /// What there is, for people.
@@ -430,6 +480,9 @@ impl Listed {
     }
 }
 
+/// What a condition looks like.
+const WHERE: &str = "write url=/checkout, or errors_min=1; docs/formats.md names others";
+
 /// The list's parameters as the query of an address, each behind a `&`.
 pub(crate) fn query(
     conditions: &[String],
@@ -439,8 +492,9 @@ pub(crate) fn query(
 ) -> anyhow::Result<String> {
     let mut query = String::new();
     for condition in conditions {
-        let (name, value) =
-            condition.split_once('=').with_context(|| format!("--where {condition} is no NAME=VALUE"))?;
+        let (name, value) = condition
+            .split_once('=')
+            .with_context(|| format!("--where {condition} is no NAME=VALUE\nhint: {WHERE}"))?;
         query.push_str(&format!("&{}={}", encoded(name), encoded(value)));
     }
     for (name, text) in [("from_ms", since), ("to_ms", until)] {

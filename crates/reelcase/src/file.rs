@@ -1,7 +1,7 @@
 //! Work on `.reel` files, and on output files in general.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -78,6 +78,15 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Insists that nobody's terminal gets what is no text.
+pub(crate) fn check_readable(format: Format, output: &Path) -> anyhow::Result<()> {
+    let is_text = !matches!(format, Format::Reel | Format::JsonlGzip | Format::JsonlZstd);
+    if !is_text && output == Path::new("-") && io::stdout().is_terminal() {
+        bail!("{} is no text, and stdout is a terminal\nhint: name a file to write, or pipe it on", format.info().name);
+    }
+    Ok(())
 }
 
 impl Write for Output {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -27,6 +28,7 @@ mod sink;
 use crate::bucket::{S3Args, is_absent};
 use crate::encrypted::{KeyArgs, decrypt};
 use crate::local::report_left_out;
+use crate::progress::Progress;
 use crate::sign::{self, Refusal};
 use crate::terminal;
 use crate::{WITH_GAPS, file};
@@ -107,6 +109,8 @@ struct Outcome {
     said: Taken,
     nothing: u64,
     left_alone: u64,
+    /// Of those, files of which --keep-partial could take something.
+    damaged: u64,
     partial: u64,
 }
 
@@ -124,6 +128,7 @@ struct Run {
     file_count: usize,
     /// Objects and files that are not there, or end too early.
     missing: BTreeSet<String>,
+    progress: Arc<Progress>,
 }
 
 /// Imports files. The code tells whether all of them are in the store now.
@@ -146,11 +151,15 @@ pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let options = ImportOptions { project, name: None, keep_partial: args.keep_partial, is_dry_run: args.dry_run };
     let done = Done::open(&work)?;
     let (signed_by, outcome, missing) = (args.signed_by, Outcome::default(), BTreeSet::new());
-    let mut run = Run { sink, options, signed_by, key, done, outcome, file_count: 0, missing };
+    // A dry run says of each file what it is.
+    let progress = Arc::new(Progress::new("file").quiet(args.dry_run));
+    let mut run =
+        Run { sink, options, signed_by, key, done, outcome, file_count: 0, missing, progress: progress.clone() };
     match listed {
-        Some(listed) => run.pieces(&gathered, gathered.of_urls(listed)?).await?,
-        None => run.all(&gathered).await?,
+        Some(listed) => progress.during(run.pieces(&gathered, gathered.of_urls(listed)?)).await?,
+        None => progress.during(run.all(&gathered)).await?,
     }
+    progress.end();
     run.end().await
 }
 
@@ -158,30 +167,37 @@ impl Run {
     /// All that was gathered, whatever it is.
     async fn all(&mut self, gathered: &Gathered) -> anyhow::Result<()> {
         let mut walked = Walked::default();
+        self.progress.go_on_with("file", gathered.blobs.len() as u64, gathered.blobs.iter().map(Blob::bytes).sum());
         for blob in &gathered.blobs {
             self.file_count += 1;
-            if self.is_known(gathered.known(blob)).await? || blob.version().is_some_and(|state| self.done.has(&state)) {
-                self.outcome.there += 1;
-                continue;
-            }
-            let local = match self.looked_at(gathered, blob, &mut walked).await {
-                Ok(Some(local)) => local,
-                Ok(None) => continue,
-                // Buckets let go of what is old, also while they are read.
-                Err(error) if is_absent(&error) => {
-                    self.leave_alone(&blob.to_string(), Some(format!("{error:#}")))?;
-                    self.missing.insert(blob.to_string());
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let label = blob.to_string();
-            let Some(local) = self.opened(local, &label)? else { continue };
-            let is_taken = self.file(local.path(), &label, gathered.name(blob).cloned()).await?;
-            self.note_done(blob, is_taken)?;
+            self.blob(gathered, blob, &mut walked).await?;
+            self.progress.add(blob.bytes());
         }
         self.pieces(gathered, gathered.pieces.clone()).await?;
         self.sessions(gathered, walked.sessions()).await
+    }
+
+    /// A file or object, whatever it is.
+    async fn blob(&mut self, gathered: &Gathered, blob: &Blob, walked: &mut Walked) -> anyhow::Result<()> {
+        if self.is_known(gathered.known(blob)).await? || blob.version().is_some_and(|state| self.done.has(&state)) {
+            self.outcome.there += 1;
+            return Ok(());
+        }
+        let label = blob.to_string();
+        let local = match self.looked_at(gathered, blob, walked).await {
+            Ok(Some(local)) => local,
+            Ok(None) => return Ok(()),
+            // Buckets let go of what is old, also while they are read.
+            Err(error) if is_absent(&error) => {
+                self.leave_alone(&label, Some(format!("{error:#}")))?;
+                self.missing.insert(label);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(local) = self.opened(local, &label)? else { return Ok(()) };
+        let is_taken = self.file(local.path(), &label, gathered.name(blob).cloned()).await?;
+        self.note_done(blob, is_taken)
     }
 
     /// A file to take in; none where it is not one that is wanted, or a batch, whose blocks are noted.
@@ -208,31 +224,37 @@ impl Run {
 
     /// Recordings of which the pieces lie in several places.
     async fn sessions(&mut self, gathered: &Gathered, sessions: Vec<Session>) -> anyhow::Result<()> {
-        for Session { id, pieces, what, damage } in sessions {
-            if self.signed_by.is_some() {
-                self.leave_alone(&what, Some("it lies in pieces, which cannot be signed".to_owned()))?;
-                continue;
-            }
-            if damage.is_some() && !self.options.keep_partial {
-                self.leave_alone(&what, damage)?;
-                continue;
-            }
-            let joined = gathered.join(&pieces, self.sink.workshop()).await;
-            let Joined { file, missing } = joined.with_context(|| format!("cannot import {what}"))?;
-            let lacks = missing.first().map(|(_, why)| match missing.len() {
-                1 => why.clone(),
-                2 => format!("{why}, and 1 more of its pieces is missing"),
-                count => format!("{why}, and {} more of its pieces are missing", count - 1),
-            });
-            let lacks_all = missing.len() == pieces.len();
-            self.missing.extend(missing.into_iter().map(|(blob, _)| blob));
-            if lacks.is_some() && (lacks_all || !self.options.keep_partial) {
-                self.leave_alone(&what, lacks)?;
-                continue;
-            }
-            let name = id.map(|id| (self.options.project.clone(), id));
-            self.file_with(file.path(), &what, name, damage.or(lacks)).await?;
+        self.progress.go_on_with("recording", sessions.len() as u64, sessions.iter().map(Session::bytes).sum());
+        for session in sessions {
+            let bytes = session.bytes();
+            self.session(gathered, session).await?;
+            self.progress.add(bytes);
         }
+        Ok(())
+    }
+
+    async fn session(&mut self, gathered: &Gathered, session: Session) -> anyhow::Result<()> {
+        let Session { id, pieces, what, damage } = session;
+        if self.signed_by.is_some() {
+            return self.leave_alone(&what, Some("it lies in pieces, which cannot be signed".to_owned()));
+        }
+        if damage.is_some() && !self.options.keep_partial {
+            return self.leave_alone(&what, damage);
+        }
+        let joined = gathered.join(&pieces, self.sink.workshop()).await;
+        let Joined { file, missing } = joined.with_context(|| format!("cannot import {what}"))?;
+        let lacks = missing.first().map(|(_, why)| match missing.len() {
+            1 => why.clone(),
+            2 => format!("{why}, and 1 more of its pieces is missing"),
+            count => format!("{why}, and {} more of its pieces are missing", count - 1),
+        });
+        let lacks_all = missing.len() == pieces.len();
+        self.missing.extend(missing.into_iter().map(|(blob, _)| blob));
+        if lacks.is_some() && (lacks_all || !self.options.keep_partial) {
+            return self.leave_alone(&what, lacks);
+        }
+        let name = id.map(|id| (self.options.project.clone(), id));
+        self.file_with(file.path(), &what, name, damage.or(lacks)).await?;
         Ok(())
     }
 
@@ -255,11 +277,13 @@ impl Run {
 
     /// What is in a file that the key opens, or the file. None of it where that ends too early and is left alone.
     fn opened(&mut self, local: Local, label: &str) -> anyhow::Result<Option<Local>> {
-        let Some(key) = &self.key else { return Ok(Some(local)) };
         let encrypted = file::open(local.path())?;
         if Kind::read(&encrypted)? != Kind::Encrypted {
             return Ok(Some(local));
         }
+        let Some(key) = &self.key else {
+            return self.leave_locked(label, "it is encrypted; import it with --key, or convert it first".to_owned());
+        };
         let mut plain = tempfile::Builder::new().suffix(".reel").tempfile_in(self.sink.workshop())?;
         let damage = match decrypt(file::open(local.path())?, Some(key), plain.as_file_mut()) {
             Ok(None) => return Ok(Some(Local::Copy(plain))),
@@ -268,9 +292,16 @@ impl Run {
                 return Ok(Some(Local::Copy(plain)));
             }
             Ok(Some(flaw)) => flaw,
-            Err(error) => format!("{error:#}"),
+            Err(error) => return self.leave_locked(label, format!("{error:#}")),
         };
         self.leave_alone(label, Some(damage))?;
+        Ok(None)
+    }
+
+    /// Names what no key opens, and of which nothing can be read without one.
+    fn leave_locked(&mut self, label: &str, why: String) -> anyhow::Result<Option<Local>> {
+        self.leave_alone(label, Some(why))?;
+        self.outcome.damaged -= 1;
         Ok(None)
     }
 
@@ -325,7 +356,7 @@ impl Run {
         self.outcome.tell(self.file_count, self.options.is_dry_run);
         let ImportOptions { is_dry_run, keep_partial, .. } = self.options;
         // Nothing helps a file that is not signed.
-        if self.outcome.left_alone > 0 && !is_dry_run && !keep_partial && self.signed_by.is_none() {
+        if self.outcome.damaged > 0 && !is_dry_run && !keep_partial && self.signed_by.is_none() {
             say!("hint: --keep-partial takes what can be read of damaged files");
         }
         tell_missing(&self.missing);
@@ -364,6 +395,7 @@ impl Outcome {
         match damage {
             Some(damage) if imported.is_left_alone() && other.is_empty() => {
                 self.left_alone += 1;
+                self.damaged += 1;
                 said.push(("damaged", damage.clone()));
             }
             Some(damage) if !imported.is_left_alone() => {
@@ -389,7 +421,7 @@ impl Outcome {
     }
 
     fn tell(&self, files: usize, is_dry_run: bool) {
-        let Self { recordings, events, there, said, nothing, left_alone, partial } = self;
+        let Self { recordings, events, there, said, nothing, left_alone, partial, .. } = self;
         let verb = if is_dry_run { "would import" } else { "imported" };
         let (recordings, events) = (counted(*recordings, "recording"), counted(*events, "event"));
         let files = counted(files as u64, "file");

@@ -21,6 +21,7 @@ mod import;
 mod keys;
 mod local;
 mod pack;
+mod progress;
 mod remote;
 mod resend;
 mod serve;
@@ -300,8 +301,8 @@ fn export_parser() -> impl TypedValueParser<Value = bulk::ExportForm> {
 fn format_of(asked: Option<Format>, output: &Path) -> anyhow::Result<Format> {
     let of_name = || Format::of_file_name(output.file_name()?.to_str()?);
     match (asked.or_else(of_name), output.extension()) {
-        (Some(format), _) => Ok(format),
-        (None, None) => Ok(Format::Reel),
+        (Some(format), _) => file::check_readable(format, output).map(|()| format),
+        (None, None) => file::check_readable(Format::Reel, output).map(|()| Format::Reel),
         (None, Some(_)) => {
             let endings = FORMATS.map(|info| format!(".{}", info.ending)).join(", ");
             let name = output.display();

@@ -16,9 +16,11 @@ use reelcase_store::bundle::Bundle;
 use reelcase_store::catalog::{ListQuery, Part, RecordingRow};
 use reelcase_store::notes::said::{Said, Taken};
 use reelcase_store::{Clock, Store, SystemClock};
+use reelcase_transform::format::Format;
 
-use crate::file::Output;
+use crate::file::{Output, check_readable};
 use crate::import::{self, ImportArgs};
+use crate::progress::Progress;
 use crate::{WITH_GAPS, bulk, local, sign, terminal};
 
 /// Recordings of a packed file. Its index, which readers hold in memory, takes about a kilobyte for each.
@@ -96,6 +98,7 @@ struct Merged {
 
 /// Packs recordings. The code tells whether all of each could be read.
 pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
+    check_readable(Format::Reel, &args.output)?;
     let store = local::open(&args.data, "reelcase pack").await?;
     let now_ms = SystemClock.now_ms();
     let query = bulk::query(&args.conditions, &args.since, &args.until, now_ms)?;
@@ -104,6 +107,7 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
     let (mut bundle, bytes) = Bundle::new(&store, &format!("pack-{now_ms}"))?;
     output.write_all(&bytes)?;
     let (mut recordings, mut with_gaps, mut cursor) = (0, 0, None);
+    let progress = Progress::new("recording");
     loop {
         let page = store.catalog().list(ListQuery { cursor, ..query.clone() }).await?;
         for row in page.recordings {
@@ -111,12 +115,14 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
             if recordings > PACK_RECORDINGS_MAX {
                 bail!("more than {PACK_RECORDINGS_MAX} recordings\nhint: pack some of them, with --since and --until");
             }
-            let (id, parts) = (row.id.clone(), store.catalog().parts(&row.project, &row.id).await?);
+            let (id, stored_bytes) = (row.id.clone(), row.stored_bytes);
+            let parts = store.catalog().parts(&row.project, &row.id).await?;
             let said = match args.comments {
                 true => said_of(&store, &row).await?,
                 false => Said::default(),
             };
-            let gaps = add(&mut bundle, row, parts, said, &mut output).await?;
+            let gaps = progress.during(add(&mut bundle, row, parts, said, &mut output)).await?;
+            progress.add(stored_bytes);
             if gaps > 0 {
                 with_gaps += 1;
                 let one = "damaged block is left out; a line stands for it";
@@ -133,6 +139,10 @@ pub(crate) async fn pack(args: PackArgs) -> anyhow::Result<ExitCode> {
     output.write_all(&bytes)?;
     output.finish()?;
     store.close().await?;
+    progress.end();
+    if recordings == 0 {
+        bulk::tell_empty(!(args.conditions.is_empty() && args.since.is_none() && args.until.is_none()));
+    }
     say!("packed {}, {with_gaps} with gaps", counted(recordings, "recording"));
     Ok(if with_gaps == 0 { ExitCode::SUCCESS } else { ExitCode::from(WITH_GAPS) })
 }
@@ -144,16 +154,20 @@ pub(crate) async fn unpack(args: UnpackArgs) -> anyhow::Result<ExitCode> {
 
 /// Brings another store in. The code tells whether all of it is in the store now.
 pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
+    if fs::canonicalize(&args.other).is_ok_and(|other| fs::canonicalize(&args.data).is_ok_and(|data| other == data)) {
+        bail!("{} is the store that it is to come into", args.other.display());
+    }
     let other = local::open(&args.other, "reelcase merge").await?;
     let store = local::open(&args.data, "reelcase merge").await?;
     store.clear_workshop()?;
     let (mut merged, mut there, mut cursor) = (Merged::default(), 0_u64, None);
-    let mut waiting = Vec::new();
+    let (mut waiting, progress) = (Vec::new(), Progress::new("recording"));
     loop {
         let page = other.catalog().list(ListQuery { cursor, ..ListQuery::default() }).await?;
         for row in page.recordings {
             match in_common(&store, &other, &row).await? {
                 Common::There => {
+                    progress.add(row.stored_bytes);
                     there += 1;
                     merged.take_said(&store, &other, &row).await?;
                 }
@@ -166,7 +180,7 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
             let bytes: u64 = waiting.iter().map(|(row, _)| row.stored_bytes).sum();
             if bytes >= MERGE_BYTES || waiting.len() >= MERGE_RECORDINGS {
                 let recordings = std::mem::take(&mut waiting);
-                enter(&store, &other, recordings, &mut merged).await?;
+                progress.during(enter(&store, &other, recordings, &mut merged, &progress)).await?;
             }
         }
         cursor = page.next;
@@ -174,7 +188,8 @@ pub(crate) async fn merge(args: MergeArgs) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    enter(&store, &other, waiting, &mut merged).await?;
+    progress.during(enter(&store, &other, waiting, &mut merged, &progress)).await?;
+    progress.end();
     store.close().await?;
     other.close().await?;
     store.clear_workshop()?;
@@ -233,6 +248,7 @@ async fn enter(
     other: &Store,
     recordings: Vec<(RecordingRow, Vec<Part>)>,
     merged: &mut Merged,
+    progress: &Progress,
 ) -> anyhow::Result<()> {
     let mut whole = Vec::new();
     for (row, parts) in recordings {
@@ -257,10 +273,11 @@ async fn enter(
     file.write_all(&bytes)?;
     let mut entered = Vec::with_capacity(whole.len());
     for (row, parts) in whole {
-        let id = row.id.clone();
+        let (id, stored_bytes) = (row.id.clone(), row.stored_bytes);
         entered.push(row.clone());
         let gaps = add(&mut bundle, row, parts, Said::default(), &mut file).await?;
         anyhow::ensure!(gaps == 0, "recording {id} of the other store was damaged meanwhile");
+        progress.add(stored_bytes);
     }
     file.write_all(&bundle.finish()?.0)?;
     file.flush()?;

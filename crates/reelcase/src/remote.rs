@@ -146,6 +146,11 @@ pub(crate) async fn checked(reply: Reply) -> anyhow::Result<Reply> {
         return Ok(reply);
     }
     let status = reply.status;
+    if status == StatusCode::UNAUTHORIZED {
+        bail!(
+            "the server answered {status}\nhint: --token, or REELCASE_TOKEN, takes what it printed, and keeps in DIR/secret"
+        );
+    }
     let body: Value = serde_json::from_slice(&reply.bytes().await?).unwrap_or_default();
     bail!("the server answered {status}: {}", body["error"]["message"].as_str().unwrap_or("no reason given"))
 }

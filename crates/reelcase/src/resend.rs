@@ -24,6 +24,7 @@ use serde_json::Value;
 use crate::Source;
 use crate::bulk::{Listed, Origin, query};
 use crate::local::report_left_out;
+use crate::progress::Progress;
 use crate::terminal;
 use log::{Log, Sent};
 use target::{Answer, Target};
@@ -95,20 +96,23 @@ pub(crate) async fn resend(args: ResendArgs) -> anyhow::Result<ExitCode> {
         Some(id) => vec![origin.find(id).await?.with_context(|| format!("there is no recording {id}"))?],
         None => origin.list(&query(&args.conditions, &args.since, &args.until, SystemClock.now_ms())?).await?,
     };
-    let mut outcome = Outcome::default();
+    let (mut outcome, progress) = (Outcome::default(), Progress::new("recording"));
+    progress.expect(waiting.len() as u64, waiting.iter().map(|listed| listed.stored_bytes).sum());
     // The oldest first: they are the next that PostHog would no longer take.
     while let Some(listed) = waiting.pop() {
-        let id = listed.id.clone();
+        let (id, stored_bytes) = (listed.id.clone(), listed.stored_bytes);
         let Some(row) = origin.row(&listed.project, &id).await? else { continue };
         let done = send_one(&origin, &target, &mut log, &args.key, args.shift_to_now, Recording { listed, row });
-        if let Err(error) = done.await.map(|done| outcome.note(&id, done)) {
+        if let Err(error) = progress.during(done).await.map(|done| outcome.note(&id, done)) {
             if error.is::<target::Refusal>() {
                 return Err(error);
             }
             outcome.failed += 1;
             say!("{}", terminal::message(&format!("recording {id} is not sent: {error:#}")));
         }
+        progress.add(stored_bytes);
     }
+    progress.end();
     if let Origin::Local(store) = &origin {
         store.close().await?;
     }

@@ -5,11 +5,15 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use serde::Serialize;
 
 use crate::terminal;
+
+/// Whether a line that changes stands on the terminal, as its last. It is taken away before another one is printed.
+static IS_SHOWN: Mutex<bool> = Mutex::new(false);
 
 /// Prints a line of data. Fails where it cannot be written, but not because nobody reads on.
 macro_rules! print_line {
@@ -36,7 +40,29 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// See the macro.
 pub(crate) fn say(line: fmt::Arguments<'_>) {
+    let mut is_shown = is_shown();
+    take_away(&mut is_shown);
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Shows a line on a terminal, in the place of the one that was shown before.
+pub(crate) fn show(line: &str) {
+    *is_shown() = write!(io::stderr(), "\r\x1b[K{line}").is_ok();
+}
+
+/// Takes away the line that is shown.
+pub(crate) fn show_nothing() {
+    take_away(&mut is_shown());
+}
+
+fn is_shown() -> MutexGuard<'static, bool> {
+    IS_SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take_away(is_shown: &mut bool) {
+    if std::mem::take(is_shown) {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
 }
 
 /// Stdout of a command that does nothing but write to it: it fails where nobody reads on, as [`is_unread`] tells.

@@ -1,5 +1,6 @@
 //! Requests to servers that somebody named: with TLS where the address says so, trusting whom the system trusts.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -25,6 +26,16 @@ pub(crate) struct Reply {
     body: ReplyBody,
 }
 
+/// Nobody is there, whatever is asked for.
+#[derive(Debug)]
+pub(crate) struct Unreachable(String);
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot reach {}", self.0)
+    }
+}
+
 impl Web {
     pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self { client: Client::new(WAITS, None)? })
@@ -41,7 +52,12 @@ impl Web {
             Ok(reply) => Response::into_parts(reply),
             Err(SendError::Slow(wait)) => bail!("{host} did not answer within {} s", wait.as_secs()),
             Err(SendError::Unreachable(error)) => {
-                let error = anyhow::Error::from(error).context(format!("cannot reach {host}"));
+                let is_there = !error.is_connect();
+                let error = anyhow::Error::from(error);
+                let error = match is_there {
+                    true => error.context(format!("the connection to {host} broke off")),
+                    false => error.context(Unreachable(host)),
+                };
                 let is_untrusted = error.chain().any(|cause| cause.to_string().contains("invalid peer certificate"));
                 let hint = "hint: SSL_CERT_FILE names the certificates that are trusted, instead of the system's";
                 return Err(if is_untrusted { anyhow::anyhow!("{error:#}\n{hint}") } else { error });

@@ -201,7 +201,7 @@ async fn a_watch_outlasts_a_restart_of_the_server_and_one_that_is_not_there_leav
     let mut said = BufReader::new(watch.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line.contains("exported 1 recording")));
     server.stop();
-    assert!(said.any(|line| line.starts_with("not exported: ") && line.ends_with("it is tried again")));
+    assert!(said.any(|line| line.starts_with("not exported, and tried again: cannot reach ")));
     let nothing = dir.path().join("nothing");
     let refused = reelcase().args(place).arg(&nothing).output().unwrap();
     assert!(!refused.status.success() && !nothing.exists());

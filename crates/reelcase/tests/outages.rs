@@ -7,48 +7,20 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use common::load::{Answer, Client, Ledger, gzip, size, templates, upload_until, window_of};
-use common::{Server, reelcase};
+use common::{Server, SmallDisk, reelcase};
 use reelcase_store::{Accepted, ItemKind, ItemRef, Store, StoreOptions, SystemClock};
 
 /// Back by itself, once there is room, within this.
 const BACK: Duration = Duration::from_secs(5);
 /// Open requests and what waits are done with, once the server was told to stop, within this.
 const DRAINED: Duration = Duration::from_secs(30);
-
-/// A small file system of its own, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path, options: &str) -> Self {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output().unwrap();
-        assert!(
-            mounted.status.success(),
-            "this test mounts a small tmpfs, which takes root and the right to mount; run it so: {}",
-            String::from_utf8_lossy(&mounted.stderr)
-        );
-        Self(at.to_owned())
-    }
-
-    fn remount(&self, options: &str) {
-        let options = format!("remount,{options}");
-        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily, since a server that is being killed may still hold it.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// One upload of one event, `plain_bytes` long on the wire and little once compressed.
 fn upload(session: &str, marker: u64, plain_bytes: usize) -> Vec<u8> {

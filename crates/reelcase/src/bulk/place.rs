@@ -1,7 +1,7 @@
 //! Where an export goes: a directory, or a bucket below a prefix. Both hold the same files under the same names.
 //!
-//! A file is whole before it has its name. In a directory it takes shape in `.unfinished`; for a bucket in a directory
-//! of the system for such things, from where it is uploaded.
+//! A file is whole before it has its name. In a directory it takes shape in `.unfinished`; for a bucket in a file without
+//! a name, from where it is uploaded, and of which a run that is killed leaves nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,10 +13,14 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, bail};
 use object_store::UpdateVersion;
 use sha2::{Digest, Sha256};
+use tempfile::TempPath;
 
 use crate::bucket::{Bucket, BucketUrl, Replaced};
 use crate::file::unfinished_in;
 use crate::remote::encoded;
+
+/// What lies in the directory of every store.
+pub(crate) const STORE_ID: &str = "store-id";
 
 const UNFINISHED: &str = ".unfinished";
 const LOCK: &str = ".lock";
@@ -55,20 +59,24 @@ pub(super) enum Place {
         there: Mutex<BTreeMap<String, u64>>,
         /// The state of the manifest that was read or written last.
         seen: Mutex<Option<UpdateVersion>>,
-        scratch: tempfile::TempDir,
     },
 }
 
 /// A file that is being written.
 pub(super) struct Unfinished {
-    file: tempfile::NamedTempFile,
+    file: File,
+    /// Of one that is to get a name in a directory.
+    path: Option<TempPath>,
+    /// Where it lies, for people.
+    place: String,
     hash: Sha256,
     bytes: u64,
 }
 
 /// A file that is whole and has no name yet.
 pub(super) struct Finished {
-    file: tempfile::NamedTempFile,
+    file: File,
+    path: Option<TempPath>,
     pub(super) bytes: u64,
     pub(super) sha256: String,
 }
@@ -78,12 +86,16 @@ impl Place {
     /// looks what is in a bucket.
     pub(super) async fn open(to: &To, endpoint: Option<&str>) -> anyhow::Result<Self> {
         match to {
-            To::Dir(dir) => Ok(Self::Dir { dir: dir.clone(), _lock: hold(dir)? }),
+            To::Dir(dir) => {
+                if dir.join(STORE_ID).is_file() {
+                    bail!("{} is a store\nhint: export to a directory of its own", dir.display());
+                }
+                Ok(Self::Dir { dir: dir.clone(), _lock: hold(dir)? })
+            }
             To::Bucket(url) => {
                 let bucket = Bucket::open(url, endpoint)?;
                 let there = bucket.list().await?.into_iter().map(|found| (found.name, found.bytes)).collect();
-                let scratch = tempfile::tempdir().context("cannot write in the directory for temporary files")?;
-                Ok(Self::Bucket { bucket, there: Mutex::new(there), seen: Mutex::default(), scratch })
+                Ok(Self::Bucket { bucket, there: Mutex::new(there), seen: Mutex::default() })
             }
         }
     }
@@ -106,27 +118,33 @@ impl Place {
 
     /// Begins a file that has no name yet.
     pub(super) fn begin(&self) -> anyhow::Result<Unfinished> {
-        let (dir, place) = match self {
-            Self::Dir { dir, .. } => (dir.join(UNFINISHED), dir.display().to_string()),
-            Self::Bucket { scratch, .. } => (scratch.path().to_owned(), scratch.path().display().to_string()),
+        let (file, path, place) = match self {
+            Self::Dir { dir, .. } => {
+                let place = dir.display().to_string();
+                let file = unfinished_in(&dir.join(UNFINISHED)).with_context(|| format!("cannot write in {place}"))?;
+                let (file, path) = file.into_parts();
+                (file, Some(path), place)
+            }
+            Self::Bucket { .. } => {
+                let place = format!("{}, the directory for temporary files", std::env::temp_dir().display());
+                (tempfile::tempfile().with_context(|| format!("cannot write in {place}"))?, None, place)
+            }
         };
-        let file = unfinished_in(&dir).with_context(|| format!("cannot write in {place}"))?;
-        Ok(Unfinished { file, hash: Sha256::new(), bytes: 0 })
+        Ok(Unfinished { file, path, place, hash: Sha256::new(), bytes: 0 })
     }
 
     /// Gives a whole file its name, durably. `about` is what it says of itself where nobody kept that elsewhere.
     pub(super) async fn keep(&self, finished: Finished, name: &str, about: &str) -> anyhow::Result<()> {
         match self {
             Self::Dir { dir, .. } => {
-                finished.file.as_file().sync_data()?;
                 let path = dir.join(name);
-                fs::create_dir_all(path.parent().unwrap_or(dir))?;
-                finished.file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+                let kept = finished.keep_as(&path, dir);
+                kept.with_context(|| format!("cannot write {}", path.display()))?;
             }
             Self::Bucket { bucket, there, .. } => {
                 let Finished { mut file, bytes, .. } = finished;
                 // Headers take ASCII.
-                bucket.put_file(name, file.as_file_mut(), bytes, ABOUT, &encoded(about)).await?;
+                bucket.put_file(name, &mut file, bytes, ABOUT, &encoded(about)).await?;
                 there.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), bytes);
             }
         }
@@ -209,11 +227,7 @@ impl Place {
     pub(super) async fn write(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
         match self {
             Self::Dir { dir, .. } => {
-                let mut file = unfinished_in(&dir.join(UNFINISHED))?;
-                file.write_all(&bytes)?;
-                file.as_file().sync_data()?;
-                file.persist(dir.join(name)).with_context(|| format!("cannot write {name} in {}", dir.display()))?;
-                Ok(())
+                write_in(dir, name, &bytes).with_context(|| format!("cannot write {}", self.describe(name)))
             }
             Self::Bucket { bucket, .. } => bucket.put(name, bytes).await,
         }
@@ -239,13 +253,27 @@ impl Unfinished {
     /// No more comes.
     pub(super) fn finish(self) -> Finished {
         let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Finished { file: self.file, bytes: self.bytes, sha256 }
+        Finished { file: self.file, path: self.path, bytes: self.bytes, sha256 }
+    }
+}
+
+impl Finished {
+    /// Gives it a name in a directory, durably.
+    fn keep_as(self, path: &Path, dir: &Path) -> io::Result<()> {
+        self.file.sync_data()?;
+        fs::create_dir_all(path.parent().unwrap_or(dir))?;
+        match self.path {
+            Some(unnamed) => unnamed.persist(path).map_err(|error| error.error),
+            None => Err(io::Error::other("it was begun elsewhere")),
+        }
     }
 }
 
 impl Write for Unfinished {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written_bytes = self.file.write(bytes)?;
+        let written = self.file.write(bytes);
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot write in {}: {error}", self.place));
+        let written_bytes = written.map_err(named)?;
         self.hash.update(&bytes[..written_bytes]);
         self.bytes += written_bytes as u64;
         Ok(written_bytes)
@@ -267,11 +295,20 @@ fn hold(dir: &Path) -> anyhow::Result<File> {
         Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {name}")),
     }
     let unfinished = dir.join(UNFINISHED);
-    match fs::remove_dir_all(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => fs::create_dir(&unfinished)?,
-    }
+    let emptied = match fs::remove_dir_all(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir(&unfinished),
+    };
+    emptied.with_context(|| format!("cannot write in {name}"))?;
     Ok(lock)
+}
+
+/// Writes a file of a directory in one go, durably.
+fn write_in(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = unfinished_in(&dir.join(UNFINISHED))?;
+    file.as_file_mut().write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(dir.join(name)).map(|_| ()).map_err(|error| error.error)
 }
 
 /// The names in a directory; none where it is no directory.

@@ -27,9 +27,9 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::place::{Place, Unfinished};
-use super::progress::Progress;
-use super::{Listed, Manner, Origin, Outcome};
+use super::{Listed, Manner, Origin, Outcome, ended, is_of_all};
 use crate::convert::CREATOR;
+use crate::progress::Progress;
 use crate::remote::encoded;
 use crate::terminal;
 
@@ -187,23 +187,22 @@ pub(super) async fn run(
     let mut outcome = Outcome::default();
     let (mut days, mut waiting) = plan(origin, target, query, &mut outcome).await?;
     let all = || waiting.iter().flat_map(|job: &Job| &job.recordings);
-    let mut progress = Progress::new(all().count() as u64, all().map(|listed| listed.stored_bytes).sum());
-    progress = progress.quiet(manner.is_quiet);
+    let progress = Arc::new(Progress::new("recording").quiet(manner.is_quiet));
+    progress.expect(all().count() as u64, all().map(|listed| listed.stored_bytes).sum());
     let mut running = JoinSet::new();
     while !waiting.is_empty() || !running.is_empty() {
         while running.len() < manner.jobs
             && let Some(job) = waiting.pop_front()
         {
-            let (origin, place) = (origin.clone(), target.place.clone());
+            let (origin, place, progress) = (origin.clone(), target.place.clone(), progress.clone());
             running.spawn(async move {
-                let (date, recordings) = (job.date.clone(), job.recordings.clone());
-                (date, recordings, write_part(&origin, &place, job).await)
+                let date = job.date.clone();
+                (date, write_part(&origin, &place, job, &progress).await)
             });
         }
-        let Some(done) = running.join_next().await else { break };
-        let (date, recordings, done) = done?;
-        let Done { part, failed } = done?;
-        recordings.iter().for_each(|listed| progress.add(listed.stored_bytes));
+        let Some(done) = progress.during(running.join_next()).await else { break };
+        let (date, done) = done?;
+        let Done { part, failed } = done.map_err(ended)?;
         for (id, error) in &failed {
             outcome.fail(id, error);
             progress.say(&terminal::message(&format!("recording {id} is not exported: {error:#}")));
@@ -218,7 +217,8 @@ pub(super) async fn run(
         day.written.extend(part);
         // Where nothing goes, each part counts as soon as it is there.
         if day.old.is_empty() || day.parts_left == 0 {
-            target.commit(std::mem::take(&mut day.written), &std::mem::take(&mut day.old)).await?;
+            let (written, old) = (std::mem::take(&mut day.written), std::mem::take(&mut day.old));
+            target.commit(written, &old).await.map_err(ended)?;
         }
     }
     // Days of which nothing is left.
@@ -226,7 +226,6 @@ pub(super) async fn run(
     if !old.is_empty() {
         target.commit(Vec::new(), &old).await?;
     }
-    progress.end();
     Ok(outcome)
 }
 
@@ -306,9 +305,9 @@ fn cut(recordings: Vec<Listed>) -> Vec<Vec<Listed>> {
 }
 
 /// Writes one part. A recording that cannot be read is left out of it.
-async fn write_part(origin: &Origin, place: &Place, job: Job) -> anyhow::Result<Done> {
+async fn write_part(origin: &Origin, place: &Place, job: Job, progress: &Progress) -> anyhow::Result<Done> {
     let Job { date, mut recordings } = job;
-    let mut failed = Vec::new();
+    let (mut failed, mut told_count) = (Vec::new(), 0);
     loop {
         if recordings.is_empty() {
             return Ok(Done { part: None, failed });
@@ -327,15 +326,23 @@ async fn write_part(origin: &Origin, place: &Place, job: Job) -> anyhow::Result<
                     plain_bytes: listed.plain_bytes,
                     gap_count,
                 }),
+                Err(error) if is_of_all(&error) => return Err(error),
                 Err(error) => {
                     broken = Some((place, error));
                     break;
                 }
             }
+            // What is written anew is told once.
+            if written.len() > told_count {
+                told_count += 1;
+                progress.add(listed.stored_bytes);
+            }
         }
         if let Some((place, error)) = broken {
             // Some of its rows are written already: the part is begun again without it.
-            failed.push((recordings.remove(place).id, error));
+            let listed = recordings.remove(place);
+            progress.add(listed.stored_bytes);
+            failed.push((listed.id, error));
             continue;
         }
         let (outs, _) = tables.finish()?;

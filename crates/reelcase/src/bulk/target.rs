@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use reelcase_format::count::counted;
 use reelcase_format::sign::SigningKey;
 use reelcase_server::api::iso;
@@ -42,12 +43,16 @@ pub(super) struct Target {
     format: Format,
     /// What signs its files.
     key: Option<Arc<SigningKey>>,
-    /// By project, recording and form.
-    entries: BTreeMap<(String, String, String), Entry>,
+    entries: Entries,
     /// Of a directory.
     manifest: Option<File>,
+    /// Whether the manifest and the hashes are written as they are known here.
+    is_settled: bool,
     settled_at: Instant,
 }
+
+/// The lines of a manifest, by project, recording and form.
+pub(crate) type Entries = BTreeMap<(String, String, String), Entry>;
 
 /// A line of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,10 +85,16 @@ pub(super) struct Said {
 impl Target {
     /// Reads what is there.
     pub(super) async fn open(place: Place, format: Format, key: Option<Arc<SigningKey>>) -> anyhow::Result<Self> {
-        let entries = read_manifest(&place.read_manifest(MANIFEST).await?.unwrap_or_default());
+        let there = place.read_manifest(MANIFEST).await?;
+        let entries = read_manifest(there.as_deref().unwrap_or_default());
+        // Of a run that was killed there are lines and no hashes.
+        let has_sums = |dir: &Path| fs::read(dir.join(SUMS)).is_ok_and(|sums| sums == sums_of(&entries));
+        let is_whole = there == Some(lines_of(&entries)?) && place.dir().is_some_and(has_sums);
         let (place, settled_at) = (Arc::new(place), Instant::now());
-        let mut target = Self { place, format, key, entries, manifest: None, settled_at };
-        if target.place.dir().is_some() {
+        let mut target = Self { place, format, key, entries, manifest: None, is_settled: is_whole, settled_at };
+        if is_whole {
+            target.reopen_manifest()?;
+        } else if target.place.dir().is_some() {
             // Written anew, so that a torn line at its end does not spoil the next.
             target.write_manifest().await?;
         }
@@ -122,14 +133,17 @@ impl Target {
         let Some(about) = self.place.about(&name).await? else { return Ok(false) };
         let Some(entry) = serde_json::from_str(&about).ok().filter(is_it) else { return Ok(false) };
         self.entries.insert(key, entry);
+        self.is_settled = false;
         Ok(true)
     }
 
     /// Notes a file that has its name.
     pub(super) async fn note(&mut self, entry: Entry) -> anyhow::Result<()> {
+        self.is_settled = false;
         if let Some(manifest) = &mut self.manifest {
             // One write, so that a run which is killed leaves a whole line or the beginning of one.
-            manifest.write_all(&line_of(&entry)?)?;
+            let written = manifest.write_all(&line_of(&entry)?);
+            written.with_context(|| format!("cannot write {}", self.place.describe(MANIFEST)))?;
         }
         let key = self.name(&entry.project, &entry.recording);
         let file = entry.file.clone();
@@ -144,23 +158,21 @@ impl Target {
         Ok(())
     }
 
-    /// Writes what is known of all files in one go, and durably.
+    /// Writes what is known of all files in one go, and durably, unless that is what is there.
     pub(super) async fn settle(&mut self) -> anyhow::Result<()> {
+        if self.is_settled {
+            return Ok(());
+        }
         self.write_manifest().await?;
-        let sums = self.entries.values().map(|entry| format!("{}  {}\n", entry.sha256, entry.file));
-        let sums = sums.collect::<String>().into_bytes();
-        self.place.write(SUMS, sums).await?;
-        self.settled_at = Instant::now();
+        self.place.write(SUMS, sums_of(&self.entries)).await?;
+        (self.is_settled, self.settled_at) = (true, Instant::now());
         Ok(())
     }
 
     async fn write_manifest(&mut self) -> anyhow::Result<()> {
         for _ in 0..CONFLICTS_MAX {
-            let lines: Vec<Vec<u8>> = self.entries.values().map(line_of).collect::<Result<_, _>>()?;
-            if self.place.replace_manifest(MANIFEST, lines.concat()).await? {
-                let append = |dir: &Path| OpenOptions::new().append(true).open(dir.join(MANIFEST));
-                self.manifest = self.place.dir().map(append).transpose()?;
-                return Ok(());
+            if self.place.replace_manifest(MANIFEST, lines_of(&self.entries)?).await? {
+                return self.reopen_manifest();
             }
             // Another run exports to the same place, perhaps other recordings. Of two states the later counts.
             let others = read_manifest(&self.place.read_manifest(MANIFEST).await?.unwrap_or_default());
@@ -172,6 +184,14 @@ impl Target {
             }
         }
         anyhow::bail!("{} changes too often: other exports write to it", self.place.describe(MANIFEST))
+    }
+
+    /// Makes ready for lines at the end of a directory's manifest.
+    fn reopen_manifest(&mut self) -> anyhow::Result<()> {
+        let append = |dir: &Path| OpenOptions::new().append(true).open(dir.join(MANIFEST));
+        let manifest = self.place.dir().map(append).transpose();
+        self.manifest = manifest.with_context(|| format!("cannot write {}", self.place.describe(MANIFEST)))?;
+        Ok(())
     }
 
     /// What there is, for people.
@@ -233,6 +253,17 @@ pub(super) fn listed_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String, S
     Ok(entries.map(|entry| (dir.join(entry.file), entry.project, entry.recording)).collect())
 }
 
+fn lines_of(entries: &Entries) -> anyhow::Result<Vec<u8>> {
+    let lines: Vec<Vec<u8>> = entries.values().map(line_of).collect::<Result<_, _>>()?;
+    Ok(lines.concat())
+}
+
+/// What `sha256sum -c` takes.
+fn sums_of(entries: &Entries) -> Vec<u8> {
+    let sums = entries.values().map(|entry| format!("{}  {}\n", entry.sha256, entry.file));
+    sums.collect::<String>().into_bytes()
+}
+
 fn line_of(entry: &Entry) -> anyhow::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');
@@ -240,7 +271,7 @@ fn line_of(entry: &Entry) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The lines of a manifest. What cannot be read is exported again.
-pub(crate) fn read_manifest(bytes: &[u8]) -> BTreeMap<(String, String, String), Entry> {
+pub(crate) fn read_manifest(bytes: &[u8]) -> Entries {
     let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Entry>(line).ok());
     lines.map(|entry| ((entry.project.clone(), entry.recording.clone(), entry.format.clone()), entry)).collect()
 }

@@ -12,14 +12,14 @@ use reelcase_server::import::Name;
 
 use super::sessions::{self, Piece, Session, piece_of_session};
 use crate::bucket::{Bucket, BucketUrl, Found, is_absent};
-use crate::bulk::{MANIFEST, exported_files, read_manifest};
+use crate::bulk::{MANIFEST, STORE_ID, exported_files, read_manifest};
 use crate::{file, sign};
 
 /// Directories within directories.
 const DEPTH_MAX: usize = 32;
 
-/// What lies in the directory of every store.
-const STORE_ID: &str = "store-id";
+/// What keeps the books of an export, and is no recording.
+const BOOKS: [&str; 3] = [MANIFEST, "tables.jsonl", "SHA256SUMS"];
 
 /// What is known of files that do not say it themselves, such as lines.
 type Names = BTreeMap<PathBuf, Name>;
@@ -108,6 +108,10 @@ impl Blob {
         self.version.as_ref().map(|version| format!("{self} {version}"))
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// All of it, as a piece.
     pub(super) fn whole(&self) -> Piece {
         Piece { blob: self.clone(), range: 0..self.bytes, is_block: false }
@@ -142,6 +146,7 @@ impl Gathered {
                 }
                 let mut files = Vec::new();
                 collect(input, 0, &mut files)?;
+                files.retain(|file| !keeps_books(input, file));
                 self.names.extend(names_below(input)?);
                 files.into_iter().map(Blob::of_file).collect()
             }
@@ -179,8 +184,7 @@ impl Gathered {
                 self.known.insert(format!("{}/{}", bucket.url(), entry.file), known);
             }
         }
-        // What keeps the books of an export is no recording.
-        listed.retain(|found| !["manifest.jsonl", "tables.jsonl", "SHA256SUMS"].contains(&found.name.as_str()));
+        listed.retain(|found| !BOOKS.contains(&found.name.as_str()));
         let blob = |found: Found| {
             let (name, bytes, version) = (found.name, found.bytes, Some(found.version));
             Blob { origin: origin.clone(), path: PathBuf::from(&name), name, bytes, version }
@@ -293,6 +297,12 @@ impl Blob {
             Origin::Bucket(bucket) => bucket.download(&self.name, range, to).await,
         }
     }
+}
+
+/// Whether a file keeps the books of the export that a directory holds.
+fn keeps_books(dir: &Path, file: &Path) -> bool {
+    let is_export = || exported_files(dir).is_ok_and(|files| !files.is_empty()) || dir.join("snapshots").is_dir();
+    BOOKS.iter().any(|book| dir.join(book) == file) && is_export()
 }
 
 /// What a directory that was exported to says of its files.

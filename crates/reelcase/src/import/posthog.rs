@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 
 use super::sink::{Sink, SinkArgs};
 use crate::bulk::moment_ms;
+use crate::progress::Progress;
 use crate::remote::encoded;
 use crate::{WITH_GAPS, terminal};
 use api::Api;
@@ -123,6 +124,7 @@ struct Run {
     with_events: bool,
     keep_partial: bool,
     outcome: Outcome,
+    progress: Arc<Progress>,
 }
 
 /// Imports from PostHog. The code tells whether all that there is came.
@@ -146,9 +148,15 @@ pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
     let into = sink.project_of(&into).await?;
     fs::create_dir_all(&dir)?;
     say!("importing into project {into} what began from {} to {}", state.from, state.to);
-    let (with_events, outcome) = (!no_events, Outcome::default());
-    let run = Run { api, sink, into, dir, jobs, with_events, keep_partial, outcome };
-    run.go(state).await
+    let (with_events, outcome, progress) = (!no_events, Outcome::default(), Arc::new(Progress::new("recording")));
+    let (made, progress_of_run) = (dir.clone(), progress.clone());
+    let run = Run { api, sink, into, dir, jobs, with_events, keep_partial, outcome, progress: progress_of_run };
+    let imported = progress.during(run.go(state)).await;
+    if imported.is_err() {
+        // Empty where nothing came, as of a project that there is not.
+        let _ = fs::remove_dir(made);
+    }
+    imported
 }
 
 /// What is to be listed where nobody began before.
@@ -252,12 +260,13 @@ impl Run {
         }
         while let Some(page) = state.next.take() {
             let (rows, next) = list(&self.api, &state, &page).await?;
+            if next.is_none() {
+                // The last page: now it is known how many there are.
+                self.progress.expect(self.progress.count() + rows.len() as u64, 0);
+            }
             self.page(rows, &mut state.failed).await?;
             state.next = next;
             state.save(&self.dir)?;
-            if state.next.is_some() {
-                say!("{} imported so far", counted(self.outcome.recordings, "recording"));
-            }
         }
         self.sink.close().await?;
         if state.failed.is_empty() {
@@ -265,6 +274,7 @@ impl Run {
         } else {
             state.save(&self.dir)?;
         }
+        self.progress.end();
         self.outcome.tell();
         Ok(self.outcome.code())
     }
@@ -277,12 +287,17 @@ impl Run {
             while running.len() < self.jobs
                 && let Some(row) = waiting.next()
             {
-                if let Some(job) = self.job(row).await? {
-                    running.spawn(job.run());
+                if let Some(day) = row.day() {
+                    self.progress.reach(format!("back to {day}"));
+                }
+                match self.job(row).await? {
+                    Some(job) => drop(running.spawn(job.run())),
+                    None => self.progress.skip(),
                 }
             }
             let Some(done) = running.join_next().await else { break };
             let (id, dir, done) = done?;
+            self.progress.add(0);
             match done {
                 Ok(fetched) => self.take(id, dir, fetched).await?,
                 Err(error) => self.fail(id, &error, failed),
@@ -355,7 +370,8 @@ impl Run {
                     outcome.verified += 1;
                 } else {
                     outcome.differing += 1;
-                    say!("recording {id} is not what PostHog counts: {}", terminal::line(&reel.differs.join(", ")));
+                    let differs = terminal::line(&reel.differs.join(", "));
+                    say!("recording {id} is not what PostHog counts: {differs}");
                 }
             }
         }

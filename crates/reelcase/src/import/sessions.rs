@@ -34,6 +34,13 @@ pub(super) struct Session {
     pub(super) damage: Option<String>,
 }
 
+impl Session {
+    /// What is to be read of it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.range.end - piece.range.start).sum()
+    }
+}
+
 /// A part of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Piece {

@@ -24,10 +24,13 @@ use tokio::time::sleep;
 
 use crate::bulk::Origin;
 use crate::remote::{Remote, checked, encoded};
-use crate::{Source, local};
+use crate::{Source, local, terminal};
 
 /// How often a file may fail to be sent for a reason that may pass.
 const FAILURES_MAX: u32 = 8;
+
+/// After so many failures of a file somebody who watches wants to know why nothing goes on.
+const FAILURES_TOLD: u32 = 3;
 
 /// The first pause after a failure. Each is twice as long as the one before, up to a minute.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -155,6 +158,9 @@ impl Remote {
             failures += 1;
             if failures > FAILURES_MAX {
                 return Err(error);
+            }
+            if failures == FAILURES_TOLD {
+                say!("{}", terminal::message(&format!("{error:#}; it is tried again for some minutes")));
             }
             sleep(wait.unwrap_or(pause).min(PAUSE_MAX)).await;
             pause = (pause * 2).min(PAUSE_MAX);

@@ -216,3 +216,33 @@ fn parse_line(line: &[u8]) -> Value {
         "hash": uuid::Uuid::from_slice(&reelcase_format::block::BlockHash::of(event).as_bytes()[..16]).unwrap().to_string(),
     })
 }
+
+/// A small file system of its own, unmounted when dropped.
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
+
+impl SmallDisk {
+    /// Mounts one, with options of tmpfs.
+    pub(crate) fn mount(at: &Path, options: &str) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output().unwrap();
+        assert!(
+            mounted.status.success(),
+            "this test mounts a small tmpfs, which takes root and the right to mount; run it so: {}",
+            String::from_utf8_lossy(&mounted.stderr)
+        );
+        Self(at.to_owned())
+    }
+
+    /// Gives it other options.
+    pub(crate) fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, since a server that is being killed may still hold it.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}

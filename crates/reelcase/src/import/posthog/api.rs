@@ -28,6 +28,9 @@ const WAITS: Waits =
 /// How often a request may fail for another reason than the rate.
 const FAILURES_MAX: u32 = 8;
 
+/// After so many failures of a request somebody who watches wants to know why nothing goes on.
+const FAILURES_TOLD: u32 = 3;
+
 /// The first pause after a failure. Each is twice as long as the one before, up to a minute.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -161,9 +164,14 @@ impl Api {
             };
             failures += 1;
             if failures == FAILURES_MAX {
-                bail!("{} failed {failures} times: {problem}", self.address(&call));
+                bail!("{} failed {failures} times: {problem}", self.place(&call));
             }
-            sleep(asked.unwrap_or(pause).min(LIMIT_WAIT_MAX)).await;
+            let wait = asked.unwrap_or(pause).min(LIMIT_WAIT_MAX);
+            if failures == FAILURES_TOLD || wait >= WAIT_TOLD {
+                let problem = format!("{}: {problem}; it is tried again in {} s", self.place(&call), wait.as_secs());
+                say!("{}", terminal::message(&problem));
+            }
+            sleep(wait).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -197,9 +205,15 @@ impl Api {
         format!("{}/api/projects/{}/{}", self.base, crate::remote::encoded(&self.project), call.path)
     }
 
+    /// The same for people: without what is asked of it.
+    fn place(&self, call: &Call<'_>) -> String {
+        let address = self.address(call);
+        address.split('?').next().unwrap_or_default().to_owned()
+    }
+
     /// Why a request can never succeed, in PostHog's words.
     async fn refusal(&self, call: &Call<'_>, reply: Response<ReplyBody>) -> anyhow::Error {
-        let (status, address) = (reply.status(), self.address(call));
+        let (status, address) = (reply.status(), self.place(call));
         let elsewhere = reply.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
         let body = read_json(reply).await.unwrap_or_default();
         let said = [&body["detail"], &body["error"]["message"], &body["error"]].into_iter().find_map(Value::as_str);

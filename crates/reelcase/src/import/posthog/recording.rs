@@ -94,6 +94,12 @@ impl Listed {
         self.row.get(name)?.as_u64()
     }
 
+    /// The day on which it began.
+    pub(super) fn day(&self) -> Option<&str> {
+        let day = self.row.get("start_time")?.as_str()?.get(..10)?;
+        day.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-').then_some(day)
+    }
+
     fn text(&self, name: &str) -> Option<String> {
         self.row.get(name)?.as_str().map(str::to_owned)
     }

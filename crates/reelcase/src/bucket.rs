@@ -97,16 +97,9 @@ pub(crate) enum Replaced {
 }
 
 /// Nothing can be written to a bucket, whatever it is: nobody answers, or the server takes none of it.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Unusable(String);
-
-impl std::fmt::Display for Unusable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Unusable {}
 
 impl BucketUrl {
     /// Whether a text is meant to be one.

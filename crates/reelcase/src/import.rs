@@ -109,8 +109,10 @@ struct Outcome {
     said: Taken,
     nothing: u64,
     left_alone: u64,
-    /// Of those, files of which --keep-partial could take something.
+    /// Of those, files that cannot be read to their end.
     damaged: u64,
+    /// Of the damaged ones, files that no key opens: --keep-partial finds nothing in them.
+    locked: u64,
     partial: u64,
 }
 
@@ -300,8 +302,8 @@ impl Run {
 
     /// Names what no key opens, and of which nothing can be read without one.
     fn leave_locked(&mut self, label: &str, why: String) -> anyhow::Result<Option<Local>> {
+        self.outcome.locked += 1;
         self.leave_alone(label, Some(why))?;
-        self.outcome.damaged -= 1;
         Ok(None)
     }
 
@@ -356,7 +358,7 @@ impl Run {
         self.outcome.tell(self.file_count, self.options.is_dry_run);
         let ImportOptions { is_dry_run, keep_partial, .. } = self.options;
         // Nothing helps a file that is not signed.
-        if self.outcome.damaged > 0 && !is_dry_run && !keep_partial && self.signed_by.is_none() {
+        if self.outcome.damaged > self.outcome.locked && !is_dry_run && !keep_partial && self.signed_by.is_none() {
             say!("hint: --keep-partial takes what can be read of damaged files");
         }
         tell_missing(&self.missing);

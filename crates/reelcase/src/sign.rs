@@ -3,7 +3,6 @@
 //! A `.reel` file has its signatures in it. An encrypted one has them in a file beside it, made over what is stored, so
 //! that whoever cannot open it can check it all the same.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -91,27 +90,20 @@ pub(crate) fn public_key(text: &str) -> Result<PublicKey, String> {
 }
 
 /// Why a file is not taken for one that somebody signed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// Files of its kind cannot be signed.
+    #[error("it is no .reel file, and cannot be signed")]
     OtherKind,
     /// It is not signed, not by them, or was changed since.
+    #[error("{0}")]
     NotSigned(NotSigned),
     /// It is encrypted, and what is beside it is no signature of it.
+    #[error("{0}")]
     NotBeside(ReelError),
     /// It is encrypted, and nothing is beside it.
+    #[error("it is encrypted, and there is no signature beside it")]
     NothingBeside,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherKind => f.write_str("it is no .reel file, and cannot be signed"),
-            Self::NotSigned(why) => why.fmt(f),
-            Self::NotBeside(why) => why.fmt(f),
-            Self::NothingBeside => f.write_str("it is encrypted, and there is no signature beside it"),
-        }
-    }
 }
 
 /// Why a file is not taken for one that the holder of this key signed, by its content or the signatures beside it.

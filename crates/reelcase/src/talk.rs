@@ -69,16 +69,9 @@ fn take_away(is_shown: &mut bool) {
 pub(crate) struct Stdout(io::Stdout);
 
 /// Nobody reads stdout any more.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads stdout any more")]
 struct Unread;
-
-impl fmt::Display for Unread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody reads stdout any more")
-    }
-}
-
-impl std::error::Error for Unread {}
 
 impl Stdout {
     pub(crate) fn new() -> Self {

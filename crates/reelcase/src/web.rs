@@ -1,6 +1,5 @@
 //! Requests to servers that somebody named: with TLS where the address says so, trusting whom the system trusts.
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -27,14 +26,9 @@ pub(crate) struct Reply {
 }
 
 /// Nobody is there, whatever is asked for.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot reach {0}")]
 pub(crate) struct Unreachable(String);
-
-impl fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot reach {}", self.0)
-    }
-}
 
 impl Web {
     pub(crate) fn new() -> anyhow::Result<Self> {

@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
-use reelcase_format::reel::{Index, IndexReader, RecordingEntry, ReelLimits, Source, Step, verify};
+use reelcase_format::reel::{self, Index, RecordingEntry, ReelLimits, verify};
 use reelcase_format::summary::Summary;
 use reelcase_store::notes::said::Said;
-use reelcase_store::objects::ObjectError;
 use reelcase_store::{FileSource, Store, StoreError};
 use reelcase_transform::foreign::{ForeignReader, Limits};
 use reelcase_transform::html::ReelInHtml;
@@ -509,13 +508,7 @@ fn is_other_text(path: &Path) -> Result<bool, ImportError> {
 }
 
 fn index_of(reel: &FileSource) -> Result<Box<Index>, StoreError> {
-    let mut reader = IndexReader::new(reel.file_bytes(), ReelLimits::default())?;
-    loop {
-        match reader.step() {
-            Step::Need { offset, len } => reader.supply(&reel.read(offset, len).map_err(ObjectError::Sync)?)?,
-            Step::Index(index) => return Ok(index),
-        }
-    }
+    Ok(Box::new(reel::index_of(reel, &ReelLimits::default())?))
 }
 
 fn reel_at(path: &Path) -> Result<FileSource, ImportError> {

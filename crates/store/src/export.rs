@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use reelcase_format::block::{BlockBuilder, BlockError, BlockKind, EncodedBlock};
+use reelcase_format::block::{BlockBuilder, BlockKind, EncodedBlock};
 use reelcase_format::event::kind;
 use reelcase_format::line::write_line;
 use reelcase_format::reel::{RecordingEntry, ReelHeader, ReelWriter};
@@ -17,7 +17,7 @@ use crate::catalog::{BlockRow, RecordingRow};
 use crate::merge::LineMerge;
 use crate::notes::said::Said;
 use crate::seal::{CREATOR, SEAL_LEVEL};
-use crate::store::{Store, StoreError, head_of};
+use crate::store::{Store, StoreError, damaged, head_of};
 
 /// Tag of the rrweb custom event that stands for a block which could not be read.
 pub const GAP_TAG: &str = "reelcase.gap";
@@ -165,7 +165,7 @@ impl<'a> Export<'a> {
     }
     async fn read(&self, row: &BlockRow) -> Result<EncodedBlock, StoreError> {
         let frame = self.store.read_frame(row).await?;
-        EncodedBlock::from_parts(head_of(row), &frame).map_err(|source| unusable(row, source))
+        EncodedBlock::from_parts(head_of(row), &frame).map_err(|source| damaged(row, source))
     }
 
     fn entry(&self, blocks: Vec<u32>) -> RecordingEntry {
@@ -203,7 +203,7 @@ pub(crate) fn stand_in(recording: &RecordingRow, block: &BlockRow) -> Result<Enc
     let (kind, timestamp_ms) = (kind::CUSTOM, block.start_ms);
     let counted = Counted { window, kind, timestamp_ms, source: None, interaction: None, event: &[] };
     builder.push(&counted, &line_of_gap(window, block));
-    builder.encode(SEAL_LEVEL).map_err(|source| unusable(block, source))
+    builder.encode(SEAL_LEVEL).map_err(|source| damaged(block, source))
 }
 
 /// The lines of the blocks, and one for each that cannot be read.
@@ -245,8 +245,4 @@ fn line_of_gap(window: &str, block: &BlockRow) -> Vec<u8> {
 fn window_of<'a>(row: &'a RecordingRow, block: &'a BlockRow) -> &'a str {
     let known = row.summary.windows.first().map(|window| window.id.as_str());
     block.windows.first().map(String::as_str).or(known).unwrap_or_default()
-}
-
-fn unusable(block: &BlockRow, source: BlockError) -> StoreError {
-    StoreError::Block { object: block.object.clone(), block: block.block, source }
 }

@@ -5,6 +5,7 @@
 
 mod entrance;
 mod error;
+mod read;
 mod sealer;
 mod sender;
 mod unsorted;
@@ -18,9 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use object_store::ObjectStore;
-use reelcase_format::block::{BlockHash, BlockHead, BlockLimits, check_frame, decode_block};
+use reelcase_format::block::BlockHead;
 use reelcase_format::id::{ProjectKey, RecordingId, UploadId};
 use reelcase_format::limits::Limits;
 use tokio::sync::{Notify, watch};
@@ -43,6 +43,7 @@ use crate::settings::Settings;
 use crate::spool::{Spool, SpoolOptions};
 use crate::step::{Step, StepHook};
 use crate::{abort_point, entry, maintain, seal};
+pub(crate) use read::damaged;
 use unsorted::UnsortedQueue;
 
 /// Objects that are entered before the store opens. With more, as after the loss of the catalog, it opens at once and
@@ -416,44 +417,6 @@ impl Store {
         let Ok(Some(stored_bytes)) = self.objects.stored_bytes(object).await else { return Ok(None) };
         let index = self.objects.index(object, stored_bytes).await?;
         Ok(entry::block_of(&index, object, block).map(Arc::new).filter(is_asked))
-    }
-
-    /// Reads the zstd frame of a block as it is stored, not verified: the reader's hash is in the row.
-    pub async fn read_frame(&self, row: &BlockRow) -> Result<Bytes, StoreError> {
-        Ok(self.objects.read(&row.object, row.offset, row.stored_bytes).await?)
-    }
-
-    /// Reads the frame of a block and compares it with its hash: what it says is what was stored.
-    pub(crate) async fn check_block(&self, row: &BlockRow) -> Result<(), StoreError> {
-        let frame = self.read_frame(row).await?;
-        check_frame(&frame, &head_of(row), &BlockLimits::default()).map_err(|source| StoreError::Block {
-            object: row.object.clone(),
-            block: row.block,
-            source,
-        })
-    }
-
-    /// Does as [`Store::read_frame`], from memory where the block is small and was asked for lately.
-    pub async fn frame(&self, row: &BlockRow) -> Result<Bytes, StoreError> {
-        if let Some(frame) = self.recent_frames.get(&row.object, row.offset) {
-            return Ok(frame);
-        }
-        let frame = self.read_frame(row).await?;
-        // What the disk got wrong once is not to be told for as long as it is asked for.
-        if BlockHash::of(&frame) == row.hash {
-            self.recent_frames.remember(&row.object, row.offset, &frame);
-        }
-        Ok(frame)
-    }
-
-    /// Reads, verifies and decompresses the lines of a block.
-    pub async fn read_lines(&self, row: &BlockRow) -> Result<Vec<u8>, StoreError> {
-        let frame = self.read_frame(row).await?;
-        let head = head_of(row);
-        let (object, block) = (row.object.clone(), row.block);
-        let decoded = tokio::task::spawn_blocking(move || decode_block(&frame, &head, &BlockLimits::default())).await;
-        let decoded = decoded.map_err(|error| ObjectError::Sync(std::io::Error::other(error)))?;
-        decoded.map_err(|source| StoreError::Block { object, block, source })
     }
 
     /// Forgets a recording and what waits of it. Its blocks are dead from then on, and swept like others. Says whether

@@ -54,16 +54,9 @@ pub(super) enum Answer {
 }
 
 /// PostHog takes none of it, now and later.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(super) struct Refusal(String);
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 impl Target {
     pub(super) fn new(to: &str) -> anyhow::Result<Self> {

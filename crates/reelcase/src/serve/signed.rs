@@ -1,7 +1,7 @@
 //! Who signed the files that are opened, so that whoever watches sees it.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use reelcase_format::id::{ProjectKey, RecordingId};
@@ -67,8 +67,7 @@ fn joined(one: Option<FileSignature>, other: Option<FileSignature>) -> Option<Fi
 
 /// Who signed a file, be it beside it or in it. Nothing where nobody did.
 fn signature_of(path: &Path, reel: &Path) -> anyhow::Result<Option<FileSignature>> {
-    let mut signers = Vec::new();
-    let mut flaw = None;
+    let (mut signers, mut flaw) = (Vec::new(), None);
     if Kind::read(file::open(path)?)? == Kind::Encrypted {
         match sign::signers_beside(path)? {
             Some(Ok(beside)) => signers = beside,
@@ -85,8 +84,9 @@ fn signature_of(path: &Path, reel: &Path) -> anyhow::Result<Option<FileSignature
         flaw = flaw.or(damage.first().map(|damage| format!("byte {}: {}", damage.offset, damage.what)));
         signers.extend(borne.unwrap_or_default());
     }
-    let mut signed_by: Vec<String> = signers.iter().map(PublicKey::to_string).collect();
-    signed_by.dedup();
+    let mut known = HashSet::new();
+    let signed_by: Vec<String> =
+        signers.iter().map(PublicKey::to_string).filter(|key| known.insert(key.clone())).collect();
     let is_signed = !signed_by.is_empty() || flaw.is_some();
     Ok(is_signed.then_some(FileSignature { signed_by, flaw }))
 }

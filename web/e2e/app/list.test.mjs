@@ -121,3 +121,88 @@ test('from a recording one goes on to the one below in the list, and back up', a
   await person.waitFor();
   assert.equal(await page.getByRole('link', { name: 'Recording below' }).count(), 0, 'there was no list');
 });
+
+/** Where in the list the focus is, from 1; null where it is elsewhere. */
+const focused = () =>
+  page.evaluate(() => {
+    const row = document.activeElement?.matches('a[data-row]') ? document.activeElement.closest('li') : null;
+    return row && Number(row.getAttribute('aria-posinset'));
+  });
+const focusAt = (place) => eventually(async () => (await focused()) === place, `the focus at row ${place}`);
+
+test('the list is one stop for Tab, and arrow keys, Home and End move in it', async () => {
+  await page.goto(`${server.url}/recordings`);
+  await page.waitForSelector('[data-row]');
+  const stops = () =>
+    page.locator('ul[aria-label^="Recordings"] :is(a, button):not([tabindex="-1"])').count();
+  assert.equal(await stops(), 1);
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  await page.getByRole('button', { name: 'With errors' }).focus();
+  for (let i = 0; i < 9 && (await focused()) === null; i++) await press('Tab');
+  await focusAt(1);
+  await press('ArrowDown', 'ArrowDown', 'ArrowDown', 'ArrowUp');
+  await focusAt(3);
+  await press('j', 'k', 'j');
+  await focusAt(4);
+  await shoot(page, 'list-focus');
+  await press('Shift+Tab');
+  assert.equal(await focused(), null, 'the list is left at once');
+  await press('Tab');
+  await focusAt(4);
+  await press('ArrowRight');
+  assert.equal(await page.evaluate(() => document.activeElement?.title), 'Add to a collection');
+  await press('ArrowLeft');
+  await focusAt(4);
+
+  const loaded = () => page.locator('li[aria-posinset]').last().getAttribute('aria-posinset').then(Number);
+  await press('End');
+  await eventually(async () => (await focused()) > 50, 'the focus at the end of what is loaded');
+  const end = await focused();
+  await eventually(async () => (await loaded()) > end, 'more to be loaded below it');
+  await press('ArrowDown');
+  await focusAt(end + 1);
+  await press('Tab');
+  assert.equal(await focused(), null, 'the list is left at once');
+  await press('Shift+Tab');
+  await eventually(focused, 'the focus to come back');
+  await press('Home');
+  await focusAt(1);
+  assert.equal(await stops(), 1);
+
+  // Under a wheel the focus goes with its row; Tab then leads to what is on the screen.
+  await page.mouse.move(600, 500);
+  await page.mouse.wheel(0, 6_000);
+  await eventually(async () => !(await page.locator('li[aria-posinset="1"]').count()), 'the row to be gone');
+  const stop = await page.locator('a[data-row][tabindex="0"]').boundingBox();
+  assert.ok(stop.y > 80 && stop.y < 300, `the stop is at ${stop.y} px`);
+  await press('j');
+  const row = await eventually(focused, 'the focus');
+  for (let i = 0; i < 12; i++) await press('ArrowUp');
+  await focusAt(row - 12);
+  const [top, head] = await page.evaluate(() => [
+    document.activeElement.getBoundingClientRect().top,
+    document.querySelector('.columns').getBoundingClientRect().bottom,
+  ]);
+  assert.ok(top >= head, `the row is at ${top} px, the heads end at ${head} px`);
+});
+
+test('rows are links: Enter opens one, with Ctrl in a tab of its own', async () => {
+  await page.goto(`${server.url}/recordings`);
+  await page.waitForSelector('[data-row]');
+  const row = page.locator('[data-row]').nth(2);
+  const href = await row.getAttribute('href');
+  for (const open of [() => row.click({ modifiers: ['Control'] }), () => row.press('Control+Enter')]) {
+    const [tab] = await Promise.all([page.context().waitForEvent('page'), open()]);
+    await tab.waitForURL(`**${href}`);
+    await tab.close();
+  }
+  assert.ok(page.url().endsWith('/recordings'));
+  await row.press('Enter');
+  await page.waitForURL(`**${href}`);
+  await page.waitForSelector('.player');
+  // Back in the list, Tab stops where one was.
+  await page.goBack();
+  await page.waitForSelector(`a[href="${href}"][tabindex="0"]`);
+});

@@ -34,10 +34,12 @@ before(async () => {
     ...pageOf(0, 'one'),
     ...clicks(2_000, 'one', 5),
     ...pageOf(10 * MINUTE, 'two'),
+    ['two', 10 * MINUTE + 1_000, 3, { source: 3, id: 2, x: 0, y: 10 }],
     ...clicks(10 * MINUTE + 2_000, 'two', 2, 5_000),
     ...clicks(30 * MINUTE, 'one', 12, 5_000),
     ...clicks(LENGTH, 'one', 1),
   ]);
+  await sendRage(2_610);
 });
 
 after(async () => {
@@ -72,6 +74,14 @@ async function upload(events) {
   assert.equal(reply.status, 200);
 }
 
+/** What PostHog itself says of the same clicks. */
+async function sendRage(ms) {
+  const properties = { $session_id: ID, $window_id: 'one', $el_text: 'Pay', distinct_id: 'ada@example.test' };
+  const body = { token: 'phc_timeline', event: '$rageclick', properties, timestamp: new Date(START + ms) };
+  const reply = await fetch(`${server.url}/e/`, { method: 'POST', body: JSON.stringify(body) });
+  assert.equal(reply.status, 200);
+}
+
 const bar = (of = page) => of.getByRole('slider', { name: 'Position in the recording' });
 const second = async (of = page) => Number(await bar(of).getAttribute('aria-valuenow'));
 const whole = (of = page) => of.getByTitle('Show the whole recording on the timeline');
@@ -102,10 +112,41 @@ test('clicks in anger are one row, and going to another tab is one', async () =>
     ['Went to tab 2', 'Went to tab 1'],
   );
   await page.locator('.row').filter({ hasText: 'Went to tab 2' }).click();
-  await eventually(async () => (await second()) === 602, 'the second at which it happened');
+  await eventually(async () => (await second()) === 601, 'the second at which it happened');
   await page.getByRole('button', { name: 'Tab 2' }).and(page.locator('.shown')).waitFor();
   await page.waitForSelector('svg .tick.rage[d*=M], svg .tick.tab[d*=M]', { state: 'attached' });
   await shootBoth('timeline-whole');
+});
+
+test('what PostHog sent of clicks in anger is under the details of their row', async () => {
+  await opened(page, 0);
+  const rage = page.locator('.row').filter({ hasText: 'Rage' });
+  const show = page.getByRole('group', { name: 'Show' });
+  for (const name of ['All', 'Actions', 'Analytics']) {
+    await show.getByRole('button', { name }).click();
+    assert.equal(await rage.count(), 1, name);
+  }
+  await rage.click();
+  const details = page.getByRole('region', { name: 'Details' });
+  await details.getByText('Properties of $rageclick').waitFor();
+  await details.getByText('$el_text').waitFor();
+  await shootBoth('timeline-rage');
+});
+
+test('another tab is a stop for [ and ]', async () => {
+  await opened(page, 9 * MINUTE);
+  // Its page, then that somebody went there, which they did to scroll, then what they clicked.
+  for (const stop of [600, 601, 602]) {
+    await page.keyboard.press(']');
+    await eventually(async () => (await second()) === stop, `the stop at ${stop} s`);
+  }
+  await page.getByRole('button', { name: 'Tab 2' }).and(page.locator('.shown')).waitFor();
+  await opened(page, 602_900);
+  await page.keyboard.press('[');
+  await eventually(async () => (await second()) === 601, 'the stop before');
+  await page.keyboard.press('?');
+  await page.getByText('Event or change of tab before or after').waitFor();
+  await page.keyboard.press('Escape');
 });
 
 test('the wheel shows a shorter stretch around the pointer, and a drag in it is as fine', async () => {

@@ -163,6 +163,60 @@ test('double clicks are counted as the clicks that they consist of, and clicks e
   ]);
 });
 
+/** PostHog's own event of clicks in anger, as the block of analytics events has it. */
+const sent = (ms: number, words?: string, window = 'w') =>
+  read(
+    [
+      JSON.stringify({
+        kind: 'event',
+        event: '$rageclick',
+        timestamp: T + ms,
+        window_id: window,
+        properties: { $el_text: words },
+      }),
+    ],
+    'analytics',
+  );
+const rage = [clickAt(5000, 50, 50), clickAt(5300, 50, 50), clickAt(5600, 50, 50)];
+
+test('what PostHog sent of clicks in anger is one mark with them, and is what that leads to', () => {
+  const [before, after] = [4000, 6600];
+  for (const ms of [before, 5602, after]) {
+    const timeline = new Timeline(T, T + 20_000);
+    timeline.add(read([clickAt(1, 900, 900), ...rage]));
+    timeline.add(sent(ms));
+    expect(kinds(timeline)).toEqual([
+      ['click', 1, 'Click at 900, 900'],
+      ['rage', 5000, 'Rage click at 50, 50, 3 times'],
+    ]);
+    expect(timeline.marks[1]).toMatchObject({ isSent: true, line: 0 });
+  }
+  for (const ms of [before - 1, after + 1]) {
+    const timeline = new Timeline(T, T + 20_000);
+    timeline.add(read(rage));
+    timeline.add(sent(ms));
+    expect(kinds(timeline).map(([kind]) => kind)).toEqual(ms < 5000 ? ['event', 'rage'] : ['rage', 'event']);
+  }
+});
+
+test('what PostHog sent of other clicks stays a mark of its own', () => {
+  const button = { type: 2, id: 1, tagName: 'button', attributes: {} };
+  const page = line(0, 2, { node: { ...button, childNodes: [{ type: 3, id: 2, textContent: 'Pay now' }] } });
+  const told = (...events: Piece[]) => {
+    const timeline = new Timeline(T, T + 20_000);
+    timeline.add(read([page, ...rage]));
+    for (const event of events) timeline.add(event);
+    return kinds(timeline).map(([, , label]) => label);
+  };
+  const ours = 'Rage click on button “Pay now”, 3 times';
+  expect(told(sent(5601, ' pay\nNow'))).toEqual([ours]);
+  expect(told(sent(5601, 'Pay'))).toEqual([ours]);
+  expect(told(sent(5601, '*** ***'))).toEqual([ours]);
+  expect(told(sent(5601, 'Help'))).toEqual([ours, 'Rage click: Help']);
+  expect(told(sent(5601, 'Pay', 'other'))).toEqual([ours, 'Rage click: Pay']);
+  expect(told(sent(5601, 'Pay'), sent(5602, 'Pay'))).toEqual([ours, 'Rage click: Pay']);
+});
+
 test('fingers on the screen of an app rage as well', () => {
   const touch = (ms: number, type: number) => line(ms, 3, { source: 2, type, id: 1, x: 5, y: 5 });
   const timeline = new Timeline(T, T + 9_000);

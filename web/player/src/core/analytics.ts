@@ -24,7 +24,9 @@ export function readAnalytics(line: string, number: number): { mark: Mark; rows:
     : name === '$web_vitals'
       ? readVitals({ at, window, line: number }, properties)
       : [];
-  return { mark: { kind, at, window, label: text, line: number }, rows };
+  const words = properties['$el_text'];
+  const rage = name === '$rageclick' ? { rageOn: typeof words === 'string' ? words : '' } : {};
+  return { mark: { kind, at, window, label: text, line: number, ...rage }, rows };
 }
 
 function describe(name: string, properties: Json, event: Json): { kind: Mark['kind']; label: string } {

@@ -29,9 +29,13 @@ export type Mark = {
   readonly target?: number;
   /** Where in its window it was clicked. A double click comes after the two clicks that it consists of. */
   readonly spot?: { readonly x: number; readonly y: number; readonly isDouble: boolean };
+  /** On PostHog's own event of many clicks on one spot: the words on what was hit. */
+  readonly rageOn?: string;
+  /** Of `rage`: PostHog sent an event of the same clicks, which is what stands at `line`. */
+  readonly isSent?: boolean;
   /** Where the event stands: the address of its block, and the number of its line. */
-  readonly block?: string;
-  readonly line?: number;
+  readonly block?: string | undefined;
+  readonly line?: number | undefined;
 };
 
 /** What one line holds for those who do not draw. */

@@ -6,6 +6,7 @@ import { Loader } from './loader.ts';
 import { Log } from './log.ts';
 import type { Mark } from './mark.ts';
 import { isScreen, newScreen } from './mobile.ts';
+import { merged } from './ordered.ts';
 import { lateParser, newParser } from './parser.ts';
 import type { Picture, Status } from './picture.ts';
 import { type Move, splitMoves } from './pointer.ts';
@@ -275,10 +276,14 @@ export class Player {
     return drawable(events.some(isScreen) ? await newScreen() : null, events);
   }
 
-  /** Goes to the mark before or after the position. */
+  /** Goes to the mark before or after the position, or to where somebody went to another window. */
   step(direction: 1 | -1): void {
     const here = this.#clock.at;
-    const marks = this.#timeline.marks.filter((mark) => mark.kind !== 'system');
+    const { marks: all } = this.#timeline;
+    const marks = merged(
+      this.#timeline.switches(),
+      all.filter((mark) => mark.kind !== 'system'),
+    );
     const mark =
       direction > 0 ? marks.find(({ at }) => at > here + 50) : marks.findLast(({ at }) => at < here - 1000);
     if (mark !== undefined) void this.seek(mark.at - this.#timeline.from);

@@ -33,7 +33,8 @@ export function matching(
   search: string,
 ): readonly Mark[] {
   return withWords(
-    marks.filter((mark) => kinds.includes(mark.kind)),
+    // What PostHog sent is looked for among the events as well.
+    marks.filter(({ kind, isSent }) => kinds.includes(kind) || (isSent && kinds.includes('event'))),
     search,
     ({ label }) => label,
   );

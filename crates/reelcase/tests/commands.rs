@@ -250,7 +250,12 @@ async fn conditions_and_ids_that_cannot_be_are_refused_in_plain_words() {
         String::from_utf8(refused.stderr).unwrap()
     };
     let message = refused(&["delete", "--yes", "--where", "colour=red"]);
-    assert!(message.contains("colour: unknown field `colour`") && !message.contains("deserialize"), "{message}");
+    assert!(message.contains(": unknown field `colour`, expected one of `") && message.contains("`url`"), "{message}");
+    assert_eq!((message.matches("colour").count(), message.contains("deserialize")), (1, false), "{message}");
+    let message = refused(&["delete", "--yes", "--where", "errors_min=many"]);
+    assert!(message.contains(": errors_min: invalid digit"), "a flaw of a value says of which: {message}");
+    let message = refused(&["delete", "--yes", "--where", "url=/a", "--where", "url=/b"]);
+    assert!(message.contains(": duplicate field `url`") && message.matches("url").count() == 1, "{message}");
     assert!(refused(&["show", "a b/?"]).contains("404"), "{}", refused(&["show", "a b/?"]));
 }
 

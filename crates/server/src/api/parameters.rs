@@ -25,7 +25,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
 /// What is wrong with a query, without what the library that reads it calls that.
 pub(super) fn flaw_of(error: &QueryRejection) -> String {
     let text = error.body_text();
-    text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned()
+    let flaw = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+    // What is wrong with a name says the name: it need not stand before it, too.
+    let is_of_name = |(name, flaw): &(&str, &str)| {
+        ["unknown", "duplicate"].iter().any(|wrong| flaw.starts_with(&format!("{wrong} field `{name}`")))
+    };
+    flaw.split_once(": ").filter(is_of_name).map_or(flaw, |(_, flaw)| flaw).to_owned()
 }
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParts<T> {

@@ -275,12 +275,17 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Man
 
 /// Whether what went wrong has nothing to do with the recording: with any other one it would go no better.
 fn is_of_all(error: &anyhow::Error) -> bool {
+    error.is::<Unreachable>() || error.is::<Unusable>() || cannot_write(error)
+}
+
+/// Whether a disk takes nothing more, or nothing at all.
+pub(crate) fn cannot_write(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    let cannot_write = |cause: &(dyn std::error::Error + 'static)| {
+    let cannot = |cause: &(dyn std::error::Error + 'static)| {
         let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
         matches!(kind, Some(StorageFull | QuotaExceeded | ReadOnlyFilesystem))
     };
-    error.is::<Unreachable>() || error.is::<Unusable>() || error.chain().any(cannot_write)
+    error.chain().any(cannot)
 }
 
 /// Why a run ends before its end.

@@ -83,6 +83,14 @@ impl Reply {
     }
 }
 
+/// How long to wait before what failed is tried again, in tests that have no time.
+pub(crate) fn shortened_for_tests() -> Option<Duration> {
+    if !cfg!(debug_assertions) {
+        return None;
+    }
+    std::env::var("REELCASE_TEST_PAUSE_MS").ok()?.parse().ok().map(Duration::from_millis)
+}
+
 /// The address of a server, without a slash at the end.
 pub(crate) fn base_of(address: &str) -> anyhow::Result<String> {
     let base = address.trim_end_matches('/');

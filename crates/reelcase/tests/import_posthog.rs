@@ -24,9 +24,13 @@ struct Posthog {
 
 impl Posthog {
     fn start(mode: &str) -> Self {
+        Self::start_on(mode, "0")
+    }
+
+    fn start_on(mode: &str, port: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/standin/posthog_api.py");
         let mut command = Command::new("python3");
-        command.arg(script).arg(mode).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(script).args([mode, port]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
@@ -221,6 +225,49 @@ async fn an_import_that_is_killed_is_taken_up_where_it_ended() {
     // Two were on their way at each kill; and one of a range is asked for again and again.
     let again = asked.values().filter(|count| **count > 1).count();
     assert!(again <= 2 * kills + 2, "{again} ranges were fetched again after {kills} kills");
+}
+
+#[tokio::test]
+async fn an_import_ends_with_its_posthog_and_does_not_try_each_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    new_store(&data);
+    let mut posthog = Posthog::start("slow");
+    let import = |posthog: &Posthog| {
+        let mut import = posthog.import(&data, &["--jobs", "4"]);
+        import.env("REELCASE_TEST_PAUSE_MS", "5").stderr(Stdio::piped());
+        import
+    };
+    let child = import(&posthog).spawn().unwrap();
+    let since = Instant::now();
+    while posthog.get("/log").await.as_array().unwrap().len() < 80 {
+        assert!(since.elapsed() < Duration::from_secs(60), "it asks for nothing");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    posthog.child.kill().unwrap();
+    posthog.child.wait().unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(!said.contains("is not imported"), "the others are not tried: {said}");
+    let (_, end) = said.split_once("\nerror: ").unwrap();
+    let place = format!("{}/api/projects/4711/", posthog.url);
+    assert!(end.starts_with(&place) && end.contains(" failed 8 times: ") && end.contains("refused"), "{said}");
+    assert!(end.ends_with("\nhint: the same command goes on where this one ended\n"), "{said}");
+    assert_eq!(end.lines().count(), 2, "{said}");
+
+    let (is_ok, said) = run(&mut import(&posthog));
+    assert!(
+        !is_ok && said.contains("\nerror: ") && said.contains("\nhint: the same command"),
+        "nor are any now: {said}"
+    );
+    assert_eq!(said.lines().filter(|line| line.contains(" failed 8 times: ")).count(), 1, "{said}");
+
+    let back = Posthog::start_on("calm", posthog.url.rsplit(':').next().unwrap());
+    let (_, said) = run(&mut import(&back));
+    let there: u64 = said.split(" are there already").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(there > 5 && said.contains("0 failed"), "{said}");
+    check_lines_only(&back.get("/expected").await, &all(&data).await);
 }
 
 fn check_lines_only(expected: &Value, found: &BTreeMap<String, (Vec<Value>, Value)>) {

@@ -85,6 +85,24 @@ fn said(command: &mut Command) -> (bool, String) {
     (done.status.success(), String::from_utf8(done.stderr).unwrap())
 }
 
+#[test]
+fn a_posthog_that_is_not_there_is_not_looked_for_again_for_each_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, log) = (dir.path().join("data"), dir.path().join("log"));
+    a_store(&data, dir.path(), 3);
+    let posthog = Posthog::start("kind");
+    let url = posthog.url.clone();
+    drop(posthog);
+    let mut resend = reelcase();
+    resend.args(["resend", "--data", text(&data), "--to", &url, "--key", "phc_x", "--log", text(&log)]);
+    let done = resend.env("REELCASE_TEST_PAUSE_MS", "5").output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("\nerror: {url}/s/ failed 8 times: ")) && said.contains("refused"), "{said}");
+    assert!(said.ends_with("\nhint: the same command takes it up where it ended\n"), "{said}");
+    assert_eq!(said.matches(" failed 8 times").count(), 1, "{said}");
+}
+
 #[tokio::test]
 async fn every_event_arrives_once_past_kills() {
     let dir = tempfile::tempdir().unwrap();

@@ -27,11 +27,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::sink::{Sink, SinkArgs};
-use crate::bulk::moment_ms;
+use crate::bulk::{cannot_write, moment_ms};
 use crate::progress::Progress;
 use crate::remote::encoded;
 use crate::{WITH_GAPS, terminal};
-use api::Api;
+use api::{Api, Unanswered};
 use recording::{Fetched, IS_PARTIAL, Listed};
 use state::State;
 
@@ -142,7 +142,7 @@ pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
     if args.dry_run {
         return plan(&api, &state).await;
     }
-    let into = project_of(&args, &api).await?;
+    let into = project_of(&args, &api).await.map_err(ended)?;
     let PosthogArgs { sink, jobs, no_events, keep_partial, .. } = args;
     let sink = sink.open().await?;
     let into = sink.project_of(&into).await?;
@@ -156,7 +156,20 @@ pub(crate) async fn import(args: PosthogArgs) -> anyhow::Result<ExitCode> {
         // Empty where nothing came, as of a project that there is not.
         let _ = fs::remove_dir(made);
     }
-    imported
+    imported.map_err(ended)
+}
+
+/// Whether what went wrong has nothing to do with the recording: with any other one it would go no better.
+fn is_of_all(error: &anyhow::Error) -> bool {
+    error.is::<Unanswered>() || cannot_write(error)
+}
+
+/// Why a run ends before its end. The next begins with the page of the list that this one was at.
+fn ended(error: anyhow::Error) -> anyhow::Error {
+    match is_of_all(&error) {
+        true => anyhow::anyhow!("{error:#}\nhint: the same command goes on where this one ended"),
+        false => error,
+    }
 }
 
 /// What is to be listed where nobody began before.
@@ -180,8 +193,11 @@ async fn project_of(args: &PosthogArgs, api: &Api) -> anyhow::Result<ProjectKey>
     if let Some(into) = &args.into {
         return Ok(into.clone());
     }
-    // A key may read recordings and not the project.
-    let project = api.json("").await.ok().flatten().unwrap_or_default();
+    let project = match api.json("").await {
+        Err(error) if error.is::<Unanswered>() => return Err(error),
+        // A key may read recordings and not the project.
+        asked => asked.ok().flatten().unwrap_or_default(),
+    };
     let key = ["api_token", "key"].iter().find_map(|name| project[name].as_str());
     Ok(key.and_then(|key| key.parse().ok()).unwrap_or("imported".parse()?))
 }
@@ -255,6 +271,7 @@ impl Run {
                     let rows = row.and_then(Listed::of).into_iter().collect();
                     self.page(rows, &mut state.failed).await?;
                 }
+                Err(error) if is_of_all(&error) => return Err(error),
                 Err(error) => self.fail(id, &error, &mut state.failed),
             }
         }
@@ -300,6 +317,8 @@ impl Run {
             self.progress.add(0);
             match done {
                 Ok(fetched) => self.take(id, dir, fetched).await?,
+                // The others that are under way end here, too; what was fetched of them is kept.
+                Err(error) if is_of_all(&error) => return Err(error),
                 Err(error) => self.fail(id, &error, failed),
             }
         }

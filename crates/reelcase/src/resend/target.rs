@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use super::address_of;
 use crate::terminal;
+use crate::web::shortened_for_tests;
 
 const WAITS: Waits =
     Waits { connect: Duration::from_secs(20), reply: Duration::from_secs(60), piece: Duration::from_secs(30) };
@@ -53,7 +54,7 @@ pub(super) enum Answer {
     TooLarge,
 }
 
-/// PostHog takes none of it, now and later.
+/// PostHog takes none of it, now and later, or is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Refusal(String);
@@ -71,12 +72,14 @@ impl Target {
     /// Sends an upload until it is answered.
     pub(super) async fn send(&self, body: Vec<u8>) -> anyhow::Result<Answer> {
         let body = Bytes::from(body);
-        let (mut pause, mut failures) = (PAUSE_MIN, 0);
+        let (mut pause, mut failures, mut is_anybody_there) = (pause_min(), 0, false);
         loop {
             // As posthog-js sends it: what it is is found out from its first bytes.
             let request = Request::post(&self.address).header(CONTENT_TYPE, "text/plain");
             let request = request.header(USER_AGENT, concat!("reelcase/", env!("CARGO_PKG_VERSION")));
-            let problem = match self.client.send(request.body(Full::new(body.clone()))?).await {
+            let sent = self.client.send(request.body(Full::new(body.clone()))?).await;
+            is_anybody_there |= sent.is_ok();
+            let problem = match sent {
                 Err(error) => format!("{:#}", anyhow::Error::from(error)),
                 Ok(reply) => {
                     let (status, later) = (reply.status(), retry_after_ms(reply.headers(), SystemClock.now_ms()));
@@ -104,7 +107,12 @@ impl Target {
             };
             failures += 1;
             if failures == FAILURES_MAX {
-                anyhow::bail!("{} failed {failures} times: {problem}", self.address);
+                let problem = format!("{} failed {failures} times: {problem}", self.address);
+                // What is to be sent next would find nobody either.
+                return Err(match is_anybody_there {
+                    true => anyhow::anyhow!(problem),
+                    false => Refusal(format!("{problem}\nhint: the same command takes it up where it ended")).into(),
+                });
             }
             if failures == FAILURES_TOLD {
                 say!("{}", terminal::message(&format!("{}: {problem}; it is tried for a minute more", self.address)));
@@ -122,6 +130,11 @@ impl Target {
         };
         Refusal(format!("{}: PostHog answered {status}: {}{hint}", self.address, terminal::line(&said)))
     }
+}
+
+/// [`PAUSE_MIN`], which tests that wait for many failures shorten.
+fn pause_min() -> Duration {
+    shortened_for_tests().unwrap_or(PAUSE_MIN)
 }
 
 /// PostHog answers 200 also where it keeps nothing.

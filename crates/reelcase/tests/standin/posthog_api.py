@@ -1,6 +1,6 @@
 """A PostHog that hands out recordings, written from what is known of its API and of nothing else.
 
-Usage: posthog_api.py MODE. Prints its address. MODE is `calm`, `stormy` (limits, failures, replies that break off, ranges
+Usage: posthog_api.py MODE [PORT]. Prints its address. MODE is `calm`, `stormy` (limits, failures, replies that break off, ranges
 with holes that fill) or `slow`. `/expected` says what an importer must have in the end, `/log` what was asked.
 """
 
@@ -235,7 +235,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reply(200, body, "application/octet-stream", cut=cut)
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0), Handler)
 server.handle_error = lambda *_: None  # Whoever is killed leaves requests behind.
 print(f"http://127.0.0.1:{server.server_port}", flush=True)
 threading.Thread(target=lambda: (sys.stdin.read(), server.shutdown()), daemon=True).start()

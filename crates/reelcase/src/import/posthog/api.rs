@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::terminal;
+use crate::web::shortened_for_tests;
 
 /// How long PostHog is waited for. Its lists are queries of ClickHouse, which take their time.
 const WAITS: Waits =
@@ -60,6 +61,11 @@ pub(super) struct Api {
     /// When the next request may go.
     resume_at: Mutex<Instant>,
 }
+
+/// Nobody answered, however often it was tried: what is asked for next would find nobody either.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unanswered(String);
 
 /// A request.
 struct Call<'a> {
@@ -137,13 +143,15 @@ impl Api {
 
     /// Sends a request until it is answered.
     async fn ask(&self, call: Call<'_>, mut sink: Sink<'_>) -> anyhow::Result<Option<Read>> {
-        let mut pause = PAUSE_MIN;
-        let mut failures = 0;
+        let mut pause = pause_min();
+        let (mut failures, mut is_anybody_there) = (0, false);
         loop {
             let may_go = *self.resume_at.lock().unwrap_or_else(PoisonError::into_inner);
             sleep_until(may_go).await;
             let mut asked = None;
-            let problem = match self.client.send(self.request(&call)?).await {
+            let sent = self.client.send(self.request(&call)?).await;
+            is_anybody_there |= sent.is_ok();
+            let problem = match sent {
                 Ok(reply) => match verdict(reply.status(), reply.headers()) {
                     Verdict::Read => match read(reply, &mut sink).await {
                         Ok(read) => return Ok(Some(read)),
@@ -164,7 +172,8 @@ impl Api {
             };
             failures += 1;
             if failures == FAILURES_MAX {
-                bail!("{} failed {failures} times: {problem}", self.place(&call));
+                let problem = format!("{} failed {failures} times: {problem}", self.place(&call));
+                return Err(if is_anybody_there { anyhow::anyhow!(problem) } else { Unanswered(problem).into() });
             }
             let wait = asked.unwrap_or(pause).min(LIMIT_WAIT_MAX);
             if failures == FAILURES_TOLD || wait >= WAIT_TOLD {
@@ -228,6 +237,11 @@ impl Api {
         };
         anyhow::anyhow!("{address}: PostHog answered {status}: {}{hint}", terminal::line(&said))
     }
+}
+
+/// [`PAUSE_MIN`], which tests that wait for many failures shorten.
+fn pause_min() -> Duration {
+    shortened_for_tests().unwrap_or(PAUSE_MIN)
 }
 
 fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {

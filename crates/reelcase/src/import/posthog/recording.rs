@@ -13,7 +13,7 @@ use reelcase_transform::staff::FIGURES;
 use reelcase_transform::stream::{Damage, Header, ReadEvents, WriteEvents};
 use serde_json::{Map, Value, json};
 
-use super::api::Api;
+use super::api::{Api, Unanswered};
 use super::blocks::{self, Blocks};
 use crate::convert::CREATOR;
 use crate::import::LEVEL;
@@ -146,10 +146,14 @@ impl Job {
             return Ok(());
         }
         let Some(id) = self.row.text("distinct_id") else { return Ok(()) };
-        // A key may read recordings and no persons.
-        if let Ok(Some(mut found)) = self.api.json(&format!("persons/?distinct_id={}", encoded(&id))).await {
+        match self.api.json(&format!("persons/?distinct_id={}", encoded(&id))).await {
             // It may know of nobody by that id.
-            self.row.person = found.pointer_mut("/results/0").map(Value::take).unwrap_or_default();
+            Ok(Some(mut found)) => {
+                self.row.person = found.pointer_mut("/results/0").map(Value::take).unwrap_or_default();
+            }
+            Err(error) if error.is::<Unanswered>() => return Err(error),
+            // A key may read recordings and no persons.
+            Ok(None) | Err(_) => {}
         }
         Ok(())
     }
@@ -172,7 +176,11 @@ impl Job {
                 "limit": PAGE_EVENTS,
                 "offset": events.len(),
             } });
-            let Ok(Some(answer)) = self.api.query("query/", &query).await else { return Ok(None) };
+            let answer = match self.api.query("query/", &query).await {
+                Ok(Some(answer)) => answer,
+                Err(error) if error.is::<Unanswered>() => return Err(error),
+                Ok(None) | Err(_) => return Ok(None),
+            };
             let rows = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
             events.extend(rows.iter().filter_map(event_line));
             if answer["hasMore"] != Value::Bool(true) || rows.is_empty() {

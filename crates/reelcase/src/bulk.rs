@@ -20,12 +20,14 @@ use reelcase_server::export::FileExport;
 use reelcase_server::schedules::LastRun;
 use reelcase_store::{Clock, Store, SystemClock};
 use reelcase_transform::format::Format;
+use reelcase_transform::stream::LeftOut;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::bucket::{S3Args, Unusable};
+use crate::local::report_left_out;
 use crate::progress::Progress;
-use crate::remote::{Remote, encoded};
+use crate::remote::{Remote, encoded, left_out_of};
 use crate::sign::Signing;
 use crate::web::Unreachable;
 use crate::{WITH_GAPS, local, terminal};
@@ -115,8 +117,19 @@ struct Outcome {
     unchanged: u64,
     failed: u64,
     with_gaps: u64,
+    /// What the form has no place for.
+    left_out: Vec<LeftOut>,
     /// Why the first that failed did.
     first_failure: Option<String>,
+}
+
+/// What is not in the file of a recording.
+#[derive(Debug, Default)]
+struct Lacks {
+    /// Damaged blocks.
+    gap_count: u64,
+    /// What its form has no place for.
+    left_out: Vec<LeftOut>,
 }
 
 /// How a run is made.
@@ -256,7 +269,8 @@ async fn run(origin: &Arc<Origin>, target: &mut Target, query: &str, manner: Man
         let (listed, done) = done?;
         progress.add(listed.stored_bytes);
         match done {
-            Ok(entry) => {
+            Ok((entry, left_out)) => {
+                LeftOut::add(&mut outcome.left_out, &left_out);
                 outcome.exported += 1;
                 outcome.with_gaps += u64::from(entry.gap_count > 0);
                 outcome.exported_bytes += entry.bytes;
@@ -293,18 +307,21 @@ fn ended(error: anyhow::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}\nhint: the next run goes on where this one ended")
 }
 
-/// Writes one recording to its place.
+/// Writes one recording to its place. Returns its line of the manifest, and what its form has no place for.
 async fn export_one(
     origin: &Origin,
     place: &Place,
     format: Format,
     key: Option<Arc<SigningKey>>,
     listed: &Listed,
-) -> anyhow::Result<target::Entry> {
-    let (file, gaps) = origin.export(listed, format, Signing::new(place.begin()?, key.as_ref())?).await?;
+) -> anyhow::Result<(target::Entry, Vec<LeftOut>)> {
+    let (file, Lacks { gap_count, left_out }) =
+        origin.export(listed, format, Signing::new(place.begin()?, key.as_ref())?).await?;
     let unfinished = tokio::task::spawn_blocking(move || file.finish()).await??;
     let signed_by = key.map(|key| key.public().to_string());
-    target::keep(place, format, unfinished, listed, target::Said { gap_count: gaps as u64, signed_by }).await
+    let left_out_count = left_out.iter().map(|left_out| left_out.count).reduce(|sum, count| sum + count);
+    let said = target::Said { gap_count, left_out_count, signed_by };
+    Ok((target::keep(place, format, unfinished, listed, said).await?, left_out))
 }
 
 impl Outcome {
@@ -329,6 +346,7 @@ impl Outcome {
         if *with_gaps > 0 {
             say!("exported with gaps: {with_gaps}; a line of each file stands for what is damaged");
         }
+        report_left_out(&self.left_out);
         if *failed > 0 {
             say!("not exported: {failed}; the next run tries them again");
         }
@@ -428,14 +446,15 @@ impl Origin {
     }
 
     /// The lines of a recording in a file without a name, and how many gaps they have.
-    pub(crate) async fn lines(&self, listed: &Listed) -> anyhow::Result<(File, usize)> {
+    pub(crate) async fn lines(&self, listed: &Listed) -> anyhow::Result<(File, u64)> {
         let file = tempfile::tempfile().context("cannot write in the directory for temporary files")?;
-        self.export(listed, Format::Jsonl, file).await
+        let (file, lacks) = self.export(listed, Format::Jsonl, file).await?;
+        Ok((file, lacks.gap_count))
     }
 
-    /// Writes one recording. Returns how many gaps it has.
-    async fn export<W: Write>(&self, listed: &Listed, format: Format, mut file: W) -> anyhow::Result<(W, usize)> {
-        let gaps = match self {
+    /// Writes one recording. Returns what is missing of it.
+    async fn export<W: Write>(&self, listed: &Listed, format: Format, mut file: W) -> anyhow::Result<(W, Lacks)> {
+        let lacks = match self {
             Self::Local(store) => {
                 let (project, id) = (listed.project.parse()?, listed.id.parse()?);
                 let row = store.catalog().get(&project, &id).await?.context("it is gone")?;
@@ -444,17 +463,17 @@ impl Origin {
                 while let Some(chunk) = export.next_chunk().await? {
                     file.write_all(&chunk)?;
                 }
-                export.gaps().len()
+                Lacks { gap_count: export.gaps().len() as u64, left_out: export.left_out().to_vec() }
             }
             Self::Remote(remote) => {
                 let (mut response, gaps) = remote.export_of(&listed.id, Some(&listed.project), format).await?;
                 while let Some(chunk) = response.chunk().await? {
                     file.write_all(&chunk)?;
                 }
-                gaps.map_or(0, |gaps| gaps.count)
+                Lacks { gap_count: gaps.map_or(0, |gaps| gaps.count as u64), left_out: left_out_of(&response) }
             }
         };
-        Ok((file, gaps))
+        Ok((file, lacks))
     }
 
     /// Opens a store, or speaks to a server.

@@ -1,6 +1,6 @@
 //! Commands on a store that no server holds.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,7 +40,14 @@ pub(crate) async fn open(data: &Path, command: &str) -> anyhow::Result<Arc<Store
     let spool = Some(SpoolOptions { disk_bytes_max: u64::MAX, age_max_ms: i64::MAX });
     let options = StoreOptions { command: command.to_owned(), spool, ..StoreOptions::new(data) };
     let store = Store::open(options, Arc::new(SystemClock)).await;
-    let store = store.with_context(|| format!("cannot open the store in {}", data.display()))?;
+    let store = store.with_context(|| format!("cannot open the store in {}", data.display())).map_err(|error| {
+        let hint = "hint: opening a store writes into it, also to read it: copy the directory to where you may write";
+        let is_closed = |cause: &(dyn std::error::Error + 'static)| {
+            let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            matches!(kind, Some(ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied))
+        };
+        if error.chain().any(is_closed) { anyhow::anyhow!("{error:#}\n{hint}") } else { error }
+    })?;
     store.seal_all().await?;
     match store.unsorted().count {
         0 => {}
@@ -127,7 +134,7 @@ pub(crate) async fn written<W: Write + Send + 'static>(export: &mut FileExport<'
 
 /// Says what a form has no place for.
 pub(crate) fn report_left_out(left_out: &[LeftOut]) {
-    left_out.iter().for_each(|left_out| say!("left out: {left_out}"));
+    left_out.iter().for_each(|left_out| say!("left out: {}", terminal::line(&left_out.to_string())));
 }
 
 /// Says what is missing from an export: `gaps`, or the first of `count`.

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, TE};
 use http::{HeaderValue, Method, Request, StatusCode, request};
 use http_body_util::{Empty, Full};
 use reelcase_format::sign::SigningKey;
-use reelcase_server::api::{GAPS_HEADER, Gaps};
+use reelcase_server::api::{GAPS_HEADER, Gaps, LEFT_OUT_TRAILER};
+use reelcase_transform::stream::LeftOut;
 use serde_json::Value;
 
 use crate::file::{FileForm, Output};
-use crate::local::{print_row, report_gaps};
+use crate::local::{print_row, report_gaps, report_left_out};
 use crate::sign::Signing;
 use crate::talk;
 use crate::web::{Reply, Web, base_of};
@@ -71,6 +72,7 @@ impl Remote {
             output.write_all(&chunk)?;
         }
         output.finish()?.finish()?;
+        report_left_out(&left_out_of(&response));
         Ok(gaps.map_or(ExitCode::SUCCESS, |Gaps { count, gaps }| report_gaps(count, &gaps)))
     }
 
@@ -84,7 +86,9 @@ impl Remote {
         let project = project.map_or_else(String::new, |project| format!("&project={}", encoded(project)));
         let FileForm { format, has_said } = form.into();
         let (format, said) = (format.info().name, if has_said { "&comments=true" } else { "" });
-        let reply = self.get(&format!("/api/recordings/{}/export?format={format}{project}{said}", encoded(id))).await?;
+        let path = format!("/api/recordings/{}/export?format={format}{project}{said}", encoded(id));
+        let request = self.request(Method::GET, &path).header(TE, "trailers").header(CONNECTION, "te");
+        let reply = checked(self.web.send(request.body(Empty::new())?).await?).await?;
         let named = reply.headers.get(GAPS_HEADER);
         let gaps = named.map(|named| serde_json::from_slice::<Gaps>(named.as_bytes())).transpose();
         Ok((reply, gaps.context("the server says that something is missing, but not what")?))
@@ -138,6 +142,13 @@ impl Remote {
         let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         request.header(AUTHORIZATION, self.authorization.clone())
     }
+}
+
+/// What a file that was read to its end has no place for, as far as the server says so.
+pub(crate) fn left_out_of(export: &Reply) -> Vec<LeftOut> {
+    let said = export.trailers.get(LEFT_OUT_TRAILER);
+    let said = said.and_then(|said| serde_json::from_slice::<Vec<Value>>(said.as_bytes()).ok());
+    said.unwrap_or_default().iter().filter_map(LeftOut::read).collect()
 }
 
 /// A reply that is what was asked for, or why it is not.

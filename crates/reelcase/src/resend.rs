@@ -154,7 +154,7 @@ async fn send_one(
     let mut cutter = UploadCutter::new(sender_of(&listed, &row, key, sent.shift_ms)?);
     let mut lines = BufReader::with_capacity(1 << 20, lines);
     lines.rewind()?;
-    let mut done = Outcome { recordings: 1, gaps: gaps as u64, ..Outcome::default() };
+    let mut done = Outcome { recordings: 1, gaps, ..Outcome::default() };
     done.analytics_events = row["analytics_event_count"].as_u64().unwrap_or_default();
     let (mut line, mut number) = (Vec::new(), 0);
     while lines.read_until(b'\n', &mut line)? > 0 {

@@ -22,6 +22,8 @@ pub(crate) struct Web {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// What comes behind the body, once that is read.
+    pub(crate) trailers: HeaderMap,
     body: ReplyBody,
 }
 
@@ -57,7 +59,7 @@ impl Web {
                 return Err(if is_untrusted { anyhow::anyhow!("{error:#}\n{hint}") } else { error });
             }
         };
-        Ok(Reply { status: head.status, headers: head.headers, body })
+        Ok(Reply { status: head.status, headers: head.headers, trailers: HeaderMap::new(), body })
     }
 }
 
@@ -66,8 +68,9 @@ impl Reply {
     pub(crate) async fn chunk(&mut self) -> anyhow::Result<Option<Bytes>> {
         while let Some(frame) = self.body.frame().await {
             let frame = frame.map_err(|error| anyhow::anyhow!(error)).context("the answer broke off")?;
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
+            match frame.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                Err(frame) => self.trailers.extend(frame.into_trailers().unwrap_or_default()),
             }
         }
         Ok(None)

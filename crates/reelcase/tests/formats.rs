@@ -5,9 +5,10 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use common::{Server, corpus, files_below, reelcase, text};
 use serde_json::Value;
@@ -161,6 +162,86 @@ async fn a_second_run_exports_only_what_has_changed() {
         String::from_utf8(run(&["export", "--data", text(&data), "--to", text(&to), "--format", "jsonl"]).stderr)
             .unwrap();
     assert!(told.contains("exported 0 recordings") && told.contains("5 unchanged"), "the store says the same: {told}");
+}
+
+/// What a file is, and when it was written: one that is written anew is another, whatever is in it.
+fn state(file: &Path) -> (Vec<u8>, SystemTime, u64) {
+    let there = std::fs::metadata(file).unwrap();
+    (std::fs::read(file).unwrap(), there.modified().unwrap(), there.ino())
+}
+
+#[tokio::test]
+async fn a_run_that_finds_nothing_new_leaves_the_books_of_a_directory_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir.path().join("data"));
+    send(&server, 3, 0).await;
+    for (format, books) in [("jsonl", &["manifest.jsonl", "SHA256SUMS"][..]), ("parquet", &["tables.jsonl"])] {
+        let to = dir.path().join(format);
+        export_all(&server, &to, &["--format", format]);
+        let states = || books.iter().map(|book| state(&to.join(book))).collect::<Vec<_>>();
+        let before = states();
+        let told = export_all(&server, &to, &["--format", format]);
+        assert!(told.contains("exported 0 recordings") && told.contains("3 unchanged"), "{told}");
+        assert!(states() == before, "{format}");
+    }
+}
+
+/// Sends an analytics event of a recording.
+async fn send_analytics(server: &Server, recording: &str) {
+    let body = format!(
+        r#"[{{"uuid":"{}","event":"$pageview","timestamp":"2026-11-21T02:07:00Z","properties":{{"$session_id":"{recording}",
+        "token":"phc_formats","distinct_id":"d"}}}}]"#,
+        uuid::Uuid::from_u128(1 << 100)
+    );
+    let sent = reqwest::Client::new().post(format!("{}/e/", server.url)).body(body).send().await.unwrap();
+    assert_eq!(sent.status(), 200);
+    assert_eq!(server.api(&format!("/api/recordings/{recording}")).await["analytics_event_count"], 1);
+}
+
+#[tokio::test]
+async fn what_a_form_has_no_place_for_is_counted_over_a_run_and_said_once_at_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data);
+    send(&server, 3, 0).await;
+    send_analytics(&server, "rec-1").await;
+    let left_out = |format: &str, place: &[&str]| {
+        let said = String::from_utf8(run(&[&["export", "--format", format], place].concat()).stderr).unwrap();
+        let mut lines: Vec<_> =
+            said.lines().filter_map(|line| Some(line.strip_prefix("left out: ")?.to_owned())).collect();
+        lines.sort();
+        lines
+    };
+    let forms = [
+        ("har", &["1 analytics event", "9 events that are no requests"][..], [3, 4, 3]),
+        ("console", &["1 analytics event", "6 events that are no messages of the console"], [2, 3, 2]),
+        ("jsonl", &["1 analytics event"], [0, 1, 0]),
+        ("reel", &[], [0, 0, 0]),
+        ("html", &[], [0, 0, 0]),
+    ];
+    let check = |place: &[&str], name: &str| {
+        for (format, expected, counts) in forms {
+            let to = dir.path().join(format!("{name}-{format}"));
+            assert_eq!(left_out(format, &[place, &["--to", text(&to)]].concat()), expected, "{name}");
+            let manifest = std::fs::read_to_string(to.join("manifest.jsonl")).unwrap();
+            let lines = manifest.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            let counted: Vec<_> = lines.map(|line| line["left_out_count"].as_u64().unwrap_or_default()).collect();
+            assert_eq!(counted, counts, "{name}, {format}: {manifest}");
+            assert_eq!(manifest.matches("left_out_count").count(), counts.iter().filter(|count| **count > 0).count());
+            let again = left_out(format, &[place, &["--to", text(&to)]].concat());
+            assert!(again.is_empty(), "what is not written anew leaves nothing out: {again:?}");
+            // One recording alone says the same.
+            let file = dir.path().join("one");
+            let of_one = left_out(format, &[place, &["rec-1", "--output", text(&file)]].concat());
+            assert_eq!(
+                (of_one.len(), of_one.first()),
+                (expected.len(), expected.first().map(|line| (*line).to_owned()).as_ref())
+            );
+        }
+    };
+    check(&["--server", &server.url, "--token", &server.token], "server");
+    server.stop();
+    check(&["--data", text(&data)], "store");
 }
 
 #[tokio::test]

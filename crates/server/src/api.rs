@@ -45,7 +45,7 @@ use crate::state::App;
 use projects::ProjectInfo;
 
 pub(crate) use blocks::{blocks_after, in_path, packed, version_of, wait_of};
-pub use export::{GAPS_HEADER, Gaps};
+pub use export::{GAPS_HEADER, Gaps, LEFT_OUT_TRAILER};
 pub(crate) use projects::json_of;
 pub use recordings::{FileSignature, Recording, iso, list_query};
 pub(crate) use trial::TRIAL_KEY;

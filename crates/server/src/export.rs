@@ -59,7 +59,9 @@ impl<'a> FileExport<'a> {
             Format::Jsonl => (Form::Jsonl, None, None),
             _ => (Form::Jsonl, Some(Rewrite::new(&row, format)?), None),
         };
-        Ok(Self { export: Export::new(store, row, blocks, form), rewrite, page, left_out: Vec::new() })
+        let left_out = LeftOut::of(row.summary.analytics_event_count, "analytics event", "analytics events");
+        let left_out = left_out.filter(|_| !is_all(format)).into_iter().collect();
+        Ok(Self { export: Export::new(store, row, blocks, form), rewrite, page, left_out })
     }
 
     /// Puts what people said of the recording into the file, where its form has a place for it: see [`holds_said`].
@@ -97,7 +99,7 @@ impl<'a> FileExport<'a> {
                 None => {
                     let Some(rewrite) = self.rewrite.take() else { return Ok(None) };
                     let (bytes, left_out) = rewrite.finish()?;
-                    self.left_out = left_out;
+                    self.left_out.extend(left_out);
                     return Ok(Some(bytes).filter(|bytes| !bytes.is_empty()));
                 }
             };
@@ -176,6 +178,11 @@ impl Write for Pieces {
 
 /// Whether a form has a place for what people said of the recording: the portable file has, and the page around it.
 pub fn holds_said(format: Format) -> bool {
+    is_all(format)
+}
+
+/// Whether a form holds blocks as they are stored, analytics events and persons among them.
+fn is_all(format: Format) -> bool {
     matches!(format, Format::Reel | Format::Html)
 }
 

@@ -1,5 +1,6 @@
 //! The one form that readers produce and writers consume.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -7,7 +8,7 @@ use reelcase_format::count::counted_as;
 use reelcase_format::event::EventHead;
 use reelcase_format::id::RecordingId;
 use reelcase_format::reel::ReelError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Levels of nested arrays and objects in an event. A page nested `n` deep needs about `2n + 8`.
 const NESTING_MAX: usize = 100_000;
@@ -159,26 +160,47 @@ pub struct Written {
 }
 
 /// Something that a form has no place for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// How many of them.
     pub count: u64,
     /// What one of them is.
-    pub one: &'static str,
+    pub one: Cow<'static, str>,
     /// What several are.
-    pub several: &'static str,
+    pub several: Cow<'static, str>,
 }
 
 impl LeftOut {
     /// `None` where there are none of them.
     pub fn of(count: u64, one: &'static str, several: &'static str) -> Option<Self> {
-        (count > 0).then_some(Self { count, one, several })
+        (count > 0).then_some(Self { count, one: one.into(), several: several.into() })
+    }
+
+    /// Adds what was left out of one recording to what was left out of others.
+    pub fn add(all: &mut Vec<Self>, of_one: &[Self]) {
+        for left_out in of_one {
+            match all.iter_mut().find(|known| known.several == left_out.several) {
+                Some(known) => known.count += left_out.count,
+                None => all.push(left_out.clone()),
+            }
+        }
+    }
+
+    /// Says it to another program, which reads it with [`LeftOut::read`].
+    pub fn said(&self) -> Value {
+        json!({ "count": self.count, "one": self.one, "several": self.several })
+    }
+
+    /// What another program said.
+    pub fn read(said: &Value) -> Option<Self> {
+        let text = |name: &str| said[name].as_str().map(|text| text.to_owned().into());
+        Some(Self { count: said["count"].as_u64()?, one: text("one")?, several: text("several")? })
     }
 }
 
 impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&counted_as(self.count, self.one, self.several))
+        f.write_str(&counted_as(self.count, &self.one, &self.several))
     }
 }
 

@@ -9,7 +9,7 @@
 mod read;
 mod rows;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -177,7 +177,23 @@ enum Cell {
 pub enum TableError {
     /// The place they are written to failed.
     #[error("cannot write on")]
-    Parquet(#[from] ParquetError),
+    Io(#[source] io::Error),
+    /// They cannot be made.
+    #[error("cannot write tables")]
+    Parquet(#[source] ParquetError),
+}
+
+impl From<ParquetError> for TableError {
+    fn from(error: ParquetError) -> Self {
+        match error {
+            // It would say twice what is wrong.
+            ParquetError::External(inner) => match inner.downcast::<io::Error>() {
+                Ok(io) => Self::Io(*io),
+                Err(inner) => Self::Parquet(ParquetError::External(inner)),
+            },
+            other => Self::Parquet(other),
+        }
+    }
 }
 
 /// Writes the three tables, recording by recording.

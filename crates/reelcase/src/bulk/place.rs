@@ -194,17 +194,21 @@ impl Place {
 
     /// The manifest, which [`Self::replace_manifest`] replaces.
     pub(super) async fn read_manifest(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let Self::Bucket { bucket, seen, .. } = self else { return self.read(name).await };
+        let got = bucket.get(name).await?;
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = got.as_ref().map(|(_, version)| version.clone());
+        Ok(got.map(|(bytes, _)| bytes.to_vec()))
+    }
+
+    /// A small file. `None` where there is none.
+    pub(super) async fn read(&self, name: &str) -> anyhow::Result<Option<Vec<u8>>> {
         match self {
             Self::Dir { dir, .. } => match fs::read(dir.join(name)) {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error).with_context(|| format!("cannot read {}", self.describe(name))),
             },
-            Self::Bucket { bucket, seen, .. } => {
-                let got = bucket.get(name).await?;
-                *seen.lock().unwrap_or_else(PoisonError::into_inner) = got.as_ref().map(|(_, version)| version.clone());
-                Ok(got.map(|(bytes, _)| bytes.to_vec()))
-            }
+            Self::Bucket { bucket, .. } => Ok(bucket.get(name).await?.map(|(bytes, _)| bytes.to_vec())),
         }
     }
 

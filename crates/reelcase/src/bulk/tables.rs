@@ -21,6 +21,7 @@ use reelcase_format::count::counted;
 use reelcase_server::api::{Recording, iso};
 use reelcase_server::export::FileExport;
 use reelcase_transform::format::Format;
+use reelcase_transform::stream::LeftOut;
 use reelcase_transform::tables::{TABLES, TABLES_VERSION, Tables};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -102,6 +103,8 @@ struct Job {
 /// What became of it.
 struct Done {
     part: Option<Part>,
+    /// What tables cannot hold of it.
+    left_out: Vec<LeftOut>,
     /// Recordings that are not in it, and why.
     failed: Vec<(String, anyhow::Error)>,
 }
@@ -202,7 +205,8 @@ pub(super) async fn run(
         }
         let Some(done) = progress.during(running.join_next()).await else { break };
         let (date, done) = done?;
-        let Done { part, failed } = done.map_err(ended)?;
+        let Done { part, left_out, failed } = done.map_err(ended)?;
+        LeftOut::add(&mut outcome.left_out, &left_out);
         for (id, error) in &failed {
             outcome.fail(id, error);
             progress.say(&terminal::message(&format!("recording {id} is not exported: {error:#}")));
@@ -310,7 +314,7 @@ async fn write_part(origin: &Origin, place: &Place, job: Job, progress: &Progres
     let (mut failed, mut told_count) = (Vec::new(), 0);
     loop {
         if recordings.is_empty() {
-            return Ok(Done { part: None, failed });
+            return Ok(Done { part: None, left_out: Vec::new(), failed });
         }
         let outs = [place.begin()?, place.begin()?, place.begin()?];
         let mut tables = Tables::new(outs, CREATOR)?;
@@ -345,7 +349,7 @@ async fn write_part(origin: &Origin, place: &Place, job: Job, progress: &Progres
             failed.push((listed.id, error));
             continue;
         }
-        let (outs, _) = tables.finish()?;
+        let (outs, left_out) = tables.finish()?;
         let name = name_of(&written);
         let mut files = Vec::new();
         for (table, out) in TABLES.into_iter().zip(outs) {
@@ -356,7 +360,7 @@ async fn write_part(origin: &Origin, place: &Place, job: Job, progress: &Progres
             files.push(part);
         }
         let part = Part { name, tables_version: TABLES_VERSION, date, files, recordings: written };
-        return Ok(Done { part: Some(part), failed });
+        return Ok(Done { part: Some(part), left_out, failed });
     }
 }
 

@@ -71,6 +71,9 @@ pub(crate) struct Entry {
     /// Damaged blocks that are missing from it.
     #[serde(default)]
     pub(crate) gap_count: u64,
+    /// What the form has no place for, all of it counted together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left_out_count: Option<u64>,
     /// The key that it was signed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     signed_by: Option<String>,
@@ -79,6 +82,7 @@ pub(crate) struct Entry {
 /// What is known of a file once it is written.
 pub(super) struct Said {
     pub(super) gap_count: u64,
+    pub(super) left_out_count: Option<u64>,
     pub(super) signed_by: Option<String>,
 }
 
@@ -88,8 +92,7 @@ impl Target {
         let there = place.read_manifest(MANIFEST).await?;
         let entries = read_manifest(there.as_deref().unwrap_or_default());
         // Of a run that was killed there are lines and no hashes.
-        let has_sums = |dir: &Path| fs::read(dir.join(SUMS)).is_ok_and(|sums| sums == sums_of(&entries));
-        let is_whole = there == Some(lines_of(&entries)?) && place.dir().is_some_and(has_sums);
+        let is_whole = there == Some(lines_of(&entries)?) && place.read(SUMS).await? == Some(sums_of(&entries));
         let (place, settled_at) = (Arc::new(place), Instant::now());
         let mut target = Self { place, format, key, entries, manifest: None, is_settled: is_whole, settled_at };
         if is_whole {
@@ -212,7 +215,7 @@ pub(super) async fn keep(
     format: Format,
     unfinished: Unfinished,
     listed: &Listed,
-    Said { gap_count, signed_by }: Said,
+    Said { gap_count, left_out_count, signed_by }: Said,
 ) -> anyhow::Result<Entry> {
     let finished = unfinished.finish();
     let entry = Entry {
@@ -226,6 +229,7 @@ pub(super) async fn keep(
         bytes: finished.bytes,
         sha256: finished.sha256.clone(),
         gap_count,
+        left_out_count,
         signed_by,
     };
     place.keep(finished, &entry.file, &serde_json::to_string(&entry)?).await?;
@@ -297,8 +301,8 @@ mod tests {
         let mut file = target.place().begin().unwrap();
         file.write_all(bytes).unwrap();
         let listed = listed(recording, updated_at_ms, start_ms);
-        let entry =
-            keep(target.place(), target.format(), file, &listed, Said { gap_count: 0, signed_by: None }).await.unwrap();
+        let said = Said { gap_count: 0, left_out_count: None, signed_by: None };
+        let entry = keep(target.place(), target.format(), file, &listed, said).await.unwrap();
         assert_eq!(entry.bytes, bytes.len() as u64);
         target.note(entry).await.unwrap();
     }

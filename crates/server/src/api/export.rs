@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, TE, TRAILER, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use reelcase_store::catalog::{BlockRow, RecordingRow};
 use reelcase_store::export::Gap;
 use reelcase_store::notes::said::Said;
 use reelcase_store::{Store, StoreError};
 use reelcase_transform::format::{FORMATS, Format, FormatInfo};
+use reelcase_transform::stream::LeftOut;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
@@ -29,6 +33,10 @@ const PIECES_WAITING_MAX: usize = 2;
 
 /// Header of an export of which something is missing: JSON, `{"count":…,"gaps":[…]}`.
 pub const GAPS_HEADER: &str = "reelcase-gaps";
+
+/// Trailer of an export, for whoever takes one (`TE: trailers`): what the form has no place for, which is known once the
+/// file is whole. JSON, `[{"count":…,"one":…,"several":…}]`.
+pub const LEFT_OUT_TRAILER: &str = "reelcase-left-out";
 
 /// Gaps that the header names. More might make it longer than proxies take; the file names all of them.
 const GAPS_NAMED_MAX: usize = 16;
@@ -58,7 +66,7 @@ fn names() -> Object {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
-type Pieces = mpsc::Sender<Result<Bytes, StoreError>>;
+type Pieces = mpsc::Sender<Result<Frame<Bytes>, StoreError>>;
 
 /// What is missing from the file, once that is known.
 type Found = oneshot::Receiver<Result<Vec<Gap>, StoreError>>;
@@ -92,6 +100,7 @@ pub(super) async fn export(
     State(app): State<Arc<App>>,
     PathParts(id): PathParts<String>,
     Parameters(parameters): Parameters<ExportParameters>,
+    request: HeaderMap,
 ) -> Result<Response, Failure> {
     if parameters.comments && !holds_said(parameters.format) {
         let name = parameters.format.info().name;
@@ -105,12 +114,16 @@ pub(super) async fn export(
         true => app.store.notes(&row.project, &row.id).await?.into(),
         false => Said::default(),
     };
+    let takes_trailers = request.get(TE).and_then(|te| te.to_str().ok()).is_some_and(|te| te.contains("trailers"));
     let (found, body) = stream(app.store.clone(), parameters.format, row, blocks, said);
     let gaps = found.await.map_err(|_| Failure::Stopping)??;
     let mut reply = body.into_response();
     let headers = reply.headers_mut();
     if let Some(gaps) = header_of(&gaps).filter(|_| !gaps.is_empty()) {
         headers.insert(GAPS_HEADER, gaps);
+    }
+    if takes_trailers {
+        headers.insert(TRAILER, HeaderValue::from_static(LEFT_OUT_TRAILER));
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -140,19 +153,29 @@ fn stream(store: Arc<Store>, format: Format, row: RecordingRow, blocks: Vec<Bloc
             let _ = pieces.send(Err(error)).await;
         }
     });
-    let body = Body::from_stream(futures::stream::unfold(receiver, |mut receiver| async move {
+    let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|piece| (piece, receiver))
-    }));
-    (found, body)
+    });
+    (found, Body::new(StreamBody::new(pieces)))
 }
 
 async fn send(export: &mut FileExport<'_>, pieces: &Pieces) -> Result<(), StoreError> {
     while let Some(chunk) = export.next_chunk().await? {
-        if pieces.send(Ok(chunk.into())).await.is_err() {
-            break;
+        if pieces.send(Ok(Frame::data(chunk.into()))).await.is_err() {
+            return Ok(());
         }
     }
+    // Whoever takes no trailers is sent none.
+    if let Some(trailer) = trailer_of(export.left_out()).filter(|_| !export.left_out().is_empty()) {
+        let _ = pieces.send(Ok(Frame::trailers(HeaderMap::from_iter([trailer])))).await;
+    }
     Ok(())
+}
+
+/// What a reader is told behind the file.
+fn trailer_of(left_out: &[LeftOut]) -> Option<(HeaderName, HeaderValue)> {
+    let said = Value::from_iter(left_out.iter().map(LeftOut::said));
+    Some((HeaderName::from_static(LEFT_OUT_TRAILER), HeaderValue::from_str(&said.to_string()).ok()?))
 }
 
 /// What a reader is told of gaps before the file.

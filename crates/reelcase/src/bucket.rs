@@ -372,6 +372,11 @@ pub(crate) fn is_absent(error: &anyhow::Error) -> bool {
     matches!(kind, Some(NotFound | PermissionDenied | UnexpectedEof))
 }
 
+/// Whether it is there, and not for us.
+pub(crate) fn is_denied(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 /// What a server gives as its reason, or else what is known, and what to do about it.
 fn reason(error: &object_store::Error) -> (String, &'static str) {
     const WHO: &str = "\nhint: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile of ~/.aws, say who asks";

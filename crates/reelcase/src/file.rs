@@ -72,8 +72,8 @@ impl Output {
         match self {
             Self::Stdout(mut stdout) => stdout.flush()?,
             Self::File { unfinished, path } => {
-                unfinished.as_file().sync_all()?;
-                unfinished.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+                let kept = unfinished.as_file().sync_all().and_then(|()| Ok(unfinished.persist(&path)?));
+                kept.with_context(|| format!("cannot write {}", path.display()))?;
             }
         }
         Ok(())
@@ -93,7 +93,10 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stdout(stdout) => stdout.write(bytes),
-            Self::File { unfinished, .. } => unfinished.write(bytes),
+            Self::File { unfinished, path } => unfinished.write(bytes).map_err(|error| {
+                let what = format!("cannot write {}: {}", path.display(), without_path(&error));
+                io::Error::new(error.kind(), what)
+            }),
         }
     }
 
@@ -110,11 +113,12 @@ impl Write for Output {
 pub(crate) fn unfinished_in(dir: &Path) -> io::Result<NamedTempFile> {
     let mut unfinished = tempfile::Builder::new();
     unfinished.prefix(".reelcase-").permissions(Permissions::from_mode(0o666));
-    unfinished.tempfile_in(dir).map_err(|error| {
-        // Without the name that it was not to keep.
-        let text = error.to_string();
-        io::Error::new(error.kind(), text.split(" at path ").next().unwrap_or_default())
-    })
+    unfinished.tempfile_in(dir).map_err(|error| io::Error::new(error.kind(), without_path(&error)))
+}
+
+/// What is wrong with an unfinished file, without the name that it was not to keep.
+fn without_path(error: &io::Error) -> String {
+    error.to_string().split(" at path ").next().unwrap_or_default().to_owned()
 }
 
 /// Checks files and says what is wrong with them, and who signed them. With `wanted`, only what was signed with that key

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use reelcase_format::count::{counted, counted_as};
 use reelcase_format::id::{ProjectKey, RecordingId};
@@ -25,7 +25,7 @@ mod posthog;
 mod sessions;
 mod sink;
 
-use crate::bucket::{S3Args, is_absent};
+use crate::bucket::{S3Args, is_absent, is_denied};
 use crate::encrypted::{KeyArgs, decrypt};
 use crate::local::report_left_out;
 use crate::progress::Progress;
@@ -111,8 +111,8 @@ struct Outcome {
     left_alone: u64,
     /// Of those, files that cannot be read to their end.
     damaged: u64,
-    /// Of the damaged ones, files that no key opens: --keep-partial finds nothing in them.
-    locked: u64,
+    /// Of these, files that no key opens, or that are not there or not for us: --keep-partial finds nothing in them.
+    unreadable: u64,
     partial: u64,
 }
 
@@ -137,6 +137,12 @@ struct Run {
 pub(crate) async fn import(args: ImportArgs) -> anyhow::Result<ExitCode> {
     if let Some(From::Posthog(args)) = args.from {
         return posthog::import(*args).await;
+    }
+    if args.blocks.is_some() && args.inputs.len() > 1 {
+        bail!(
+            "--blocks reads one place, and {} are named\nhint: name the bucket, or the directory that holds a copy of all of it",
+            args.inputs.len()
+        );
     }
     let key = args.key.key()?;
     let mut gathered = Gathered::default();
@@ -191,8 +197,10 @@ impl Run {
             Ok(None) => return Ok(()),
             // Buckets let go of what is old, also while they are read.
             Err(error) if is_absent(&error) => {
-                self.leave_alone(&label, Some(format!("{error:#}")))?;
-                self.missing.insert(label);
+                self.leave_unread(&label, format!("{error:#}"))?;
+                if !is_denied(&error) {
+                    self.missing.insert(label);
+                }
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -300,11 +308,16 @@ impl Run {
         Ok(None)
     }
 
-    /// Names what no key opens, and of which nothing can be read without one.
+    /// Names what no key opens.
     fn leave_locked(&mut self, label: &str, why: String) -> anyhow::Result<Option<Local>> {
-        self.outcome.locked += 1;
-        self.leave_alone(label, Some(why))?;
+        self.leave_unread(label, why)?;
         Ok(None)
+    }
+
+    /// Names what nothing can be read of as it is, damaged or not.
+    fn leave_unread(&mut self, label: &str, why: String) -> anyhow::Result<()> {
+        self.outcome.unreadable += 1;
+        self.leave_alone(label, Some(why))
     }
 
     /// Names what is not taken, and why; what holds no recording is counted without a reason.
@@ -358,7 +371,7 @@ impl Run {
         self.outcome.tell(self.file_count, self.options.is_dry_run);
         let ImportOptions { is_dry_run, keep_partial, .. } = self.options;
         // Nothing helps a file that is not signed.
-        if self.outcome.damaged > self.outcome.locked && !is_dry_run && !keep_partial && self.signed_by.is_none() {
+        if self.outcome.damaged > self.outcome.unreadable && !is_dry_run && !keep_partial && self.signed_by.is_none() {
             say!("hint: --keep-partial takes what can be read of damaged files");
         }
         tell_missing(&self.missing);

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -105,20 +105,51 @@ async fn a_store_goes_to_a_bucket_and_comes_back_over_a_bad_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_finds_nothing_new_writes_nothing_to_the_bucket() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let data = dir.path().join("data");
+    a_store(&data, &dir.path().join("from"), 3);
+    let line = BadLine::silent_after(&weed, u64::MAX).await;
+    for (format, to) in [("reel", "s3://replay/unchanged/files"), ("parquet", "s3://replay/unchanged/tables")] {
+        let export = || {
+            let said = run_with(&["export", "--data", text(&data), "--to", to, "--format", format], &line.endpoint);
+            (said, line.written())
+        };
+        let ((is_ok, said), written) = export();
+        assert!(is_ok && said.contains("exported 3 recordings") && written.len() >= 4, "{said} {written:?}");
+        let ((is_ok, said), written) = export();
+        assert!(is_ok && said.contains("3 unchanged"), "{said}");
+        assert!(written.is_empty(), "{format}: the books stay as they are: {written:?}");
+    }
+}
+
+/// Whether a process has a file of this directory open, be it one without a name.
+fn has_open_below(child: &Child, dir: &Path) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+    open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok()).any(|file| file.starts_with(dir))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_export_to_a_bucket_that_is_killed_goes_on_where_it_was() {
     let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
     let (data, to) = (dir.path().join("data"), "s3://replay/killed/below");
     a_store(&data, &dir.path().join("from"), 120);
     let arguments = ["export", "--data", text(&data), "--to", to, "--jobs", "1"];
     let line = BadLine::silent_after(&weed, 100).await;
-    let mut child = with_bucket(&arguments, &line.endpoint).stderr(Stdio::null()).spawn().unwrap();
+    let temporary = dir.path().join("temporary");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = with_bucket(&arguments, &line.endpoint);
+    let mut child = command.env("TMPDIR", &temporary).stderr(Stdio::null()).spawn().unwrap();
     let since = Instant::now();
     while line.count() <= 100 {
         assert!(since.elapsed() < Duration::from_secs(60), "only {} requests are made", line.count());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    assert!(has_open_below(&child, &temporary), "a file is on its way");
     child.kill().unwrap();
     child.wait().unwrap();
+    let left = files_below(&temporary);
+    assert!(left.is_empty(), "nothing is left among the temporary files: {left:?}");
 
     let into = dir.path().join("into");
     new_store(&into);
@@ -288,6 +319,10 @@ fn blocks_that_are_not_there_cost_their_recordings_and_no_others() {
         assert_eq!((code, found), (Some(1), vec![("in-part".to_owned(), 5), ("whole".to_owned(), 3)]), "{said}");
         assert!(said.contains("imported in part: recording in-part: "), "{said}");
     }
+    // Keys are looked up in one place, and not in a part of what was named.
+    let arguments = ["import", "s3://replay", text(&disk), "--blocks", text(&blocks), "--data", text(dir.path())];
+    let (is_ok, said) = run_with(&arguments, &weed.endpoint());
+    assert!(!is_ok && said.starts_with("error: --blocks reads one place, and 2 are named\nhint: "), "{said}");
     // Where nothing is left alone, and parts are missing, the code says so.
     std::fs::write(&blocks, rows[1].as_str()).unwrap();
     let data = dir.path().join("only-parts");

@@ -5,8 +5,10 @@
 mod common;
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::{Server, corpus, reelcase, text};
 use reelcase_transform::encrypted::{EncryptedWriter, Key};
@@ -174,6 +176,41 @@ fn encrypted(dir: &Path) -> (PathBuf, PathBuf, String) {
     writer.write_all(&std::fs::read(&plain).unwrap()).unwrap();
     std::fs::write(&path, writer.finish().unwrap()).unwrap();
     (plain, path, format!("https://static.example.com/replay.html#file=0a.reel.enc&key={}", key.as_text()))
+}
+
+#[test]
+fn what_is_for_others_is_named_and_costs_the_rest_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let (binary, data, from) = (path("reelcase"), path("data"), path("from"));
+    // Somebody else runs it. The binary is copied, because that somebody may not look into ours.
+    std::fs::copy(env!("CARGO_BIN_EXE_reelcase"), &binary).unwrap();
+    std::fs::create_dir_all(from.join("closed")).unwrap();
+    let event = r#"[{"type":4,"timestamp":1795226820000,"data":{"href":"http://a.test/","width":1,"height":1}}]"#;
+    for name in ["a.json", "b.json", "closed/c.json", "z.json"] {
+        std::fs::write(from.join(name), format!(r#"{{"sessionId":"{}","events":{event}}}"#, &name[..1])).unwrap();
+    }
+    Server::start(&data).stop();
+    let closed = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(from.join("b.json"), closed.clone()).unwrap();
+    std::fs::set_permissions(from.join("closed"), closed).unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Command::new("chown").args(["-R", "65534", text(&data)]).status().unwrap().success());
+    for keeps in [&[][..], &["--keep-partial"]] {
+        let mut import = Command::new(&binary);
+        import.args(["import", text(&from), "--data", text(&data)]).args(keeps).uid(65_534).gid(65_534);
+        let done = import.output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        for name in ["b.json", "closed"] {
+            let path = from.join(name);
+            let what = format!("left alone: {0}: cannot read {0}: Permission denied (os error 13)\n", path.display());
+            assert!(said.contains(&what), "{said}");
+        }
+        assert!(said.contains(" 2 left alone, 0 in part\n"), "{said}");
+        assert!(!said.contains("hint: --keep-partial") && !said.contains("missing"), "neither helps nor holds: {said}");
+    }
+    assert_eq!(ids(&data).len(), 2);
 }
 
 #[tokio::test]

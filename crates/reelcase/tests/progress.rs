@@ -254,10 +254,65 @@ fn a_full_disk_ends_an_export_which_the_next_one_takes_up() {
         assert!(!is_ok && said.starts_with("error: "), "{said}");
         assert!(said.contains(&format!("cannot write in {}: No space left on device", text(&to))), "{said}");
         assert!(said.contains("\nhint: ") && said.lines().count() == 2, "it is said once: {said}");
+        assert_eq!(said.matches("No space").count(), 1, "{said}");
         disk.remount("size=64m");
         let (is_ok, said) = export();
         assert!(is_ok && said.contains(if format == "jsonl" { "2 unchanged" } else { "12 recordings" }), "{said}");
     }
+}
+
+#[test]
+fn a_full_disk_leaves_no_part_of_a_file_and_is_said_of_the_file_that_was_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_store(&data, &dir.path().join("from"), 1);
+    let disk = SmallDisk::mount(&dir.path().join("disk"), "size=4k");
+    let (to, one) = (disk.0.join("x.reel"), dir.path().join("from/0.json"));
+    for arguments in [
+        &["export", "rec-0", "--data", text(&data), "--output", text(&to)][..],
+        &["convert", text(&one), text(&to)],
+        &["pack", text(&to), "--data", text(&data)],
+    ] {
+        let (is_ok, said) = run(arguments);
+        let what = format!("cannot write {}: No space left on device (os error 28)\n", text(&to));
+        assert!(!is_ok && said.starts_with("error: ") && said.ends_with(&what), "{said}");
+        assert!(files_below(&disk.0).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_may_only_be_read_is_named_and_nothing_is_tried_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_store(&data, &dir.path().join("from"), 2);
+    let disk = SmallDisk::mount(&dir.path().join("disk"), "size=200m");
+    let path = |name: &str| disk.0.join(name);
+    let (to, old, theirs) = (path("to"), path("old"), path("theirs"));
+    let export = |data: &Path, to: &Path| run(&["export", "--data", text(data), "--to", text(to)]);
+    assert!(export(&data, &old).0);
+    assert!(Command::new("cp").args(["-r", text(&data), text(&theirs)]).status().unwrap().success());
+    disk.remount("ro");
+    for (to, what) in [(&to, "cannot make "), (&old, "cannot write in ")] {
+        let (is_ok, said) = export(&data, to);
+        let expected = format!("error: {what}{}: Read-only file system (os error 30)\n", text(to));
+        assert!(!is_ok && said == expected, "{said}");
+    }
+    let (is_ok, said) = run(&["export", "rec-0", "--data", text(&data), "--output", text(&path("x.reel"))]);
+    let expected = format!("error: cannot write in {}: Read-only file system (os error 30)\n", text(&disk.0));
+    assert!(!is_ok && said == expected, "{said}");
+    // Whoever opens a store seals what waits in it.
+    let into = dir.path().join("into");
+    for arguments in [
+        &["export", "--data", text(&theirs), "--to", text(&into)][..],
+        &["import", text(&dir.path().join("from/0.json")), "--data", text(&theirs)],
+        &["merge", text(&theirs), "--data", text(&data)],
+    ] {
+        let (is_ok, said) = run(arguments);
+        let expected = format!("error: cannot open the store in {}: ", text(&theirs));
+        assert!(!is_ok && said.starts_with(&expected) && said.contains("Read-only file system"), "{said}");
+        assert!(said.contains("\nhint: opening a store writes into it"), "{said}");
+    }
+    assert!(!into.exists(), "nothing is left of an export of nothing");
 }
 
 #[test]

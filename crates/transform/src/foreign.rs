@@ -133,7 +133,12 @@ impl<'a> ForeignReader<'a> {
     /// Notes what is not JSON, and goes on behind it if the file is one of lines. `failure` is why the source ended.
     fn step_over(&mut self, at: usize, what: String, failure: Option<String>) -> Result<(), InputError> {
         let is_cut_off = self.input.is_end(at) && !self.input.rest().is_empty();
-        let what = if is_cut_off { "the file ends within an event".to_owned() } else { what };
+        let is_cut_between = self.input.is_end(at) && !is_cut_off && !self.levels.is_empty();
+        let what = match (is_cut_off, is_cut_between) {
+            (true, _) => "the file ends within an event".to_owned(),
+            (_, true) => "the file ends too early".to_owned(),
+            _ => what,
+        };
         let what = match failure {
             Some(failure) if is_cut_off => format!("{what}: {failure}"),
             Some(failure) => failure,

@@ -143,11 +143,17 @@ fn a_damaged_line_costs_itself() {
 
 #[test]
 fn a_file_that_ends_too_early_gives_what_it_has_and_says_where() {
-    for (text, at) in [(format!("[{ONE},{}", &TWO[..30]), 30), (format!("[{ONE}"), 0), (format!("[{ONE},"), 0)] {
+    let (within, between) = ("the file ends within an event", "the file ends too early");
+    for (text, at, what) in [
+        (format!("[{ONE},{}", &TWO[..30]), 30, within),
+        (format!("[{ONE}"), 0, between),
+        (format!("[{ONE},"), 0, between),
+    ] {
         let (found, report) = read(text.as_bytes());
         assert_eq!((found.len(), report.damage.len()), (1, 1), "{text}");
         assert_eq!(report.damage[0].event_index, 1);
         assert!(report.damage[0].at >= (ONE.len() + at) as u64, "{}", report.damage[0]);
+        assert_eq!(report.damage[0].what, what, "{text}");
     }
     let packed = zstd::encode_all(format!("{ONE}\n{TWO}\n").repeat(5_000).as_bytes(), 1).unwrap();
     let (found, report) = read(&packed[..packed.len() - 100]);

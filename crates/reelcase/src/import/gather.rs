@@ -331,7 +331,14 @@ fn collect(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Resul
     if depth > DEPTH_MAX {
         bail!("{} lies more than {DEPTH_MAX} directories deep", path.display());
     }
-    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let entries = match std::fs::read_dir(path) {
+        // So is one that is for others.
+        Err(_) if depth > 0 => {
+            found.push(path.to_owned());
+            return Ok(());
+        }
+        entries => entries.with_context(|| format!("cannot read {}", path.display()))?,
+    };
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     paths.sort();
     let is_hidden = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));

@@ -125,6 +125,8 @@ enum Weather {
 pub(crate) struct BadLine {
     pub(crate) endpoint: String,
     pub(crate) requests: Arc<AtomicU64>,
+    /// What each was: `PUT /bucket/name`.
+    asked: Arc<Mutex<Vec<String>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -143,13 +145,21 @@ impl BadLine {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (requests, port) = (Arc::new(AtomicU64::new(0)), weed.port);
-        let counter = requests.clone();
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (counter, log) = (requests.clone(), asked.clone());
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(one_request(stream, port, counter.clone(), weather));
+                tokio::spawn(one_request(stream, port, counter.clone(), log.clone(), weather));
             }
         });
-        Self { endpoint, requests, task }
+        Self { endpoint, requests, asked, task }
+    }
+
+    /// What was written since this was asked for the last time.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let mut asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        asked.retain(|request| !request.starts_with("GET ") && !request.starts_with("HEAD "));
+        asked
     }
 
     /// Requests so far.
@@ -179,8 +189,16 @@ fn fate(number: u64, weather: Weather) -> Fate {
     }
 }
 
-async fn one_request(mut client: TcpStream, port: u16, counter: Arc<AtomicU64>, weather: Weather) -> Option<()> {
+async fn one_request(
+    mut client: TcpStream,
+    port: u16,
+    counter: Arc<AtomicU64>,
+    log: Arc<Mutex<Vec<String>>>,
+    weather: Weather,
+) -> Option<()> {
     let request = read_request(&mut client).await?;
+    let first_line = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next()?).into_owned();
+    log.lock().unwrap().push(first_line);
     let fate = fate(counter.fetch_add(1, Ordering::Relaxed), weather);
     match fate {
         Fate::Reset => return client.set_zero_linger().ok(),

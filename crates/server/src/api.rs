@@ -90,6 +90,7 @@ pub(crate) const LIVE_MS: i64 = 60_000;
         shares::list,
         shares::create,
         shares::create_of_collection,
+        shares::set_picture,
         shares::revoke,
         projects::list,
         projects::create,
@@ -198,6 +199,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
         .route("/api/recordings/{id}/shares", post(shares::create))
         .route("/api/shares", get(shares::list))
         .route("/api/shares/{share}", delete(shares::revoke))
+        .route("/api/shares/{share}/picture", put(shares::set_picture))
         .route("/api/projects", get(projects::list).post(projects::create))
         .route("/api/projects/{key}", get(projects::one).patch(projects::rename))
         .route("/api/projects/{key}/settings", get(projects::settings).patch(projects::merge).put(projects::replace))

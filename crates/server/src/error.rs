@@ -232,6 +232,7 @@ fn schedule_answer(error: &ScheduleError) -> (StatusCode, &'static str, Option<u
 fn share_answer(error: &ShareError) -> (StatusCode, &'static str, Option<u32>) {
     match error {
         ShareError::TooMany => (StatusCode::CONFLICT, "too_many_links", None),
+        ShareError::NotJpeg | ShareError::NoPicture => (StatusCode::BAD_REQUEST, "bad_picture", None),
         ShareError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "links_unreadable", None),
         ShareError::NoRandomness => (StatusCode::SERVICE_UNAVAILABLE, "busy", Some(5)),
         ShareError::Store(error) => store_answer(error),

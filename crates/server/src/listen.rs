@@ -23,7 +23,7 @@ use crate::router::Routes;
 use crate::schedules::Schedules;
 use crate::state::App;
 use crate::workers::Workers;
-use crate::{upstream, webhooks};
+use crate::{share, upstream, webhooks};
 
 /// Pause after the operating system refused a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -151,6 +151,9 @@ impl BoundServer {
         let sorter = tokio::spawn(sorter::run(app.clone()));
         let sender = tokio::spawn(upstream::drain(app.clone()));
         let caller = tokio::spawn(webhooks::run(app.clone()));
+        if let Err(error) = share::tidy(&app.shares, &app.store).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "pictures of links that are over may be left");
+        }
         tokio::select! {
             () = shutdown => {}
             () = accepting.run() => {}

@@ -6,10 +6,12 @@
 //!
 //! Opening a link counts as a view and gives a *pass*: an expiry with a keyed hash, made of the server's secret and the
 //! link, which the page sends with each request for the recording. A pass is checked together with its link, so it ends
-//! when the link does. `clip.rs` decides what of a recording goes out.
+//! when the link does. `clip.rs` decides what of a recording goes out, `picture.rs` keeps what programs that show links
+//! are given to look at.
 
 mod clip;
 mod pass;
+mod picture;
 mod shown;
 
 use std::collections::HashMap;
@@ -17,12 +19,14 @@ use std::sync::{Mutex, PoisonError};
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use axum::body::Bytes;
 use reelcase_format::id::{ProjectKey, RecordingId};
 use reelcase_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use clip::Clip;
 pub(crate) use pass::Passes;
+pub(crate) use picture::{PICTURE_BYTES_MAX, Picture, tidy};
 pub(crate) use shown::routes;
 
 /// Links that may exist at once.
@@ -59,6 +63,9 @@ pub(crate) struct Share {
     password: Option<String>,
     #[serde(flatten)]
     pub(crate) terms: Terms,
+    /// What programs that show links are given to look at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) picture: Option<Picture>,
     #[serde(default)]
     pub(crate) view_count: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +127,12 @@ pub(crate) enum ShareError {
     TooMany,
     #[error("the links cannot be read, so none of them works: {0}")]
     Unreadable(String),
+    #[error("the picture is not a JPEG with a size")]
+    NotJpeg,
+    #[error(
+        "a picture is for links to one recording, and without a password: the others tell nothing of what they show"
+    )]
+    NoPicture,
     #[error("no random bytes for a link")]
     NoRandomness,
     #[error(transparent)]
@@ -192,6 +205,7 @@ impl Shares {
             created_at_ms: now_ms,
             password,
             terms,
+            picture: None,
             view_count: 0,
             last_used_at_ms: None,
         };
@@ -207,25 +221,38 @@ impl Shares {
 
     /// Revokes a link. `false` where there is none.
     pub(crate) async fn revoke(&self, store: &Store, id: &str) -> Result<bool, ShareError> {
-        let mut known = self.known.lock().await;
-        let shares = read(&mut known, store).await?;
-        let left: Vec<_> = shares.iter().filter(|share| share.id != id).cloned().collect();
-        let is_there = left.len() < shares.len();
-        if is_there {
-            write(&mut known, store, left).await?;
-        }
-        Ok(is_there)
+        self.revoke_where(store, |share| share.id == id).await
     }
 
     /// Revokes the links that lead to something.
     pub(crate) async fn revoke_of(&self, store: &Store, targets: &[Target]) -> Result<(), ShareError> {
+        self.revoke_where(store, |share| targets.contains(&share.target)).await.map(drop)
+    }
+
+    async fn revoke_where(&self, store: &Store, is_over: impl Fn(&Share) -> bool) -> Result<bool, ShareError> {
         let mut known = self.known.lock().await;
-        let shares = read(&mut known, store).await?;
-        let left: Vec<_> = shares.iter().filter(|share| !targets.contains(&share.target)).cloned().collect();
-        if left.len() == shares.len() {
-            return Ok(());
+        let (over, left): (Vec<_>, Vec<_>) =
+            read(&mut known, store).await?.iter().cloned().partition(|share| is_over(share));
+        if over.is_empty() {
+            return Ok(false);
         }
-        write(&mut known, store, left).await
+        write(&mut known, store, left).await?;
+        picture::delete_of(store, &over).await;
+        Ok(true)
+    }
+
+    /// Gives a link a picture, in place of the one it has. `false` where there is no such link.
+    pub(crate) async fn set_picture(&self, store: &Store, id: &str, bytes: Bytes) -> Result<bool, ShareError> {
+        let mut known = self.known.lock().await;
+        let mut shares = read(&mut known, store).await?.clone();
+        let Some(share) = shares.iter_mut().find(|share| share.id == id) else { return Ok(false) };
+        if share.has_password() || matches!(share.target, Target::Collection { .. }) {
+            return Err(ShareError::NoPicture);
+        }
+        share.picture = Some(Picture::new(&bytes).ok_or(ShareError::NotJpeg)?);
+        store.put_picture(id, bytes.into()).await?;
+        write(&mut known, store, shares).await?;
+        Ok(true)
     }
 
     /// The link of a token, as long as it works.

@@ -24,6 +24,7 @@ pub mod notes;
 pub mod objects;
 mod pending;
 mod persons;
+mod pictures;
 mod recent;
 pub mod record;
 mod salvage;

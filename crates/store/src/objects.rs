@@ -32,6 +32,10 @@ const SETTINGS: &str = "settings";
 /// Where a store keeps what people say of its recordings.
 const NOTES_DIRECTORY: &str = "notes";
 
+/// Where a store keeps pictures, and how their files end.
+const PICTURES_DIRECTORY: &str = "pictures";
+const PICTURE_ENDING: &str = ".jpg";
+
 /// The file beside the objects where the next compacted object takes shape.
 const UNFINISHED: &str = "unfinished";
 
@@ -195,10 +199,13 @@ impl Objects {
 
     /// Deletes an object, for good when this returns. Tolerates that it is gone.
     pub(crate) async fn delete(&self, id: &str) -> Result<(), ObjectError> {
-        let path = path_of(id)?;
+        self.delete_at(path_of(id)?).await
+    }
+
+    async fn delete_at(&self, path: ObjectPath) -> Result<(), ObjectError> {
         match self.store.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(source) => return Err(ObjectError::Store { operation: "delete", object: id.to_owned(), source }),
+            Err(source) => return Err(ObjectError::Store { operation: "delete", object: path.to_string(), source }),
         }
         let Some(dir) = self.local_dir.clone() else { return Ok(()) };
         let synced =
@@ -224,6 +231,30 @@ impl Objects {
     /// The same for one of its documents.
     pub(crate) async fn put_document(&self, store_id: &str, name: &str, bytes: Vec<u8>) -> Result<(), ObjectError> {
         self.put_beside(document_path(store_id, name), bytes).await
+    }
+
+    /// The same for a picture.
+    pub(crate) async fn put_picture(&self, store_id: &str, name: &str, bytes: Vec<u8>) -> Result<(), ObjectError> {
+        self.put_beside(picture_path(store_id, name), bytes).await
+    }
+
+    /// A picture of a store, `None` where there is none of this name.
+    pub(crate) async fn picture(&self, store_id: &str, name: &str) -> Result<Option<Bytes>, ObjectError> {
+        self.read_beside(&picture_path(store_id, name)).await
+    }
+
+    /// Deletes a picture, for good when this returns. Tolerates that it is gone.
+    pub(crate) async fn delete_picture(&self, store_id: &str, name: &str) -> Result<(), ObjectError> {
+        self.delete_at(picture_path(store_id, name)).await
+    }
+
+    /// Names of all pictures of a store.
+    pub(crate) async fn pictures(&self, store_id: &str) -> Result<Vec<String>, ObjectError> {
+        let failed = |source| ObjectError::Store { operation: "list", object: PICTURES_DIRECTORY.to_owned(), source };
+        let directory = ObjectPath::from(format!("{store_id}/{PICTURES_DIRECTORY}"));
+        let listed = self.store.list_with_delimiter(Some(&directory)).await.map_err(failed)?.objects;
+        let name = |path: &ObjectPath| Some(path.filename()?.strip_suffix(PICTURE_ENDING)?.to_owned());
+        Ok(listed.iter().filter_map(|meta| name(&meta.location)).collect())
     }
 
     /// Writes a file that is no object, whole or not at all.
@@ -458,6 +489,10 @@ fn document_path(store_id: &str, name: &str) -> ObjectPath {
 
 fn notes_path(store_id: &str, shard: u8) -> ObjectPath {
     ObjectPath::from(format!("{store_id}/{NOTES_DIRECTORY}/{shard:02x}.json"))
+}
+
+fn picture_path(store_id: &str, name: &str) -> ObjectPath {
+    ObjectPath::from(format!("{store_id}/{PICTURES_DIRECTORY}/{name}{PICTURE_ENDING}"))
 }
 
 fn shard_in(file: &str) -> Option<u8> {

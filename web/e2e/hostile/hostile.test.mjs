@@ -136,6 +136,27 @@ test('behind a link and in a frame for others all of them run nothing and ask no
   }
 });
 
+test('the picture of a link is drawn of all of them, and runs nothing and asks nobody', async () => {
+  const plays = [
+    { id: 'snapshot', of: ['light', 'shadow', 'frame'] },
+    { id: 'mutation', of: ['added', 'late'] },
+  ];
+  for (const { id, of } of plays) {
+    const result = await stage.play(id, { name: `pictured-${id}` });
+    const { page } = result;
+    await page.getByRole('button', { name: 'Share' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Make a link' }).click();
+    const url = await dialog.getByLabel('Link', { exact: true }).inputValue();
+    const picture = await fetch(`${url}/picture.jpg`);
+    assert.equal(picture.status, 200, 'whatever is in it, there is a picture of it');
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    result.hits.push(...stage.canary.take());
+    for (const name of stage.ran) result.ran.add(name);
+    await assertHarmless(result, of);
+  }
+});
+
 test('screens of an app run nothing and ask nobody, in the player, behind a link and in a file', async () => {
   await stage.upload('screens', wireframes());
   const { url } = await stage.link('screens');

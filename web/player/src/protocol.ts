@@ -22,6 +22,8 @@ export type ToFrame =
     }
   /** Find words in the page, and the way to one of the places. */
   | { readonly kind: 'find'; readonly ticket: number; readonly words: string; readonly step: number }
+  /** Draw what is shown as a picture. */
+  | { readonly kind: 'still'; readonly ticket: number }
   /** Draw a frame around a node, or around none. */
   | { readonly kind: 'outline'; readonly id: number | null }
   /** Whether animations and media in the page may run. */
@@ -59,6 +61,8 @@ export type FromFrame =
       readonly count: number;
       readonly path: readonly number[];
     }
+  /** A JPEG of what is shown; null where it cannot be drawn. */
+  | { readonly kind: 'still'; readonly ticket: number; readonly picture: Blob | null }
   | { readonly kind: 'viewport'; readonly width: number; readonly height: number }
   /** Where something of the page is that was not loaded; sent when it changes. */
   | { readonly kind: 'missing'; readonly urls: readonly string[] }
@@ -115,6 +119,7 @@ export function readToFrame(value: unknown): ToFrame | null {
   const { kind, ticket, events, running, toggled, from, count, reveal, words, step, id } = message;
   if (kind === 'animate') return typeof running === 'boolean' ? { kind, running } : null;
   if (kind === 'outline') return id === null || isSize(id) ? { kind, id } : null;
+  if (kind === 'still') return isSize(ticket) ? { kind, ticket } : null;
   if (kind === 'find') {
     const isOrder = isSize(ticket) && typeof words === 'string' && typeof step === 'number';
     return isOrder ? { kind, ticket, words, step } : null;
@@ -131,8 +136,23 @@ export function readToFrame(value: unknown): ToFrame | null {
 export function readFromFrame(value: unknown): FromFrame | null {
   const message = asObject(value);
   if (message === null) return null;
-  const { kind, ticket, ok, problems, width, height, what, urls, total, from, rows, at, count, path } =
-    message;
+  const {
+    kind,
+    ticket,
+    ok,
+    problems,
+    width,
+    height,
+    what,
+    urls,
+    total,
+    from,
+    rows,
+    at,
+    count,
+    path,
+    picture,
+  } = message;
   switch (kind) {
     case 'ready':
       return { kind };
@@ -148,6 +168,8 @@ export function readFromFrame(value: unknown): FromFrame | null {
     }
     case 'found':
       return isSize(ticket) && isSize(count) && isSizes(path) ? { kind, ticket, count, path } : null;
+    case 'still':
+      return isSize(ticket) ? { kind, ticket, picture: picture instanceof Blob ? picture : null } : null;
     case 'viewport':
       return isSize(width) && isSize(height) ? { kind, width, height } : null;
     case 'missing':

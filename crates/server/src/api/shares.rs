@@ -14,8 +14,9 @@ use super::find;
 use super::parameters::{Parameters, PathParts};
 use super::projects::json_of;
 use super::recordings::ProjectParameter;
+use crate::capture::body;
 use crate::error::{ErrorBody, Failure};
-use crate::share::{Share, Target, Terms, hash_password};
+use crate::share::{PICTURE_BYTES_MAX, Share, Target, Terms, hash_password};
 use crate::state::App;
 
 /// Longest title, in characters.
@@ -91,6 +92,8 @@ pub(super) struct ShareInfo {
     views_max: Option<u64>,
     /// How often it was opened.
     view_count: u64,
+    /// Whether programs that show links get a picture of it.
+    has_picture: bool,
     /// When something was last asked for through it, to the minute.
     last_used_at_ms: Option<i64>,
     embed_origins: Vec<String>,
@@ -207,6 +210,28 @@ async fn make(app: &Arc<App>, target: Target, new: NewShare) -> Result<Response,
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
+/// Gives a link to a recording the picture that programs which show links are to get: a JPEG, best of 1200 by 630
+/// pixels. A link with a password has none.
+#[utoipa::path(
+    put,
+    path = "/api/shares/{share}/picture",
+    params(("share" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "image/jpeg"),
+    responses((status = 204), (status = "default", description = "What went wrong", body = ErrorBody))
+)]
+pub(super) async fn set_picture(
+    State(app): State<Arc<App>>,
+    PathParts(share): PathParts<String>,
+    request: Request,
+) -> Result<StatusCode, Failure> {
+    let (parts, sent) = request.into_parts();
+    let picture = body::read(sent, &parts.headers, PICTURE_BYTES_MAX, &app).await?;
+    if !app.shares.set_picture(&app.store, &share, picture.bytes).await? {
+        return Err(Failure::NotFound("link"));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Revokes a link. Whoever has it open gets nothing more.
 #[utoipa::path(
     delete,
@@ -310,6 +335,7 @@ impl From<Share> for ShareInfo {
             expires_at_ms: share.terms.expires_at_ms,
             views_max: share.terms.views_max,
             view_count: share.view_count,
+            has_picture: share.picture.is_some(),
             last_used_at_ms: share.last_used_at_ms,
             embed_origins: share.terms.embed_origins,
         }

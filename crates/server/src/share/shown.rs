@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, RawQuery, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,7 +14,8 @@ use reelcase_store::catalog::{BlockRow, RecordingRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Clip, Refusal, Share, Target, opens};
+use super::picture::leads_somewhere;
+use super::{Clip, Picture, Refusal, Share, Target, opens};
 use crate::api::json_of;
 use crate::collections::Member;
 use crate::error::Failure;
@@ -70,6 +71,7 @@ pub(crate) fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/share/{token}", get(page))
         .route("/share/{token}/open", post(open))
+        .route("/share/{token}/picture.jpg", get(picture))
         .route("/share/{token}/api/recordings", get(recordings))
         .route("/share/{token}/api/recordings/{shown}", get(summary))
         .route("/share/{token}/api/recordings/{shown}/comments", get(comments))
@@ -116,7 +118,8 @@ async fn oembed(State(app): State<Arc<App>>, Query(query): Query<OembedQuery>) -
     let rest = of_path("share").or_else(|| of_path("embed")).ok_or(Failure::Link(Refusal::NoLink))?;
     let token = rest.split(['?', '#', '/']).next().unwrap_or_default();
     let share = embeddable(&app, token).await?.filter(Share::has_views_left);
-    let title = title_of(&share.ok_or(Failure::Link(Refusal::NoLink))?).to_owned();
+    let share = share.ok_or(Failure::Link(Refusal::NoLink))?;
+    let title = title_of(&share).to_owned();
     let width = query.maxwidth.unwrap_or(FRAME_WIDTH).min(FRAME_WIDTH);
     let height = query.maxheight.unwrap_or(FRAME_HEIGHT).min(FRAME_HEIGHT);
     // The token was found, so it is hexadecimal digits.
@@ -126,10 +129,31 @@ async fn oembed(State(app): State<Arc<App>>, Query(query): Query<OembedQuery>) -
         pages::escaped(&base),
         pages::escaped(&title),
     );
-    Ok(Json(json!({
+    let mut answer = json!({
         "version": "1.0", "type": "rich", "provider_name": "Reelcase", "provider_url": base, "title": title,
         "width": width, "height": height, "html": html,
-    })))
+    });
+    if let Some(Picture { width, height, .. }) = share.picture {
+        answer["thumbnail_url"] = picture_address(&app, token).into();
+        answer["thumbnail_width"] = width.into();
+        answer["thumbnail_height"] = height.into();
+    }
+    Ok(Json(answer))
+}
+
+/// What the link looks like, for programs that show links. That is no view.
+async fn picture(State(app): State<Arc<App>>, Path(token): Path<String>) -> Result<Response, Failure> {
+    let share = find(&app, &token).await?.filter(Share::has_views_left).ok_or(Failure::Link(Refusal::NoLink))?;
+    let bytes = match &share.picture {
+        Some(picture) if leads_somewhere(&app.store, &share.target).await? => picture.read(&app.store, &share).await?,
+        _ => None,
+    };
+    let kind = [(CONTENT_TYPE, "image/jpeg"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    Ok((kind, bytes.ok_or(Failure::Link(Refusal::NoLink))?).into_response())
+}
+
+fn picture_address(app: &App, token: &str) -> String {
+    format!("{}/share/{token}/picture.jpg", app.public_url())
 }
 
 /// The player's shell, which names the same sites: a policy looks at all documents around it.
@@ -390,10 +414,20 @@ fn head_of(app: &App, token: &str, share: Option<&Share>) -> String {
         format!("<link rel=\"alternate\" type=\"application/json+oembed\" href=\"{address}\" title=\"{title}\">\n")
     });
     let embedded = embedded.unwrap_or_default();
+    let picture = share.and_then(|share| share.picture.as_ref()).map(|Picture { width, height, .. }| {
+        let address = pages::escaped(&picture_address(app, token));
+        format!(
+            "<meta property=\"og:image\" content=\"{address}\">\n<meta property=\"og:image:type\" content=\"image/jpeg\">\n\
+             <meta property=\"og:image:width\" content=\"{width}\">\n\
+             <meta property=\"og:image:height\" content=\"{height}\">\n\
+             <meta name=\"twitter:card\" content=\"summary_large_image\">\n"
+        )
+    });
+    let picture = picture.unwrap_or_default();
     format!(
         "<title>{title} – Reelcase</title>\n<meta property=\"og:type\" content=\"website\">\n\
          <meta property=\"og:site_name\" content=\"Reelcase\">\n<meta property=\"og:title\" content=\"{title}\">\n\
          <meta property=\"og:description\" content=\"A recording of a visit, to be played.\">\n\
-         <meta name=\"robots\" content=\"noindex\">\n{embedded}"
+         <meta name=\"robots\" content=\"noindex\">\n{picture}{embedded}"
     )
 }

@@ -26,6 +26,7 @@ mod overrides;
 mod posthog_api;
 mod reading;
 mod settings;
+mod share_pictures;
 mod shares;
 mod smuggling;
 mod tee;

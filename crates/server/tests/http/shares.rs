@@ -10,7 +10,7 @@ use crate::site::{PATIENCE, Reply, SECRET, SESSION, Site, site, site_in, snapsho
 const T0: i64 = 1_795_226_820_000;
 
 /// A visit of ten seconds in which something of each kind happens. Every event holds a word that names it.
-async fn visit(site: &Site) {
+pub(crate) async fn visit(site: &Site) {
     let plugin = |name: &str, payload: Value| json!({ "plugin": name, "payload": payload });
     let full = |text: &str| {
         json!({ "node": { "type": 0, "id": 1, "childNodes": [{ "type": 3, "id": 2, "textContent": text }] },
@@ -64,7 +64,7 @@ async fn visit(site: &Site) {
     site.store.seal_all().await.unwrap();
 }
 
-async fn ask(site: &Site, method: &str, path: &str, bearer: Option<&str>, body: Value) -> Reply {
+pub(crate) async fn ask(site: &Site, method: &str, path: &str, bearer: Option<&str>, body: Value) -> Reply {
     let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     if let Some(bearer) = bearer {
         request = request.header("authorization", format!("Bearer {bearer}"));
@@ -74,7 +74,7 @@ async fn ask(site: &Site, method: &str, path: &str, bearer: Option<&str>, body: 
 }
 
 /// Makes a link; its id and token.
-async fn share(site: &Site, terms: Value) -> (String, String) {
+pub(crate) async fn share(site: &Site, terms: Value) -> (String, String) {
     let reply = ask(site, "POST", &format!("/api/recordings/{SESSION}/shares"), Some(SECRET), terms).await;
     assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
     let made = reply.json();

@@ -187,7 +187,8 @@ export function tell<T>(
   return send(url, { method, headers: all, body: JSON.stringify(body) }, decode);
 }
 
-async function send<T>(
+/** Asks for anything, and reads the answer. */
+export async function send<T>(
   url: string,
   request: RequestInit,
   decode: (json: unknown) => T,

@@ -1,7 +1,10 @@
 /** Links to recordings and collections, as the server knows them. */
-import { ask, type Outcome, tell } from './api';
-import { at } from './base';
+import { ask, type Outcome, send, tell } from './api';
+import { at, BASE } from './base';
 import type { Recording } from './types';
+
+/** By when a page has usually come together. */
+const SETTLED_MS = 3_000;
 
 /** A link that was made. */
 export type Share = {
@@ -19,7 +22,7 @@ export type Share = {
 };
 
 /** A link that was just made, with the addresses that nobody can know later. */
-export type MadeShare = { readonly url: string; readonly embedUrl: string | null };
+export type MadeShare = { readonly id: string; readonly url: string; readonly embedUrl: string | null };
 
 /** What a new link is to be. Times are milliseconds since 1970. */
 export type NewShare = {
@@ -53,8 +56,9 @@ export function fetchShares(target: ShareTarget): Promise<Outcome<readonly Share
 export function createShare(target: ShareTarget, share: NewShare): Promise<Outcome<MadeShare>> {
   const url = urlOf(target);
   return tell('POST', url, share, (json) => {
-    const { url: made, embed_url } = objectOf(json);
-    return { url: String(made), embedUrl: typeof embed_url === 'string' ? embed_url : null };
+    const { share: kept, url: made, embed_url } = objectOf(json);
+    const embedUrl = typeof embed_url === 'string' ? embed_url : null;
+    return { id: String(objectOf(kept)['id']), url: String(made), embedUrl };
   });
 }
 
@@ -62,6 +66,21 @@ function urlOf(target: ShareTarget): string {
   if (target.kind === 'collection') return at(`/api/collections/${encodeURIComponent(target.id)}/shares`);
   const query = new URLSearchParams({ project: target.recording.project });
   return at(`/api/recordings/${encodeURIComponent(target.recording.id)}/shares?${query}`);
+}
+
+/** Draws what programs that show links get to see: the page soon after a moment, ms from the recording's start. */
+export async function drawPicture(recording: Recording, fromMs: number, toMs: number): Promise<Blob | null> {
+  const { stillOf } = await import('../../../player/src/core/still.ts');
+  return stillOf(recording.id, fromMs + Math.min(SETTLED_MS, (toMs - fromMs) / 2), BASE);
+}
+
+/** Gives a link its picture. */
+export function givePicture(id: string, picture: Blob): Promise<Outcome<null>> {
+  return send(
+    at(`/api/shares/${encodeURIComponent(id)}/picture`),
+    { method: 'PUT', headers: { accept: 'application/json', 'content-type': 'image/jpeg' }, body: picture },
+    () => null,
+  );
 }
 
 /** Takes a link back. */

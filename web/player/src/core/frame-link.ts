@@ -4,7 +4,7 @@ import { type Connect, type FromFrame, readFromFrame, type ToFrame, type TreePag
 /** What came of building a page in the frame. */
 export type Shown = { readonly ok: boolean; readonly problems: number };
 
-type Answer = Extract<FromFrame, { readonly kind: 'shown' | 'tree' | 'found' }>;
+type Answer = Extract<FromFrame, { readonly kind: 'shown' | 'tree' | 'found' | 'still' }>;
 type Unsent<T> = T extends unknown ? Omit<T, 'ticket'> : never;
 
 /** The page's end of the port to the replay frame. */
@@ -71,13 +71,19 @@ export class FrameLink {
     return this.#ask<'found'>({ kind: 'find', words, step });
   }
 
+  /** A JPEG of what is shown; null where it cannot be drawn. */
+  async still(): Promise<Blob | null> {
+    await this.ready;
+    return (await this.#ask<'still'>({ kind: 'still' })).picture;
+  }
+
   /** Draws a frame around a node, or around none. */
   outline(id: number | null): void {
     this.#send({ kind: 'outline', id });
   }
 
   #ask<K extends Answer['kind']>(
-    order: Unsent<Extract<ToFrame, { readonly kind: 'show' | 'tree' | 'find' }>>,
+    order: Unsent<Extract<ToFrame, { readonly kind: 'show' | 'tree' | 'find' | 'still' }>>,
   ): Promise<Extract<Answer, { readonly kind: K }>> {
     const ticket = ++this.#ticket;
     const answer = new Promise<Extract<Answer, { readonly kind: K }>>((done) => {
@@ -134,6 +140,7 @@ export class FrameLink {
       case 'shown':
       case 'tree':
       case 'found':
+      case 'still':
         this.#waiting.get(answer.ticket)?.(answer);
         this.#waiting.delete(answer.ticket);
     }

@@ -310,7 +310,7 @@ export class Player {
   }
 
   /** The frame that draws the page: what its tree is, and what in it to draw a frame around. */
-  get frame(): Pick<FrameLink, 'tree' | 'find' | 'outline'> | null {
+  get frame(): Pick<FrameLink, 'tree' | 'find' | 'outline' | 'still'> | null {
     return this.#link;
   }
 

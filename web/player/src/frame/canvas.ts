@@ -83,6 +83,8 @@ export class CanvasReplica {
   #points = 0;
   #turnEnds = 0;
   #isDrawing = false;
+  /** Over as soon as all that was recorded until now is drawn. */
+  drawn: Promise<void> = Promise.resolve();
 
   /** Draws off the screen and hands over a picture when it changed. `refuse` hears of what was left out. */
   constructor(width: number, height: number, show: (picture: Blob) => void, refuse: () => void) {
@@ -123,7 +125,7 @@ export class CanvasReplica {
     }
     this.#waiting += size;
     this.#steps.push(step);
-    if (!this.#isDrawing) void this.#draw(this.#context);
+    if (!this.#isDrawing) this.drawn = this.#draw(this.#context);
   }
 
   async #draw(context: Context): Promise<void> {

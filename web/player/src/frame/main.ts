@@ -102,6 +102,12 @@ function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'):
         else send({ kind: 'found', ticket, ...find(document, idOf, order.words, order.step) });
         return;
       }
+      case 'still': {
+        const { ticket } = order;
+        const still = stage.still().catch(() => null);
+        void still.then((picture) => send({ kind: 'still', ticket, picture }));
+        return;
+      }
       case 'outline': {
         const isDrawn = outlined !== null;
         outlined = order.id;

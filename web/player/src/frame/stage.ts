@@ -9,6 +9,7 @@ import { KnownNodes, orderMutation } from './order.ts';
 import { Page } from './page.ts';
 import { cleanEvent } from './sanitise.ts';
 import { takeScrolls } from './scroll.ts';
+import { stillOf } from './still.ts';
 
 /**
  * What the stage uses of the replayer beyond its public face. The replayer's own clock stays stopped; events are
@@ -129,6 +130,12 @@ export class Stage {
     const document = inner?.iframe.contentDocument;
     if (!inner || !document?.documentElement) return null;
     return { document, mirror: inner.getMirror(), wrapper: inner.wrapper };
+  }
+
+  /** A JPEG of what is shown, once its canvases are drawn; null where it cannot be drawn. */
+  async still(): Promise<Blob | null> {
+    await Promise.all([...this.#canvases.values()].map(({ replica }) => replica.drawn));
+    return this.shown === null ? null : stillOf(this.shown.document);
   }
 
   /** Addresses from which nothing came, though something of the page is there. */

@@ -235,6 +235,7 @@ pub(crate) async fn export_for_server(
         unchanged_count: outcome.unchanged,
         failed_count: outcome.failed,
         gap_count: outcome.with_gaps,
+        left_out: outcome.left_out.iter().map(LeftOut::to_string).collect(),
         error: outcome.first_failure,
         ..LastRun::default()
     })

@@ -123,6 +123,27 @@ async fn a_run_that_finds_nothing_new_writes_nothing_to_the_bucket() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_may_only_be_read_is_read_and_refuses_an_export_once() {
+    let (weed, dir) = (Weed::get(), tempfile::tempdir().unwrap());
+    let (data, into) = (dir.path().join("data"), dir.path().join("into"));
+    a_store(&data, &dir.path().join("from"), 3);
+    let line = BadLine::read_only(&weed).await;
+    for (format, to) in [("reel", "s3://replay/closed/files"), ("parquet", "s3://replay/closed/tables")] {
+        let arguments = ["export", "--data", text(&data), "--to", to, "--format", format];
+        let (is_ok, said) = run_with(&arguments, &line.endpoint);
+        assert!(!is_ok && said.starts_with(&format!("error: cannot write {to}/")), "{said}");
+        assert!(said.contains(": Access Denied.\nhint: AWS_ACCESS_KEY_ID"), "{said}");
+        assert_eq!(said.matches("Access Denied").count(), 1, "the other recordings are not tried: {said}");
+        assert!(run_with(&arguments, &weed.endpoint()).0);
+        let (is_ok, said) = run_with(&arguments, &line.endpoint);
+        assert!(is_ok && said.contains("3 unchanged"), "nothing is to be written: {said}");
+    }
+    new_store(&into);
+    let (is_ok, said) = run_with(&["import", "s3://replay/closed/files", "--data", text(&into)], &line.endpoint);
+    assert!(is_ok && said.contains("imported 3 recordings"), "{said}");
+}
+
 /// Whether a process has a file of this directory open, be it one without a name.
 fn has_open_below(child: &Child, dir: &Path) -> bool {
     let open = std::fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();

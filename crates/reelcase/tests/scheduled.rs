@@ -59,6 +59,7 @@ async fn an_export_is_made_by_itself_when_it_is_asked_for_and_after_a_kill() {
     assert_eq!(call(&server, Method::PUT, "/nightly", schedule.clone()).await.0, 200);
     let first = run_that(&server, "nightly", |run| run["exported_count"] == 1).await;
     assert_eq!((&first["error"], &first["unchanged_count"]), (&Value::Null, &json!(0)));
+    assert_eq!(first["left_out"], json!([]));
     let to = data.join("exports/deep/nightly");
     assert_eq!(exported(&to), ["one.reel"]);
 
@@ -81,6 +82,11 @@ async fn an_export_is_made_by_itself_when_it_is_asked_for_and_after_a_kill() {
     assert_eq!(call(&server, Method::PUT, "/off", off).await.0, 200);
     assert_eq!(call(&server, Method::POST, "/off/run", Value::Null).await.0, 202);
     run_that(&server, "off", |run| run["exported_count"] == 0).await;
+    let requests = json!({ "to": "requests", "format": "har", "every_s": 60, "is_on": false });
+    assert_eq!(call(&server, Method::PUT, "/requests", requests).await.0, 200);
+    assert_eq!(call(&server, Method::POST, "/requests/run", Value::Null).await.0, 202);
+    let run = run_that(&server, "requests", |run| run["exported_count"] == 2).await;
+    assert_eq!(run["left_out"], json!(["2 events that are no requests"]), "a form has no place for all");
     assert_eq!(call(&server, Method::DELETE, "/nightly", Value::Null).await.0, 204);
     assert_eq!(exported(&to).len(), 2, "what was exported stays");
     server.stop();

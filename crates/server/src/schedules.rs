@@ -79,6 +79,9 @@ pub struct LastRun {
     pub failed_count: u64,
     /// Recordings of which damaged parts are missing.
     pub gap_count: u64,
+    /// What the form has no place for, in words: `57 events that are no requests`.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// What went wrong. Null where nothing did.
     pub error: Option<String>,
 }

@@ -80,6 +80,21 @@ test('what goes wrong is said where one looks, and is over when the cause is', a
   assert.equal(existsSync(join(folder, 'taken/tables.jsonl')), true);
 });
 
+test('what a form has no place for is said of the last run', async () => {
+  await page.getByRole('button', { name: 'New export' }).click();
+  await page.locator('#export-name').fill('requests');
+  await page.locator('#export-to').fill('requests');
+  await page.locator('#export-format').selectOption('har');
+  await page.getByRole('button', { name: 'Make it' }).click();
+  await card('requests')
+    .getByText(/12 recordings exported, .*; 0 unchanged; left out: \d+ events that are no requests/)
+    .waitFor();
+  await shoot(page, 'exports-left-out');
+  page.once('dialog', (dialog) => void dialog.accept());
+  await card('requests').getByRole('button', { name: 'Delete' }).click();
+  await eventually(async () => (await card('requests').count()) === 0, 'the export to be gone');
+});
+
 test('one that is off waits, and one that is deleted leaves what it exported', async () => {
   await card('nightly').getByRole('button', { name: 'Change' }).click();
   await page.getByRole('checkbox', { name: 'On' }).uncheck();

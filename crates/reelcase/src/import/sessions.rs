@@ -84,7 +84,13 @@ pub(super) fn read_blocks(path: &Path) -> anyhow::Result<Vec<Listed>> {
             continue;
         }
         let place = || format!("{}, line {}", path.display(), number + 1);
-        let row: Row = serde_json::from_str(&line).with_context(place)?;
+        let row: Row = serde_json::from_str(&line).map_err(|error| {
+            // Of one line, it says which line.
+            let text = error.to_string();
+            let flaw = text.split(" at line ").next().unwrap_or_default();
+            let hint = "hint: --blocks takes a JSON object a line, with session_id and block_urls";
+            anyhow::anyhow!("{}: {flaw}\n{hint}", place())
+        })?;
         let name = row.session_id.as_str().to_owned();
         let session = listed.entry(name).or_insert(Listed { id: row.session_id, blocks: Vec::new() });
         // A row without a URL says that the recording was deleted.
@@ -235,5 +241,8 @@ mod tests {
         std::fs::write(&path, r#"{"session_id":"b","block_url":"s3://p/key"}"#).unwrap();
         let refused = format!("{:#}", read_blocks(&path).unwrap_err());
         assert!(refused.contains("line 1: s3://p/key is no URL of a block"), "{refused}");
+        std::fs::write(&path, "{\"session_id\":\"b\"}\n\nno JSON").unwrap();
+        let refused = format!("{:#}", read_blocks(&path).unwrap_err());
+        assert!(refused.contains(", line 3: expected ident\nhint: --blocks takes"), "{refused}");
     }
 }

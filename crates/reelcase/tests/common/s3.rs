@@ -110,6 +110,8 @@ enum Fate {
     HalfReply,
     /// It is not passed on, and the connection stays open.
     Silence,
+    /// Whoever asks may not.
+    Denied,
 }
 
 /// Which requests go wrong.
@@ -119,6 +121,8 @@ enum Weather {
     OneOf(u64),
     /// All behind the first so many are never answered.
     SilentAfter(u64),
+    /// Whoever asks may read, and nothing else.
+    ReadOnly,
 }
 
 /// A connection to a server on which requests go wrong.
@@ -139,6 +143,11 @@ impl BadLine {
     /// `count` requests go well, and the others are never answered.
     pub(crate) async fn silent_after(weed: &Weed, count: u64) -> Self {
         Self::in_weather(weed, Weather::SilentAfter(count)).await
+    }
+
+    /// What would change something is denied.
+    pub(crate) async fn read_only(weed: &Weed) -> Self {
+        Self::in_weather(weed, Weather::ReadOnly).await
     }
 
     async fn in_weather(weed: &Weed, weather: Weather) -> Self {
@@ -198,8 +207,12 @@ async fn one_request(
 ) -> Option<()> {
     let request = read_request(&mut client).await?;
     let first_line = String::from_utf8_lossy(request.split(|byte| *byte == b'\r').next()?).into_owned();
+    let is_reading = first_line.starts_with("GET ") || first_line.starts_with("HEAD ");
     log.lock().unwrap().push(first_line);
-    let fate = fate(counter.fetch_add(1, Ordering::Relaxed), weather);
+    let fate = match fate(counter.fetch_add(1, Ordering::Relaxed), weather) {
+        Fate::Well if matches!(weather, Weather::ReadOnly) && !is_reading => Fate::Denied,
+        fate => fate,
+    };
     match fate {
         Fate::Reset => return client.set_zero_linger().ok(),
         Fate::Status(status) => {
@@ -207,6 +220,11 @@ async fn one_request(
             return client.write_all(reply.as_bytes()).await.ok();
         }
         Fate::Silence => return std::future::pending().await,
+        Fate::Denied => {
+            let body = "<Error><Code>AccessDenied</Code><Message>Access Denied.</Message></Error>";
+            let head = format!("HTTP/1.1 403 Forbidden\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            return client.write_all((head + body).as_bytes()).await.ok();
+        }
         Fate::Well | Fate::LostReply | Fate::HalfReply => {}
     }
     let mut server = TcpStream::connect(("127.0.0.1", port)).await.ok()?;

@@ -326,7 +326,7 @@ export function list(json: unknown): readonly unknown[] {
   return Array.isArray(json) ? json : [];
 }
 
-function texts(json: unknown): readonly string[] {
+export function texts(json: unknown): readonly string[] {
   return list(json).filter((item) => typeof item === 'string');
 }
 

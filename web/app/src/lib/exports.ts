@@ -1,7 +1,7 @@
 /** Scheduled exports: what the API says of them, and what is asked of it. */
 import { ask, type Outcome, tell } from './api';
 import { at } from './base';
-import { count, fields, list, text } from './decode';
+import { count, fields, list, text, texts } from './decode';
 import type { ExportList, ExportRun, Schedule, ScheduledExport } from './types';
 
 /** How often exports can be made, in seconds. */
@@ -95,6 +95,7 @@ function runFrom(json: unknown): ExportRun {
     unchanged_count: count(from['unchanged_count']),
     failed_count: count(from['failed_count']),
     gap_count: count(from['gap_count']),
+    left_out: texts(from['left_out']),
     error: text(from['error']),
   };
 }

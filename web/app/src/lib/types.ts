@@ -242,6 +242,8 @@ export interface ExportRun {
   readonly unchanged_count: number;
   readonly failed_count: number;
   readonly gap_count: number;
+  /** What the form has no place for, in words. */
+  readonly left_out: readonly string[];
   /** Null where nothing went wrong. */
   readonly error: string | null;
 }

@@ -1,6 +1,7 @@
 import type { Screen } from '../mobile/screen.ts';
 import type { BlockInfo } from './blocks.ts';
 import { Clock, type Speed, skipPlan } from './clock.ts';
+import { follow } from './follow.ts';
 import { FrameLink } from './frame-link.ts';
 import { Loader } from './loader.ts';
 import { Log } from './log.ts';
@@ -30,7 +31,6 @@ const AHEAD_BYTES_MAX = 8 << 20;
 const AHEAD_MS = 10_000;
 const LOOK_AHEAD_MS = 700;
 const FEEDS_MAX = 3;
-const LIVE_WAIT_MS = 20_000;
 /**
  * How far behind what is being recorded the position may be before it hurries. Uploads bring some five seconds at once;
  * with this they are played within one, so that a change is seen less than two after its upload left the page.
@@ -522,26 +522,22 @@ export class Player {
     return this.#idle.find((item) => item.from + 1000 < at && at < item.to - 800 && !isOpenEnd(item)) ?? null;
   }
 
-  /** Takes in what is being recorded until it ends. */
   async #follow(): Promise<void> {
     this.#isFollowing = true;
-    while (!this.#isClosed && this.#loader.isLive) {
-      try {
-        const asked = performance.now();
-        const changed = this.#loader.take(await this.#source.list(this.#loader.version, LIVE_WAIT_MS));
-        if (changed) await this.#takeNews();
-        // A server that does not wait must not be asked without end.
-        if (!changed && performance.now() - asked < 500) await pause(1000);
-      } catch (reason) {
-        if (reason instanceof LoadError && reason.kind === 'access') return this.#fail(reason);
-        await pause(3000);
-      }
-    }
+    await follow({
+      source: this.#source,
+      loader: this.#loader,
+      isClosed: () => this.#isClosed,
+      onNews: () => this.#takeNews(),
+      onEnd: (hasEnded) => {
+        if (this.#hasEnded === hasEnded) return;
+        this.#hasEnded = hasEnded;
+        if (hasEnded) this.#isAtEdge = false;
+        this.#emit();
+      },
+      onRefused: (reason) => this.#fail(reason),
+    });
     this.#isFollowing = false;
-    if (this.#isClosed) return;
-    this.#hasEnded = true;
-    this.#isAtEdge = false;
-    this.#emit();
   }
 
   async #takeNews(): Promise<void> {
@@ -556,7 +552,8 @@ export class Player {
     this.#measure();
     this.#scan.run();
     if (isFirst) await this.seek(this.#offset());
-    else if (missed) {
+    else if (missed || this.#status.kind === 'ended') {
+      // Who saw it to its end sees how it goes on.
       await this.seek(known - this.#timeline.from, true);
       this.#isAtEdge = true;
     }

@@ -81,7 +81,7 @@ export class Scan {
   async #readBlock(block: BlockInfo): Promise<void> {
     const { source, parser, index } = this.#options;
     const timeline = this.#options.timeline();
-    const isNext = this.#last !== null && following(index(), this.#last) === block;
+    const isNext = this.#last !== null && following(index(), this.#last)?.url === block.url;
     const purpose = block.kind === 'events' ? 'analytics' : isNext ? 'marks' : 'marks-elsewhere';
     // Pieces count once the block is whole: a second try must not double the first one's marks.
     let pieces: Piece[] = [];
@@ -148,6 +148,7 @@ function within({ isClip, from, to }: BlockIndex, piece: Piece): Piece {
 }
 
 function following(index: BlockIndex, block: BlockInfo): BlockInfo | null {
-  const at = index.lines.indexOf(block);
+  // Of a recording that grows there is another list each time.
+  const at = index.lines.findIndex(({ url }) => url === block.url);
   return at < 0 ? null : (index.lines[at + 1] ?? null);
 }

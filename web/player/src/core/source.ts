@@ -25,6 +25,8 @@ export type Trouble = {
 };
 
 const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000, 15_000] as const;
+/** So long after the server should have answered, the line is taken for dead: nothing else says so of some that are. */
+const LATE_MS_MAX = 20_000;
 /** A block that fails this often while the server answers is damaged: asking again cannot help. */
 const BLOCK_TRIES_MAX = 3;
 
@@ -147,11 +149,20 @@ export class Source {
 
   async #list(version: string, waitMs: number): Promise<BlockList> {
     const query = waitMs > 0 ? `?after=${encodeURIComponent(version)}&wait_ms=${waitMs}` : '';
-    const response = await this.#get(`${this.#listPath}${query}`);
+    const stop = new AbortController();
+    const end = () => stop.abort();
+    const timer = waitMs > 0 ? setTimeout(end, waitMs + LATE_MS_MAX) : undefined;
+    this.#abort.signal.addEventListener('abort', end);
+    if (this.#abort.signal.aborted) end();
     try {
+      const response = await this.#get(`${this.#listPath}${query}`, stop.signal);
+      clearTimeout(timer);
       return (await response.json()) as BlockList;
     } catch (reason) {
-      throw new LoadError('offline', String(reason));
+      throw reason instanceof LoadError ? reason : new LoadError('offline', String(reason));
+    } finally {
+      clearTimeout(timer);
+      this.#abort.signal.removeEventListener('abort', end);
     }
   }
 
@@ -170,10 +181,10 @@ export class Source {
     if (this.#abort.signal.aborted) throw new LoadError('offline', 'the player was closed');
   }
 
-  async #get(path: string): Promise<Response> {
+  async #get(path: string, signal = this.#abort.signal): Promise<Response> {
     let response: Response;
     try {
-      response = await this.#api(path, this.#abort.signal);
+      response = await this.#api(path, signal);
     } catch (reason) {
       throw new LoadError('offline', String(reason));
     }

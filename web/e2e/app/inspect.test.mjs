@@ -191,6 +191,18 @@ test('requests have their status, size and time, and what was sent can be sent a
   await page.close();
 });
 
+test('a request from before the start is the row of the moment once it is picked', async () => {
+  const { page, errors } = await open(shopId);
+  await tab(page, 'Network');
+  await rows(page, 'shop.corpus').first().waitFor();
+  await page.locator('.rows').evaluate((list) => list.scrollTo(0, 0));
+  await page.locator('[aria-posinset="3"] .row').click();
+  await detail(page).waitFor();
+  await page.locator('[aria-posinset="3"] .row.picked[aria-current=true]').waitFor();
+  assert.deepEqual(errors, []);
+  await page.close();
+});
+
 test('errors of all kinds stand in one list, and the visit is described', async () => {
   const { page, errors } = await open(shopId, 20);
   await tab(page, /Errors/);

@@ -1,6 +1,6 @@
 //! Work on `.reel` files, and on output files in general.
 
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,10 +50,12 @@ impl From<Format> for FileForm {
     }
 }
 
-/// Where an export goes: stdout, or a file that has its name only once it is whole.
+/// Where an export goes: stdout, a file that has its name only once it is whole, or what has a name and is no file, such as
+/// a device or a pipe, which is written to as it is.
 pub(crate) enum Output {
     Stdout(Stdout),
     File { unfinished: NamedTempFile, path: PathBuf },
+    Special { file: File, path: PathBuf },
 }
 
 impl Output {
@@ -62,15 +64,29 @@ impl Output {
         if path == Path::new("-") {
             return Ok(Self::Stdout(Stdout::new()));
         }
+        // A link goes on leading to what it leads to.
+        let led_to = path.is_symlink().then(|| fs::canonicalize(path).ok()).flatten();
+        let path = led_to.unwrap_or_else(|| path.to_owned());
+        match fs::metadata(&path).map(|there| there.file_type()) {
+            Ok(kind) if kind.is_dir() => bail!("cannot write {}: it is a directory", path.display()),
+            Ok(kind) if !kind.is_file() => {
+                let file = File::options().write(true).open(&path);
+                let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+                return Ok(Self::Special { file, path });
+            }
+            Ok(_) | Err(_) => {}
+        }
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let unfinished = unfinished_in(dir).with_context(|| format!("cannot write in {}", dir.display()))?;
-        Ok(Self::File { unfinished, path: path.to_owned() })
+        Ok(Self::File { unfinished, path })
     }
 
     /// Makes what was written last, under its name.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         match self {
             Self::Stdout(mut stdout) => stdout.flush()?,
+            // It keeps nothing that could be lost.
+            Self::Special { .. } => {}
             Self::File { unfinished, path } => {
                 let kept = unfinished.as_file().sync_all().and_then(|()| Ok(unfinished.persist(&path)?));
                 kept.with_context(|| format!("cannot write {}", path.display()))?;
@@ -91,19 +107,22 @@ pub(crate) fn check_readable(format: Format, output: &Path) -> anyhow::Result<()
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stdout(stdout) => stdout.write(bytes),
-            Self::File { unfinished, path } => unfinished.write(bytes).map_err(|error| {
-                let what = format!("cannot write {}: {}", path.display(), without_path(&error));
-                io::Error::new(error.kind(), what)
-            }),
-        }
+        let (written, path) = match self {
+            Self::Stdout(stdout) => return stdout.write(bytes),
+            Self::File { unfinished, path } => (unfinished.write(bytes), path),
+            Self::Special { file, path } => (file.write(bytes), path),
+        };
+        written.map_err(|error| {
+            let what = format!("cannot write {}: {}", path.display(), without_path(&error));
+            io::Error::new(error.kind(), what)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(stdout) => stdout.flush(),
             Self::File { unfinished, .. } => unfinished.flush(),
+            Self::Special { file, .. } => file.flush(),
         }
     }
 }

@@ -6,8 +6,9 @@ mod common;
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Server, reelcase, run, text};
@@ -55,6 +56,37 @@ impl Desk {
 fn run_unread(arguments: &[&str]) -> (Option<i32>, String) {
     let done = reelcase().args(arguments).stdout(unread()).output().unwrap();
     (done.status.code(), String::from_utf8(done.stderr).unwrap())
+}
+
+#[test]
+fn what_has_a_name_and_is_no_file_is_written_to_and_stays_what_it_is() {
+    let desk = Desk::new();
+    let (id, json, data) = (desk.id(), desk.at("one.json"), desk.at("data"));
+    let (pipe, link, to) = (desk.path("pipe"), desk.path("link"), desk.path("to.jsonl"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::os::unix::fs::symlink(&to, &link).unwrap();
+    for arguments in [
+        &["export", &id, "--data", &data, "--format", "jsonl", "--output"][..],
+        &["convert", "--format", "jsonl", &json],
+    ] {
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        let (is_ok, said) = run(&[arguments, &[text(&pipe)]].concat());
+        assert!(is_ok && fs::metadata(&pipe).unwrap().file_type().is_fifo(), "{said}");
+        let read = reader.join().unwrap();
+        assert_eq!(read.iter().filter(|byte| **byte == b'\n').count(), 2_000);
+        // A link goes on leading where it led.
+        fs::write(&to, "older").unwrap();
+        let (is_ok, said) = run(&[arguments, &[text(&link)]].concat());
+        assert!(is_ok && link.is_symlink() && fs::read(&to).unwrap() == read, "{said}");
+        let (is_ok, said) = run(&[arguments, &[text(desk.dir.path())]].concat());
+        assert!(
+            !is_ok && said == format!("error: cannot write {}: it is a directory\n", text(desk.dir.path())),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use common::{Server, corpus, files_below, run, text};
+use common::{Server, corpus, files_below, reelcase, run, text};
 use serde_json::{Value, json};
 
 /// An upload of one recording that began on a day of November 2026.
@@ -107,7 +107,9 @@ async fn snapshots_come_back_as_the_recordings_they_were() {
         rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let (sent, came) = (list(&from), list(&to));
-    let lines = |data: &Path, id: &str| run(&["export", id, "--data", text(data), "--format", "jsonl"]).1;
+    let lines = |data: &Path, id: &str| {
+        reelcase().args(["export", id, "--format", "jsonl", "--data"]).arg(data).output().unwrap().stdout
+    };
     let mut compared = 0;
     for row in sent.iter().filter(|row| row["event_count"] != 0) {
         let id = row["id"].as_str().unwrap();

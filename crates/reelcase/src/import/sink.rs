@@ -118,6 +118,8 @@ impl Sink {
     pub(crate) async fn take(&self, path: &Path, options: &ImportOptions) -> anyhow::Result<Imported> {
         match &self.place {
             Origin::Local(store) => Ok(import(store, path, options).await?),
+            // There is nothing to send.
+            Origin::Remote(_) if path.metadata().is_ok_and(|file| file.len() == 0) => Ok(Imported::default()),
             Origin::Remote(remote) => remote.import(path, options).await,
         }
     }

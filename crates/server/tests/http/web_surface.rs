@@ -38,7 +38,7 @@ const PRIVATE: [&str; 29] = [
 ];
 
 /// Every route that changes something, or is asked as if it did.
-const CHANGING: [(&str, &str); 17] = [
+const CHANGING: [(&str, &str); 18] = [
     ("PUT", "/api/projects/some-key/mode"),
     ("DELETE", "/api/projects/some-key/keys/another"),
     ("POST", "/api/projects/some-key/query"),
@@ -54,6 +54,7 @@ const CHANGING: [(&str, &str); 17] = [
     ("DELETE", "/api/filters/some-id"),
     ("PATCH", "/api/recordings/some-id/comments/another"),
     ("DELETE", "/api/shares/some-id"),
+    ("PUT", "/api/shares/some-id/picture"),
     ("PATCH", "/api/webhooks/some-id"),
     ("POST", "/api/webhooks/some-id/test"),
 ];

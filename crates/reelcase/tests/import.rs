@@ -179,6 +179,27 @@ fn encrypted(dir: &Path) -> (PathBuf, PathBuf, String) {
 }
 
 #[test]
+fn text_that_never_was_a_recording_is_counted_and_json_that_ends_too_early_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    new_store(&data);
+    for (text_of, expected) in [
+        ("hello", "nothing"),
+        ("hi\n", "nothing"),
+        ("a,b\n1,2\n", "nothing"),
+        ("#\tnotes", "nothing"),
+        ("[{\"type\":4", "damaged"),
+        ("\n\n [{\"type\":4", "damaged"),
+        ("\u{1}\u{2}\u{3}\u{4}", "damaged"),
+    ] {
+        let file = dir.path().join("file");
+        std::fs::write(&file, text_of).unwrap();
+        let (_, said, _) = run(&["import", text(&file), "--data", text(&data), "--dry-run"]);
+        assert!(said.starts_with(expected), "{text_of:?}: {said}");
+    }
+}
+
+#[test]
 fn what_is_for_others_is_named_and_costs_the_rest_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);

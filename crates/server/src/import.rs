@@ -502,9 +502,10 @@ fn first_damage(report: &ReadReport, stopped: Option<String>) -> Option<String> 
 /// Whether a file of which nothing could be read is some text that never was a recording: notes, sums, a licence.
 fn is_other_text(path: &Path) -> Result<bool, ImportError> {
     let mut first = Vec::new();
-    open(path)?.take(4).read_to_end(&mut first).map_err(unreadable(path))?;
-    let opens_json = matches!(first.first(), Some(b'{' | b'[' | b'"'));
-    Ok(!opens_json && first != b"H4sI" && first.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' '))
+    open(path)?.take(64).read_to_end(&mut first).map_err(unreadable(path))?;
+    let opens_json = matches!(first.trim_ascii_start().first(), Some(b'{' | b'[' | b'"'));
+    let is_text = first.iter().take(4).all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+    Ok(is_text && !opens_json && !first.starts_with(b"H4sI"))
 }
 
 fn index_of(reel: &FileSource) -> Result<Box<Index>, StoreError> {

@@ -232,6 +232,17 @@ test('analytics events open to all they hold', async () => {
   await page.close();
 });
 
+test('what posthog-js sent of clicks in anger is one row with them', async () => {
+  const { page, errors } = await open(shopId);
+  await page.waitForSelector('.count:not(:has-text("…"))');
+  await page.getByLabel('Find in the events').fill('rage');
+  assert.equal(await rows(page, 'Rage').count(), 1);
+  await rows(page, 'Rage click on button “♥ Wishlist”, 6 times').click();
+  await detail(page).getByText('Properties of $rageclick').waitFor();
+  assert.deepEqual(errors, []);
+  await page.close();
+});
+
 test('what a page says is shown as text, and leads nowhere but to the web', async () => {
   const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
   await upload([

@@ -7,11 +7,11 @@ import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { eventually, launch, openFiles, PATIENCE_MS } from './browser.mjs';
+import { begin, change, Nodes } from './made.mjs';
 import { shoot } from './watch.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const corpus = join(process.env.REELCASE_CORPUS ?? join(here, '../../../shared/corpus'), 'rrweb');
-const T0 = 1_795_226_820_000;
 /** As large as the picture, so that a pixel of one is a pixel of the other. */
 const SIZE = { width: 1200, height: 630 };
 
@@ -20,8 +20,6 @@ let server;
 let browser;
 let context;
 let page;
-/** Of the nodes of the page that is made here. */
-let ids = 0;
 
 before(async () => {
   dir = mkdtempSync(join(tmpdir(), 'reelcase-unfurl-'));
@@ -41,22 +39,15 @@ after(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-function text(textContent) {
-  return { type: 3, id: ++ids, textContent };
-}
-
-function element(tagName, attributes = {}, childNodes = [], more = {}) {
-  return { type: 2, id: ++ids, tagName, attributes, childNodes, ...more };
-}
-
 /** A page of patches, each of which is there only if what it stands for is in the picture. */
 function patchwork() {
-  ids = 1;
+  const nodes = new Nodes();
+  const element = nodes.element.bind(nodes);
   const at = (left, top, more) =>
     `position:absolute;left:${left}px;top:${top}px;width:100px;height:100px;${more}`;
   const css = `html { font-size: 10px; background: #204060 } body { margin: 0; height: 2000px }
     :root { --patch: rgb(200, 0, 0) } .wide { width: 10rem !important }
-    .inner { color: rgb(0, 0, 200) } @keyframes in { from { opacity: 0 } } .late { animation: in 1s }`;
+    @keyframes in { from { opacity: 0 } } .late { animation: in 1s }`;
   const scrolled = element('div', { style: at(400, 300, 'overflow:auto') }, [
     element('div', { style: 'height:500px;background:#fff' }),
     element('div', { style: 'height:500px;background:rgb(0,200,0)' }),
@@ -68,7 +59,7 @@ function patchwork() {
       element(
         'style',
         {},
-        [text(':host { background: rgb(200, 200, 0) } p { background: rgb(0, 200, 200) }')],
+        [nodes.text(':host { background: rgb(200, 200, 0) } p { background: rgb(0, 200, 200) }')],
         {
           isShadow: true,
         },
@@ -79,18 +70,18 @@ function patchwork() {
   );
   const canvas = element('canvas', { style: at(800, 300, ''), width: '100', height: '100' });
   const frame = element('iframe', { style: at(1000, 300, 'border:0') });
-  const gif =
+  const drawing =
     'data:image/svg+xml,%3Csvg xmlns="http://www.w3.org/2000/svg" width="1" height="1"%3E%3Crect width="1" height="1" fill="%23804000"/%3E%3C/svg%3E';
   const body = element('body', {}, [
     element('div', { class: 'wide', style: at(0, 300, 'background:var(--patch)') }),
-    element('img', { src: gif, style: at(200, 300, '') }),
+    element('img', { src: drawing, style: at(200, 300, '') }),
     scrolled,
     host,
     canvas,
     frame,
     element('div', { class: 'late', style: at(0, 500, 'background:rgb(200,0,200)') }),
     element('div', { '@click': 'no name in XML', style: at(200, 500, 'background:rgb(0,100,0)') }, [
-      text('\u0001 < & \ud800'),
+      nodes.text('\u0001 < & \ud800'),
     ]),
     element(
       'svg',
@@ -107,54 +98,22 @@ function patchwork() {
     }),
   ]);
   const input = body.childNodes.at(-2).id;
-  const node = {
-    type: 0,
-    id: 1,
-    childNodes: [element('html', {}, [element('head', {}, [element('style', {}, [text(css)])]), body])],
-  };
-  const inFrame = {
-    type: 0,
-    id: ++ids,
-    childNodes: [
-      element('html', {}, [
-        element('head', {}, [
-          element('style', {}, [text('body { margin: 0; background: rgb(100, 100, 0) }')]),
-        ]),
-        element('body', {}, []),
-      ]),
-    ],
-  };
-  const change = (data, offset) => ({ type: 3, data, timestamp: T0 + offset });
+  const page = nodes.page(css, body);
+  const framed = nodes.page('body { margin: 0; background: rgb(100, 100, 0) }', element('body'), false);
+  const added = { parentId: frame.id, nextId: null, node: framed };
+  const nothing = { adds: [], removes: [], texts: [], attributes: [] };
+  const commands = [
+    { property: 'fillStyle', args: ['rgb(0,100,100)'], setter: true },
+    { property: 'fillRect', args: [0, 0, 100, 100] },
+  ];
   return [
-    { type: 4, data: { href: 'https://patches.example/', ...SIZE }, timestamp: T0 },
-    { type: 2, data: { node, initialOffset: { top: 200, left: 0 } }, timestamp: T0 },
-    change(
-      {
-        source: 0,
-        adds: [{ parentId: frame.id, nextId: null, node: inFrame }],
-        removes: [],
-        texts: [],
-        attributes: [],
-        isAttachIframe: true,
-      },
-      10,
-    ),
-    change({ source: 3, id: scrolled.id, x: 0, y: 600 }, 20),
-    change({ source: 3, id: 1, x: 0, y: 200 }, 20),
-    change({ source: 5, id: input, text: '████', isChecked: false }, 30),
-    change(
-      {
-        source: 9,
-        id: canvas.id,
-        type: 0,
-        commands: [
-          { property: 'fillStyle', args: ['rgb(0,100,100)'], setter: true },
-          { property: 'fillRect', args: [0, 0, 100, 100] },
-        ],
-      },
-      40,
-    ),
-    change({ source: 1, positions: [{ x: 1, y: 1, id: body.id, timeOffset: 0 }] }, 8_000),
+    ...begin('https://patches.example/', page, { ...SIZE, top: 200 }),
+    change(10, { source: 0, ...nothing, adds: [added], isAttachIframe: true }),
+    change(20, { source: 3, id: scrolled.id, x: 0, y: 600 }),
+    change(20, { source: 3, id: page.id, x: 0, y: 200 }),
+    change(30, { source: 5, id: input, text: '████', isChecked: false }),
+    change(40, { source: 9, id: canvas.id, type: 0, commands }),
+    change(8_000, { source: 1, positions: [{ x: 1, y: 1, id: body.id, timeOffset: 0 }] }),
   ];
 }
 
@@ -184,7 +143,7 @@ async function metaOf(url) {
   return Object.fromEntries([...found].map(([, name, content]) => [name, content]));
 }
 
-/** The colours of a picture at some places, rounded to hundreds. */
+/** The colours of a picture at some places. */
 async function coloursAt(bytes, places) {
   const url = `data:image/jpeg;base64,${Buffer.from(bytes).toString('base64')}`;
   const blank = await context.newPage();

@@ -58,6 +58,8 @@ export function leanReplayer(): Plugin {
     [/this\.config\.UNSAFE_replayCanvas/g, 'false'],
     [/ {2}async preloadAllImages\(\) \{[\s\S]*?\n(?= {2}applyIncremental\()/, ''],
     [/void canvasMutation\(/g, 'void ('],
+    // So are films and sounds: see `frame/media.ts`.
+    [/this\.mediaManager\.isSupportedMediaElement\(builtNode\)/, 'false'],
     // Every browser that this player starts in scrolls smoothly by itself.
     [/\bpolyfill\(\s*this\.iframe\.contentWindow,\s*this\.iframe\.contentDocument\s*\);/, ''],
   ];

@@ -31,6 +31,8 @@ export const LIMITS = {
   /** Pixels of all canvases together; four bytes each. */
   canvasPixels: 32 << 20,
   canvases: 200,
+  /** Films and sounds that run. */
+  media: 200,
   /** Commands of one canvas that may wait to be drawn. */
   canvasCommands: 1_000_000,
   /** Points of one path, each of which is drawn again with every stroke of it. */

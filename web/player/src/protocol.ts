@@ -26,8 +26,11 @@ export type ToFrame =
   | { readonly kind: 'still'; readonly ticket: number }
   /** Draw a frame around a node, or around none. */
   | { readonly kind: 'outline'; readonly id: number | null }
-  /** Whether animations and media in the page may run. */
-  | { readonly kind: 'animate'; readonly running: boolean };
+  /** How animations and media in the page are to run from now on. */
+  | ({ readonly kind: 'animate' } & Motion);
+
+/** Where the recording is, on its own clock, and whether and how many times as fast as it was it goes on. */
+export type Motion = { readonly running: boolean; readonly at: number; readonly rate: number };
 
 /** A row of the page's tree. Its words are from a recording: show them as text only. */
 export type TreeRow = {
@@ -116,8 +119,11 @@ export function isConnect(value: unknown): boolean {
 export function readToFrame(value: unknown): ToFrame | null {
   const message = asObject(value);
   if (message === null) return null;
-  const { kind, ticket, events, running, toggled, from, count, reveal, words, step, id } = message;
-  if (kind === 'animate') return typeof running === 'boolean' ? { kind, running } : null;
+  const { kind, ticket, events, running, toggled, from, count, reveal, words, step, id, at, rate } = message;
+  if (kind === 'animate') {
+    const isMotion = typeof running === 'boolean' && isSize(at) && isSize(rate);
+    return isMotion ? { kind, running, at, rate } : null;
+  }
   if (kind === 'outline') return id === null || isSize(id) ? { kind, id } : null;
   if (kind === 'still') return isSize(ticket) ? { kind, ticket } : null;
   if (kind === 'find') {

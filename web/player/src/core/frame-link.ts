@@ -1,5 +1,12 @@
 import type { LeftOut } from '../limits.ts';
-import { type Connect, type FromFrame, readFromFrame, type ToFrame, type TreePage } from '../protocol.ts';
+import {
+  type Connect,
+  type FromFrame,
+  type Motion,
+  readFromFrame,
+  type ToFrame,
+  type TreePage,
+} from '../protocol.ts';
 
 /** What came of building a page in the frame. */
 export type Shown = { readonly ok: boolean; readonly problems: number };
@@ -43,10 +50,10 @@ export class FrameLink {
     frame.addEventListener('load', () => this.#connect(isReady), { once: true });
   }
 
-  /** Builds the page from these events, with animations running or not, and resolves when it stands. */
-  async show(events: readonly string[], isRunning: boolean): Promise<Shown> {
+  /** Builds the page from these events, and resolves when it stands. */
+  async show(events: readonly string[], motion: Motion): Promise<Shown> {
     await this.ready;
-    this.animate(isRunning);
+    this.animate(motion);
     this.outstanding = 0;
     return this.#ask<'shown'>({ kind: 'show', events });
   }
@@ -98,8 +105,9 @@ export class FrameLink {
     this.#send({ kind: 'feed', ticket: ++this.#ticket, events });
   }
 
-  animate(running: boolean): void {
-    this.#send({ kind: 'animate', running });
+  /** Says how animations and media are to run. */
+  animate(motion: Motion): void {
+    this.#send({ kind: 'animate', ...motion });
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 import type { Screen } from '../mobile/screen.ts';
+import type { Motion } from '../protocol.ts';
 import type { BlockInfo } from './blocks.ts';
 import { Clock, type Speed, skipPlan } from './clock.ts';
 import { follow } from './follow.ts';
@@ -37,6 +38,8 @@ const FEEDS_MAX = 3;
  */
 const LIVE_LAG_MS = 300;
 const WINDOW_CHECK_MS = 250;
+/** How often films and sounds are compared with the position. */
+const MEDIA_CHECK_MS = 1000;
 /** How often the view is told of a growing timeline, at most; and how much less often with each row that it sorts anew. */
 const TIMELINE_PAUSE_MS = 200;
 const TIMELINE_PAUSE_ROW_MS = 0.01;
@@ -76,6 +79,8 @@ export class Player {
   #seeks = 0;
   #isLoadingAhead = false;
   #windowChecked = 0;
+  /** When the frame was last told how to run, and how fast that was. */
+  #animated = { since: 0, rate: 1 };
   #progressTold = 0;
   #isClosed = false;
   #isFollowing = false;
@@ -178,7 +183,7 @@ export class Player {
       return;
     }
     this.#clock.run();
-    this.#link?.animate(true);
+    this.#animate(true);
     this.#set({ kind: 'playing' });
   }
 
@@ -190,7 +195,7 @@ export class Player {
       return;
     }
     this.#clock.hold();
-    this.#link?.animate(false);
+    this.#animate(false);
     this.#skipping = null;
     this.#set({ kind: 'paused' });
   }
@@ -249,7 +254,7 @@ export class Player {
       if (shown.events.length === 0) return this.#showNothing(window, at);
       const screen = shown.events.some(isScreen) ? await newScreen() : null;
       if (seek !== this.#seeks) return;
-      const result = await this.#link.show(drawable(screen, shown.events), this.#wantsPlay);
+      const result = await this.#link.show(drawable(screen, shown.events), this.#motion(this.#wantsPlay));
       if (seek !== this.#seeks) return;
       this.#screen = screen;
       if (!result.ok) return this.#set({ kind: 'empty', reason: 'broken-snapshot' });
@@ -400,8 +405,8 @@ export class Player {
   }
 
   #resume(): void {
-    this.#link?.animate(this.#wantsPlay);
     if (this.#wantsPlay) this.#clock.run();
+    this.#animate(this.#wantsPlay);
     this.#set({ kind: this.#wantsPlay ? 'playing' : 'paused' });
   }
 
@@ -421,7 +426,7 @@ export class Player {
       this.#clock.seek(end);
       if (!this.#loader.isLive) {
         this.#clock.hold();
-        this.#link.animate(false);
+        this.#animate(false);
         this.#skipping = null;
         this.#set({ kind: 'ended' });
         return;
@@ -429,7 +434,19 @@ export class Player {
       this.#isAtEdge = true;
     }
     this.#pace(at);
+    const { since, rate } = this.#animated;
+    if (rate !== this.#clock.rate || performance.now() - since > MEDIA_CHECK_MS) this.#animate(true);
     this.#emit();
+  }
+
+  #motion(running: boolean): Motion {
+    return { running, at: this.#clock.at, rate: this.#clock.rate };
+  }
+
+  /** Has animations and media run as the position does. */
+  #animate(running: boolean): void {
+    this.#animated = { since: performance.now(), rate: this.#clock.rate };
+    this.#link?.animate(this.#motion(running));
   }
 
   /** Shows what has happened by now. False where that needs a page to be built anew. */

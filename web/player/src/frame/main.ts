@@ -115,7 +115,7 @@ function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'):
         return;
       }
       case 'animate':
-        stage.animate(order.running);
+        stage.animate(order);
         return;
     }
   };

@@ -1,6 +1,6 @@
 import { type LeftOut, LIMITS } from '../limits.ts';
 import { type Assets, cleanAttributes, cleanCss, mayLoad } from './attributes.ts';
-import { eachNode, isObject, objects, type WireEvent, type WireNode } from './model.ts';
+import { isObject, objects, type WireEvent, type WireNode } from './model.ts';
 import { isTooDeep, type Known, type Page } from './page.ts';
 
 /**
@@ -286,9 +286,7 @@ function cleanAdd(add: Record<string, unknown>, assets: Assets, page: Page): boo
     if (old !== null && old.parent !== parent) return false;
     if (parent !== null && parent.tag !== 'iframe') return false;
     for (const former of [...(parent?.children ?? [])]) page.leave(former);
-    const stands = cleanTree(node, assets, page, parent);
-    eachNode(node, holdMedia);
-    return stands;
+    return cleanTree(node, assets, page, parent);
   }
   if (parent !== null && !mayHold(parent, node)) return false;
   if (old !== null && (old.type !== node.type || !page.mayMove(old, parent))) return false;
@@ -297,15 +295,7 @@ function cleanAdd(add: Record<string, unknown>, assets: Assets, page: Page): boo
   node.childNodes = [];
   const known = cleanNode(node, parent, assets, page);
   if (known !== null) page.inherit(known, children);
-  holdMedia(node);
   return known !== null;
-}
-
-/** Where the replayer runs ahead it has no films, and throws where it is to play one that comes into the page. */
-function holdMedia(node: WireNode): void {
-  if (isObject(node.attributes) && node.attributes['rr_mediaState'] === 'played') {
-    delete node.attributes['rr_mediaState'];
-  }
 }
 
 function mayHold(parent: Known, node: WireNode): boolean {

@@ -1,9 +1,11 @@
 import { Replayer } from '@rrweb/replay';
 import { type LeftOut, LIMITS } from '../limits.ts';
+import type { Motion } from '../protocol.ts';
 import type { Assets } from './attributes.ts';
 import { CanvasReplica, CanvasRoom, canvasSide, readCommands } from './canvas.ts';
 import { dropGone } from './gone.ts';
 import { dropReplaced } from './latest.ts';
+import { Media } from './media.ts';
 import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode } from './model.ts';
 import { KnownNodes, orderMutation } from './order.ts';
 import { Page } from './page.ts';
@@ -44,7 +46,10 @@ export class Stage {
   #room = new CanvasRoom();
   #scene: Scene | null = null;
   #size = { width: 1024, height: 768 };
-  #running = false;
+  readonly #media = new Media();
+  /** How the page runs, and since when, on this document's clock. */
+  #motion: Motion = { running: false, at: 0, rate: 1 };
+  #since = 0;
   problems = 0;
   /** Rises with every change of the page. */
   version = 0;
@@ -96,12 +101,13 @@ export class Stage {
     }
     this.#hearFailures();
     // Before anything asks for the layout: whether animations run is a matter of style for every element.
-    this.animate(this.#running);
+    this.#run();
     box.style.display = '';
     for (const scroll of scrolls) this.#cast(scroll, true);
     this.#drawCanvases(all);
     const pointer = lastPointer(all);
     if (pointer !== null) this.#point(pointer, true);
+    this.#syncMedia();
     this.fit();
     return true;
   }
@@ -118,10 +124,11 @@ export class Stage {
         if (event.type === 2) {
           this.#drawCanvases([event]);
           this.#hearFailures();
-          this.animate(this.#running);
+          this.#run();
         }
       }
     }
+    this.#syncMedia();
   }
 
   /** The page that is shown, what its nodes are called, and what it stands in; null before the first. */
@@ -143,14 +150,17 @@ export class Stage {
     return [...this.#page.missing];
   }
 
-  /** Listens for what cannot be loaded. A page that is made anew has lost its listeners. */
+  /** Listens for what is loaded late, and what cannot be loaded. A page that is made anew has lost its listeners. */
   #hearFailures(): void {
     const hear = ({ target }: Event) => {
       const { src, href } = (target ?? {}) as { src?: unknown; href?: unknown };
       const url = src ?? href;
       if (typeof url === 'string' && url.startsWith('http')) this.#page.miss(url);
     };
-    this.#scene?.inner.iframe.contentWindow?.addEventListener('error', hear, true);
+    const view = this.#scene?.inner.iframe.contentWindow;
+    view?.addEventListener('error', hear, true);
+    // What is not there yet cannot be put anywhere.
+    view?.addEventListener('loadedmetadata', () => this.#syncMedia(), true);
   }
 
   /** What had to be left out of the page, in the order it was met. */
@@ -161,18 +171,31 @@ export class Stage {
 
   /** Stops all animations of a page that has so many that the viewer's own clicks would have to wait. */
   #calm(): void {
-    if (!this.#running || this.#page.leftOut.has('animations')) return;
+    if (!this.#motion.running || this.#page.leftOut.has('animations')) return;
     const document = this.#scene?.inner.iframe.contentDocument;
     if ((document?.getAnimations().length ?? 0) <= LIMITS.animations) return;
     this.#page.refuse('animations');
-    this.animate(true);
+    this.#run();
   }
 
-  /** Lets the page's animations run or stand still. */
-  animate(running: boolean): void {
-    this.#running = running;
+  /** Lets the page's animations and media run or stand still. */
+  animate(motion: Motion): void {
+    this.#motion = motion;
+    this.#since = performance.now();
+    this.#run();
+    this.#syncMedia();
+  }
+
+  #syncMedia(): void {
+    const { running, at, rate } = this.#motion;
+    const now = running ? at + (performance.now() - this.#since) * rate : at;
+    const mirror = this.shown?.mirror;
+    if (mirror) this.#media.sync((id) => mirror.getNode(id), { running, at: now, rate });
+  }
+
+  #run(): void {
     const html = this.#scene?.inner.iframe.contentDocument?.documentElement;
-    html?.classList.toggle('rrweb-paused', !running || this.#page.leftOut.has('animations'));
+    html?.classList.toggle('rrweb-paused', !this.#motion.running || this.#page.leftOut.has('animations'));
   }
 
   /** Scales the page down to the room there is, and puts it in the middle. */
@@ -198,7 +221,6 @@ export class Stage {
     const base = list[0];
     const inner = new Replayer(base !== undefined && list.length < 2 ? [base, base] : list, config);
     const scene = inner as unknown as Inner;
-    standMediaRefusal(scene.iframe.contentWindow);
     scene.on('resize', (size) => {
       if (this.#scene !== null && this.#scene.inner !== scene) return;
       if (isObject(size)) this.#resize(Number(size['width']), Number(size['height']));
@@ -228,6 +250,7 @@ export class Stage {
         if (event.type === 3 && event.data['source'] === 0) orderMutation(event, this.#known);
         if (!cleanEvent(event, this.#assets, this.#page)) continue;
         this.#learn(event);
+        if (isMediaEvent(event)) this.#media.apply(event);
         out.push(event);
       } catch {
         this.problems++;
@@ -236,21 +259,24 @@ export class Stage {
     return out;
   }
 
-  /** Remembers which nodes are canvases, and takes their pictures out of the tree. */
+  /** Remembers which nodes are canvases and media, and takes what they show out of the tree. */
   #learn(event: WireEvent): void {
     const roots: unknown[] = [];
     if (event.type === 2) {
       this.#dropCanvases();
+      this.#media.forget();
       roots.push(event.data['node']);
     } else if (event.type === 3 && event.data['source'] === 0) {
       roots.push(...objects(event.data['adds']).map((add) => add['node']));
     }
-    for (const root of roots) if (isObject(root)) eachNode(root, (node) => this.#learnNode(node));
+    for (const root of roots)
+      if (isObject(root)) eachNode(root, (node) => this.#learnNode(node, event.timestamp));
   }
 
-  #learnNode(node: WireNode): void {
+  #learnNode(node: WireNode, at: number): void {
     if (typeof node.id !== 'number' || typeof node.tagName !== 'string') return;
     const tag = node.tagName.toLowerCase();
+    if (tag === 'video' || tag === 'audio') this.#media.learn(node, at);
     if (tag !== 'canvas' || !isObject(node.attributes)) return;
     const { width, height, rr_dataURL: url } = node.attributes;
     const picture = typeof url === 'string' ? url : null;
@@ -262,10 +288,10 @@ export class Stage {
     });
   }
 
-  /** Canvas commands and pointer positions are the stage's own business. */
+  /** Canvas commands, media and pointer positions are the stage's own business. */
   #isAside(event: WireEvent): boolean {
     const source = event.type === 3 ? event.data['source'] : null;
-    return source === 9 || POINTER_SOURCES.has(source);
+    return source === 9 || isMediaEvent(event) || POINTER_SOURCES.has(source);
   }
 
   #cast(event: WireEvent, isSync = false): void {
@@ -354,20 +380,7 @@ export class Stage {
   }
 }
 
-/**
- * A browser may refuse to play a recorded film before the viewer has clicked anywhere. The replayer, which asks it to,
- * does not listen for the answer. Nothing is lost: the film stands still.
- */
-function standMediaRefusal(view: (Window & typeof globalThis) | null): void {
-  if (view === null) return;
-  const { prototype } = view.HTMLMediaElement;
-  const { play } = prototype;
-  prototype.play = function () {
-    const playing = play.call(this);
-    playing.catch(() => {});
-    return playing;
-  };
-}
+const isMediaEvent = ({ type, data }: WireEvent) => type === 3 && data['source'] === 7;
 
 /** Shows a picture where the canvas is. With scripts off a canvas is laid out like text: it needs a box first. */
 function paint(node: Node, url: string, width: number, height: number): void {

@@ -243,6 +243,26 @@ test('what posthog-js sent of clicks in anger is one row with them', async () =>
   await page.close();
 });
 
+test('a list that becomes shorter is drawn before the next frame', async () => {
+  const { page, errors } = await open(shopId);
+  await page.waitForSelector('.count:not(:has-text("…"))');
+  const drawn = await page.evaluate(async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    document.querySelector('.rows').scrollTo(0, 1_000_000);
+    await frame();
+    await frame();
+    const errors = [...document.querySelectorAll('[role=group] button')].find(
+      (it) => it.textContent === 'Errors',
+    );
+    errors.click();
+    await Promise.resolve();
+    return document.querySelectorAll('.row:is(.error, .warning)').length;
+  });
+  assert.ok(drawn > 3, `${drawn} rows`);
+  assert.deepEqual(errors, []);
+  await page.close();
+});
+
 test('what a page says is shown as text, and leads nowhere but to the web', async () => {
   const evil = '<img src=x onerror="document.title=1"><b>bold</b>';
   await upload([

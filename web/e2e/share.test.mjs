@@ -85,6 +85,10 @@ test('a link is made, copied, opened with its password, listed and taken back', 
   await dialog.getByRole('button', { name: 'Make a link' }).click();
   await dialog.getByText('Write moments as 1:30.').waitFor();
   await dialog.getByLabel('From').fill('0:00');
+  await dialog.getByLabel('Starts at').fill('1:00:00');
+  await dialog.getByRole('button', { name: 'Make a link' }).click();
+  await dialog.getByText('Playback starts within what is shown.').waitFor();
+  await dialog.getByLabel('Starts at').fill('0:12');
   await dialog.getByRole('button', { name: 'Make a link' }).click();
   const url = await dialog.getByLabel('Link', { exact: true }).inputValue();
   await page.emulateMedia({ colorScheme: 'light' });
@@ -101,6 +105,8 @@ test('a link is made, copied, opened with its password, listed and taken back', 
   await shown(guest.page);
   await eventually(async () => (await replayedText(guest.page)).includes('Products'), 'the page to be drawn');
   await guest.page.getByRole('heading', { name: 'What went wrong at the checkout' }).waitFor();
+  const second = Number(await guest.page.getByRole('slider').getAttribute('aria-valuenow'));
+  assert.ok(second >= 12, `it starts where its maker said, and is at ${second}`);
   const tabs = await guest.page.getByRole('tab').allInnerTexts();
   assert.deepEqual(
     tabs.map((tab) => tab.replace(/\W|\d/g, '')),

@@ -29,6 +29,7 @@ export type NewShare = {
   readonly title?: string;
   readonly from_ms?: number;
   readonly to_ms?: number;
+  readonly start_ms?: number;
   readonly has_inspector: boolean;
   readonly has_console: boolean;
   readonly has_network: boolean;

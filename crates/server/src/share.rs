@@ -237,7 +237,11 @@ impl Shares {
             return Ok(false);
         }
         write(&mut known, store, left).await?;
-        picture::delete_of(store, &over).await;
+        for share in &over {
+            if let Some(picture) = &share.picture {
+                picture::delete(store, &share.id, picture).await;
+            }
+        }
         Ok(true)
     }
 
@@ -249,9 +253,13 @@ impl Shares {
         if share.has_password() || matches!(share.target, Target::Collection { .. }) {
             return Err(ShareError::NoPicture);
         }
-        share.picture = Some(Picture::new(&bytes).ok_or(ShareError::NotJpeg)?);
-        store.put_picture(id, bytes.into()).await?;
+        let picture = Picture::new(&bytes).ok_or(ShareError::NotJpeg)?;
+        store.put_picture(&picture.name(id), bytes.into()).await?;
+        let before = share.picture.replace(picture.clone());
         write(&mut known, store, shares).await?;
+        if let Some(before) = before.filter(|before| *before != picture) {
+            picture::delete(store, id, &before).await;
+        }
         Ok(true)
     }
 

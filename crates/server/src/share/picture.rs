@@ -1,7 +1,8 @@
 //! The picture of a link: a JPEG of a moment of what it shows, for programs that show where links lead.
 //!
 //! Only a browser can draw one, so whoever makes the link sends it along. It lies beside the objects under the id of the
-//! link, which keeps its hash: a file that is not what was sent is nobody's picture. It goes when the link does.
+//! link and its own hash, which the link keeps: a file that is not what was sent is nobody's picture, and one that takes the
+//! place of another leaves that whole until the link says so. It goes when the link does.
 
 use std::collections::HashSet;
 
@@ -13,6 +14,9 @@ use super::{Share, ShareError, Shares, Target};
 
 /// Longest picture. One of 1200 by 630 pixels takes some 100 kB.
 pub(crate) const PICTURE_BYTES_MAX: usize = 1 << 20;
+
+/// Digits of the hash in the name of a file.
+const HASH_DIGITS: usize = 16;
 
 /// What is known of a picture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +35,14 @@ impl Picture {
         Some(Self { hash: blake3::hash(bytes).to_hex().to_string(), width, height })
     }
 
+    /// What it is called in the store.
+    pub(super) fn name(&self, share_id: &str) -> String {
+        format!("{share_id}-{}", self.hash.get(..HASH_DIGITS).unwrap_or_default())
+    }
+
     /// The file of a link's picture; `None` where there is none, or another than was sent.
     pub(super) async fn read(&self, store: &Store, share: &Share) -> Result<Option<Bytes>, ShareError> {
-        let bytes = store.picture(&share.id).await?;
+        let bytes = store.picture(&self.name(&share.id)).await?;
         let is_kept = |bytes: &Bytes| blake3::hash(bytes).to_hex().as_str() == self.hash;
         if bytes.as_ref().is_some_and(|bytes| !is_kept(bytes)) {
             tracing::error!(share = share.id, "the picture of a link is damaged, and not shown");
@@ -42,21 +51,21 @@ impl Picture {
     }
 }
 
-/// Deletes the pictures of links that are over. What cannot be deleted now goes with the next start: see [`tidy`].
-pub(super) async fn delete_of(store: &Store, over: &[Share]) {
-    for share in over.iter().filter(|share| share.picture.is_some()) {
-        if let Err(error) = store.delete_picture(&share.id).await {
-            tracing::warn!(share = share.id, error = &error as &dyn std::error::Error, "a picture is left over");
-        }
+/// Deletes the picture that a link has, or had. What cannot be deleted now goes with the next start: see [`tidy`].
+pub(super) async fn delete(store: &Store, share_id: &str, picture: &Picture) {
+    if let Err(error) = store.delete_picture(&picture.name(share_id)).await {
+        tracing::warn!(share = share_id, error = &error as &dyn std::error::Error, "a picture is left over");
     }
 }
 
 /// Deletes the pictures that no link has any more, or one to a recording that is gone.
 pub(crate) async fn tidy(shares: &Shares, store: &Store) -> Result<(), ShareError> {
     let mut wanted = HashSet::new();
-    for share in shares.list(store, |_| true).await?.into_iter().filter(|share| share.picture.is_some()) {
-        if leads_somewhere(store, &share.target).await? {
-            wanted.insert(share.id);
+    for share in shares.list(store, |_| true).await? {
+        if let Some(picture) = &share.picture
+            && leads_somewhere(store, &share.target).await?
+        {
+            wanted.insert(picture.name(&share.id));
         }
     }
     for name in store.pictures().await?.into_iter().filter(|name| !wanted.contains(name)) {

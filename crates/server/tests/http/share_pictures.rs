@@ -110,9 +110,10 @@ async fn a_damaged_picture_is_none_and_one_that_was_left_over_goes_with_the_next
     assert_eq!(picture(&site, &token).await.status, StatusCode::NOT_FOUND);
     std::fs::write(&file, jpeg(9)).unwrap();
     assert_eq!(picture(&site, &token).await.status, StatusCode::OK);
-    // As a stop between the link and its picture leaves it.
-    let left_over = file.with_file_name("0000.jpg");
-    std::fs::write(&left_over, jpeg(9)).unwrap();
+    // As a stop leaves it between the writing of another picture and that of the link.
+    let left_over = file.with_file_name(format!("{id}-0000000000000000.jpg"));
+    std::fs::write(&left_over, jpeg(12)).unwrap();
+    assert_eq!(picture(&site, &token).await.body, jpeg(9), "the one before it still stands");
     let site = site_in(site.stop().await, |_| (), |_| ()).await;
     assert_eq!(picture(&site, &token).await.status, StatusCode::OK, "it survives a start");
     assert_eq!(files(&site), [file]);

@@ -2,7 +2,7 @@ import { onServer } from '../place.ts';
 import type { Picture } from './picture.ts';
 import { Player } from './player.ts';
 
-/** How long the page that is to be drawn is waited for. */
+/** How long a picture is waited for: somebody wants the link, with or without it. */
 const WAIT_MS = 10_000;
 
 const DRAWN = new Set<Picture['status']['kind']>(['paused', 'ended']);
@@ -23,8 +23,8 @@ export async function stillOf(recording: string, offset: number, base: string): 
     hear = ({ status }) => {
       if (OVER.has(status.kind)) done(DRAWN.has(status.kind));
     };
-    setTimeout(() => done(false), WAIT_MS);
   });
+  const late = new Promise<null>((done) => setTimeout(() => done(null), WAIT_MS));
   const { frameOrigin } = place;
   const api = (path: string, signal?: AbortSignal) => fetch(path, signal ? { signal } : {});
   const player = new Player({ recording, base, api, frameOrigin, onPicture: (picture) => hear(picture) });
@@ -33,8 +33,8 @@ export async function stillOf(recording: string, offset: number, base: string): 
   document.body.append(frame);
   try {
     void player.open(offset);
-    const isDrawn = await stands;
-    return isDrawn ? ((await player.frame?.still()) ?? null) : null;
+    const drawn = stands.then((isDrawn) => (isDrawn ? player.frame?.still() : null));
+    return (await Promise.race([drawn, late])) ?? null;
   } finally {
     player.close();
     frame.remove();

@@ -80,7 +80,7 @@ function imageOf(
   const writer = new Writer(canvases);
   const { fontSize } = getComputedStyle(root);
   // Rules for the root are for the root of the image now, which has to look like it.
-  const like = [...root.attributes].filter(({ name }) => name === 'class' || name.startsWith('data-'));
+  const like = [...root.attributes].filter(({ name }) => name === 'class' || /^data-[\w.-]+$/.test(name));
   const fixed = `width:${width}px!important;height:${height}px!important;font-size:${fontSize}!important;background:${backgroundOf(page)}!important`;
   writer.open('svg', [
     ['xmlns', 'http://www.w3.org/2000/svg'],

@@ -85,8 +85,11 @@ impl Output {
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         match self {
             Self::Stdout(mut stdout) => stdout.flush()?,
-            // It keeps nothing that could be lost.
-            Self::Special { .. } => {}
+            Self::Special { file, path } => match file.sync_all() {
+                // A pipe, or a device that keeps nothing that could be lost.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+                kept => kept.with_context(|| format!("cannot write {}", path.display()))?,
+            },
             Self::File { unfinished, path } => {
                 let kept = unfinished.as_file().sync_all().and_then(|()| Ok(unfinished.persist(&path)?));
                 kept.with_context(|| format!("cannot write {}", path.display()))?;

@@ -9,19 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use common::{Server, files_below, reelcase};
-
-const UPLOAD: &str = r#"[{"uuid":"01a1fbdb-8270-7135-9b23-544ab178fe70","event":"$snapshot","properties":{
-    "$session_id":"one","$window_id":"w","token":"phc_commands","distinct_id":"d","$snapshot_data":[
-    {"type":4,"data":{"href":"http://site.test/","width":8,"height":6},"timestamp":1795226820022},
-    {"type":2,"data":{"node":{"type":0,"id":1,"childNodes":[]},"initialOffset":{"top":0,"left":0}},"timestamp":1795226820023}]}}]"#;
-
-async fn a_server_with_one_recording(data: &Path) -> Server {
-    let server = Server::start(data);
-    let sent = reqwest::Client::new().post(format!("{}/s/", server.url)).body(UPLOAD).send().await.unwrap();
-    assert_eq!(sent.status(), 200);
-    server
-}
+use common::{Server, UPLOAD, a_server_with_one_recording, files_below, reelcase};
 
 fn run(arguments: &[&str], path: &Path) -> Output {
     reelcase().args(arguments).arg(path).output().unwrap()
@@ -336,121 +324,6 @@ async fn files_of_both_kinds_open_together() {
     assert_eq!(recordings.len(), 2);
     assert!(recordings.iter().any(|recording| recording["id"] == "mine"));
     assert!(recordings.iter().all(|recording| recording["event_count"] == 2));
-}
-
-/// Runs `reelcase settings` on the project `phc_commands`; the settings it prints, or what it says.
-fn settings(place: &[&str], arguments: &[&str]) -> Result<serde_json::Value, String> {
-    let done = reelcase().args(["settings", "phc_commands"]).args(arguments).args(place).output().unwrap();
-    match done.status.success() {
-        true => Ok(serde_json::from_slice(&done.stdout).unwrap()),
-        false => Err(String::from_utf8(done.stderr).unwrap()),
-    }
-}
-
-#[tokio::test]
-async fn settings_are_shown_and_changed_in_a_store_and_on_a_server() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    a_store_with_a_damaged_block(&data).await;
-    let check = |place: &[&str]| {
-        let file = dir.path().join("settings.json");
-        std::fs::write(&file, r#"{"canvas":true}"#).unwrap();
-        let replaced = settings(place, &["--file", file.to_str().unwrap()]).unwrap();
-        assert_eq!(replaced, serde_json::json!({ "canvas": true }));
-        let set = ["sample_rate=0.5", "block_selector=.card", r#"url_triggers=["/a"]"#, "trigger_match=any"];
-        settings(place, &set).unwrap();
-        settings(place, &["--reset", "canvas", "--reset", "trigger_match"]).unwrap();
-        let expected = serde_json::json!({ "sample_rate": 0.5, "block_selector": ".card", "url_triggers": ["/a"] });
-        assert_eq!(settings(place, &[]).unwrap(), expected);
-        let refused = settings(place, &["sample_rate=2", "canvass=true"]).unwrap_err();
-        assert!(refused.contains("sample_rate: must be a number from 0 to 1"), "{refused}");
-        assert!(refused.contains("canvass: is no setting; the nearest is canvas"), "{refused}");
-        assert_eq!(settings(place, &[]).unwrap(), expected);
-    };
-    check(&["--data", data.to_str().unwrap()]);
-    let server = Server::start(&data);
-    check(&["--server", &server.url, "--token", &server.token]);
-}
-
-/// Runs a command that prints JSON; that, or what it says.
-fn json_of(arguments: &[&str], place: &[&str]) -> Result<serde_json::Value, String> {
-    let done = reelcase().args(arguments).args(place).output().unwrap();
-    match done.status.success() {
-        true => Ok(serde_json::from_slice(&done.stdout).unwrap()),
-        false => Err(String::from_utf8(done.stderr).unwrap()),
-    }
-}
-
-#[tokio::test]
-async fn keys_are_shown_added_and_deleted_in_a_store_and_on_a_server() {
-    let dir = tempfile::tempdir().unwrap();
-    a_server_with_one_recording(dir.path()).await.stop();
-    let check = |place: &[&str], next: &str| {
-        let keys = |arguments: &[&str]| json_of(&[&["keys", "phc_commands"], arguments].concat(), place);
-        let live = |keys: &serde_json::Value| {
-            let live = keys.as_array().unwrap().iter().filter(|key| key["deleted_at_ms"].is_null());
-            live.map(|key| key["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(live(&keys(&[]).unwrap()), ["phc_commands"]);
-        assert_eq!(live(&keys(&["--add", next]).unwrap()), ["phc_commands", next]);
-        assert_eq!(live(&keys(&["--delete", "phc_commands"]).unwrap()), [next]);
-        // Any key names the project, a deleted one too.
-        assert_eq!(live(&json_of(&["keys", next], place).unwrap()), [next]);
-        let refused = keys(&["--delete", next]).unwrap_err();
-        assert!(refused.contains("the last key") && refused.contains("hint: add another key first"), "{refused}");
-        assert_eq!(live(&keys(&["--add", "phc_commands"]).unwrap()), ["phc_commands", next]);
-        assert_eq!(live(&keys(&["--delete", next]).unwrap()), ["phc_commands"]);
-        let made_up = keys(&["--add"]).unwrap();
-        let made_up = live(&made_up).pop().unwrap();
-        assert!(made_up.starts_with("phc_") && made_up.len() > 40, "{made_up}");
-        keys(&["--delete", &made_up]).unwrap();
-        assert!(keys(&["--delete", "phc_commands", "--even-last"]).is_ok());
-        keys(&["--add", "phc_commands"]).unwrap();
-        assert!(keys(&["--delete", "phc_nobodys"]).unwrap_err().contains("no such key"));
-    };
-    check(&["--data", dir.path().to_str().unwrap()], "phc_next");
-    let server = Server::start(dir.path());
-    check(&["--server", &server.url, "--token", &server.token], "phc_other");
-}
-
-#[tokio::test]
-async fn modes_and_what_waits_are_shown_and_changed_in_a_store_and_on_a_server() {
-    let dir = tempfile::tempdir().unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let start = || Server::start_with(dir.path(), "127.0.0.1:0", &["--upstream", &upstream, "--mode", "mirror"]);
-    let server = start();
-    let sent = reqwest::Client::new().post(format!("{}/s/", server.url)).body(UPLOAD).send().await.unwrap();
-    assert_eq!(sent.status(), 200);
-    let place = ["--server", &server.url, "--token", &server.token];
-    let shown = json_of(&["upstream"], &place).unwrap();
-    assert_eq!((&shown["mode"], &shown["spool"]["recordings"]), (&"mirror".into(), &1.into()), "{shown}");
-    assert_eq!(json_of(&["upstream", "phc_commands"], &place).unwrap()["mode"], "mirror");
-    let chosen = json_of(&["upstream", "phc_commands", "--mode", "pass"], &place).unwrap();
-    assert_eq!((&chosen["mode"], &chosen["is_own"]), (&"pass".into(), &true.into()));
-    server.stop();
-
-    let place = ["--data", dir.path().to_str().unwrap()];
-    let shown = json_of(&["upstream"], &place).unwrap();
-    assert_eq!(shown["projects"][0]["mode"], "pass", "{shown}");
-    assert_eq!(shown["spool"]["recordings"], 1, "{shown}");
-    let refused = json_of(&["upstream", "phc_commands", "--mode", "both"], &place).unwrap_err();
-    assert!(refused.contains("write store, tee, mirror or pass, or default"), "{refused}");
-    assert!(json_of(&["upstream", "phc_nobodys"], &place).unwrap_err().contains("no project has the key"));
-    let chosen = json_of(&["upstream", "phc_commands", "--mode", "default"], &place).unwrap();
-    assert_eq!((&chosen["mode"], &chosen["is_own"]), (&serde_json::Value::Null, &false.into()));
-
-    // What waits for PostHog waits on, whatever was done to the store meanwhile.
-    assert!(run(&["ls", "--data"], dir.path()).status.success());
-    let server = start();
-    let shown = server.api("/api/upstream").await;
-    assert_eq!((&shown["projects"][0]["mode"], &shown["projects"][0]["is_own"]), (&"mirror".into(), &false.into()));
-    assert_eq!(server.waiting().await, 1);
-    server.stop();
-    let server = Server::start(dir.path());
-    let place = ["--server", &server.url, "--token", &server.token];
-    assert!(json_of(&["upstream"], &place).unwrap_err().contains("hint: start it with --upstream"));
 }
 
 /// Makes the first frame of a file one of format 2, with the right check.

@@ -12,6 +12,12 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use serde_json::Value;
 
+/// An upload of one recording, to the project `phc_commands`.
+pub(crate) const UPLOAD: &str = r#"[{"uuid":"01a1fbdb-8270-7135-9b23-544ab178fe70","event":"$snapshot","properties":{
+    "$session_id":"one","$window_id":"w","token":"phc_commands","distinct_id":"d","$snapshot_data":[
+    {"type":4,"data":{"href":"http://site.test/","width":8,"height":6},"timestamp":1795226820022},
+    {"type":2,"data":{"node":{"type":0,"id":1,"childNodes":[]},"initialOffset":{"top":0,"left":0}},"timestamp":1795226820023}]}}]"#;
+
 /// The binary under test.
 pub(crate) fn reelcase() -> Command {
     Command::new(env!("CARGO_BIN_EXE_reelcase"))
@@ -245,4 +251,12 @@ impl Drop for SmallDisk {
         // Lazily, since a server that is being killed may still hold it.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
+}
+
+/// A server that one recording was sent to.
+pub(crate) async fn a_server_with_one_recording(data: &Path) -> Server {
+    let server = Server::start(data);
+    let sent = reqwest::Client::new().post(format!("{}/s/", server.url)).body(UPLOAD).send().await.unwrap();
+    assert_eq!(sent.status(), 200);
+    server
 }

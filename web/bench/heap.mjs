@@ -52,3 +52,6 @@ export class Heap {
     return send;
   }
 }
+
+/** How long a browser that was just started is left alone: it draws pages of its own. */
+export const SETTLE_MS = 2_000;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { launch, serve } from '../e2e/browser.mjs';
-import { Heap } from './heap.mjs';
+import { Heap, SETTLE_MS } from './heap.mjs';
 import { parts } from './recording.mjs';
 
 const ID = '01930000-0000-7000-8000-0000000000b1';
@@ -102,6 +102,7 @@ export class Ours {
     const browser = await launch();
     try {
       const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+      await page.waitForTimeout(SETTLE_MS);
       await page.goto(this.#server.login);
       await page.addInitScript(noteFirstFrame);
       return await measure(page, browser);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { launch } from '../e2e/browser.mjs';
-import { Heap } from './heap.mjs';
+import { Heap, SETTLE_MS } from './heap.mjs';
 import { parts } from './recording.mjs';
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), '../node_modules/rrweb-player/dist');
@@ -26,7 +26,7 @@ async function open(at) {
     if (page?.body?.childElementCount > 0) requestAnimationFrame(() => { times.shown = performance.now(); });
     else requestAnimationFrame(look);
   };
-  look();
+  requestAnimationFrame(look);
 }
 document.querySelector('button').onclick = () => { times.clicked = performance.now(); void open(0); };
 const at = Number(new URLSearchParams(location.search).get('at'));
@@ -116,6 +116,7 @@ export class Theirs {
     const browser = await launch();
     try {
       const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
+      await page.waitForTimeout(SETTLE_MS);
       return await measure(page, browser);
     } finally {
       await browser.close();

@@ -82,7 +82,20 @@ test('the first frame needs the first block alone, a seek only what follows the 
     const asked = await (await page.waitForFunction(() => globalThis.askedFirst)).jsonValue();
     const paths = (urls) => [...new Set(urls.map(decodeURIComponent))].sort();
     assert.deepEqual(paths(asked), paths(needed.map(({ url }) => url)));
+    assert.equal(asked.length, needed.length, 'each is asked for once');
   }
+  await close();
+});
+
+test('what the first frame needs is on its way before the player is', async () => {
+  const { page, close } = await visitor();
+  const asked = page.waitForRequest((request) => /\/blocks\/./.test(request.url()));
+  await page.route('**/assets/Player-*.js', async (route) => {
+    await asked;
+    await route.continue();
+  });
+  await page.goto(`${server.url}/recordings/${tourId}?t=95`);
+  await page.waitForSelector(SHOWN);
   await close();
 });
 

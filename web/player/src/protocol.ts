@@ -7,6 +7,8 @@ import { isLeftOut, type LeftOut } from './limits.ts';
 
 /** From the page to the frame. */
 export type ToFrame =
+  /** Read these events already: the order to show that has the same ticket will bring those after them. */
+  | { readonly kind: 'read'; readonly ticket: number; readonly events: readonly string[] }
   /** Build the page from these events (the first full snapshot is the base) and stop there. */
   | { readonly kind: 'show'; readonly ticket: number; readonly events: readonly string[] }
   /** Apply these events now, on top of what is shown. */
@@ -134,7 +136,7 @@ export function readToFrame(value: unknown): ToFrame | null {
     if (!isSize(ticket) || !isSize(from) || !isSize(count) || !isSizes(toggled)) return null;
     return { kind, ticket, toggled, from, count, reveal: isSize(reveal) ? reveal : null };
   }
-  if (kind !== 'show' && kind !== 'feed') return null;
+  if (kind !== 'read' && kind !== 'show' && kind !== 'feed') return null;
   return isSize(ticket) && isStrings(events) ? { kind, ticket, events } : null;
 }
 

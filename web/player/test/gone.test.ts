@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { dropGone } from '../src/frame/gone.ts';
+import { Gone } from '../src/frame/gone.ts';
 import type { WireEvent } from '../src/frame/model.ts';
 
 const incremental = (data: Record<string, unknown>): WireEvent => ({ type: 3, timestamp: 1, data });
@@ -12,6 +12,12 @@ const add = (id: number, parentId: number, nextId: number | null = null, more: o
 const remove = (id: number, parentId = 1) => ({ id, parentId });
 const text = (id: number) => ({ id, value: 'x' });
 const attributes = (id: number) => ({ id, attributes: { class: 'x' } });
+
+function dropGone(events: readonly WireEvent[]): void {
+  const gone = new Gone();
+  for (const event of events) gone.follow(event);
+  gone.drop();
+}
 
 /** What is left of each event: ids of the nodes that are added, removed and spoken of. */
 function left(events: WireEvent[]): number[][][] {

@@ -25,6 +25,8 @@ export class FrameLink {
   readonly ready: Promise<void>;
   #port: MessagePort | null = null;
   #ticket = 0;
+  /** Events that the frame has read for a page that it will be asked for. */
+  #read: { readonly ticket: number; readonly events: readonly string[] } | null = null;
   /** Feeds that the frame has not finished yet: how far it is behind. */
   outstanding = 0;
   /** What the frame had to leave out of the page it shows. */
@@ -50,12 +52,31 @@ export class FrameLink {
     frame.addEventListener('load', () => this.#connect(isReady), { once: true });
   }
 
+  /**
+   * Has the frame read what there is of the events of a page while the rest is on its way. Each call gives all of them
+   * from the first one on.
+   */
+  read(events: readonly string[]): void {
+    if (this.#port === null) return;
+    if (this.#read === null || !isStartOf(this.#read.events, events)) {
+      this.#read = { ticket: ++this.#ticket, events: [] };
+    }
+    const { ticket, events: known } = this.#read;
+    this.#read = { ticket, events };
+    if (events.length > known.length)
+      this.#send({ kind: 'read', ticket, events: events.slice(known.length) });
+  }
+
   /** Builds the page from these events, and resolves when it stands. */
   async show(events: readonly string[], motion: Motion): Promise<Shown> {
     await this.ready;
     this.animate(motion);
     this.outstanding = 0;
-    return this.#ask<'shown'>({ kind: 'show', events });
+    const read = this.#read;
+    this.#read = null;
+    if (read === null || !isStartOf(read.events, events)) return this.#ask<'shown'>({ kind: 'show', events });
+    const rest = events.slice(read.events.length);
+    return this.#ask<'shown'>({ kind: 'show', events: rest }, read.ticket);
   }
 
   /** Some rows of the page's tree. */
@@ -91,8 +112,8 @@ export class FrameLink {
 
   #ask<K extends Answer['kind']>(
     order: Unsent<Extract<ToFrame, { readonly kind: 'show' | 'tree' | 'find' | 'still' }>>,
+    ticket = ++this.#ticket,
   ): Promise<Extract<Answer, { readonly kind: K }>> {
-    const ticket = ++this.#ticket;
     const answer = new Promise<Extract<Answer, { readonly kind: K }>>((done) => {
       this.#waiting.set(ticket, done as (answer: Answer) => void);
     });
@@ -157,4 +178,9 @@ export class FrameLink {
   #send(message: ToFrame): void {
     this.#port?.postMessage(message);
   }
+}
+
+/** Whether a list begins with all of another one. */
+function isStartOf(start: readonly string[], events: readonly string[]): boolean {
+  return start.length <= events.length && start.every((text, at) => text === events[at]);
 }

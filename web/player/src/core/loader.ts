@@ -91,13 +91,13 @@ export class Loader {
 
   /**
    * Loads the blocks of a stretch, of one window or of all. Resolves once everything up to `to` is there: of a block
-   * that goes on beyond it, the rest keeps coming.
+   * that goes on beyond it, the rest keeps coming. `onPiece` is called as often as some of it has come.
    */
-  async load(from: number, to: number, window: string | null): Promise<void> {
+  async load(from: number, to: number, window: string | null, onPiece = () => {}): Promise<void> {
     for (;;) {
       const wanted = this.#wantedOf(from, to, window);
       try {
-        return await this.#loadAll(wanted, to);
+        return await this.#loadAll(wanted, to, onPiece);
       } catch (reason) {
         if (!(reason instanceof LoadError) || reason.kind !== 'missing') throw reason;
         // Blocks are merged into larger ones once a recording has ended: the new list has what the old one had.
@@ -118,6 +118,18 @@ export class Loader {
       until = Math.max(until, Math.min(block.end_ms, to));
     }
     await this.load(from, until, null);
+  }
+
+  /** Until when the events of a stretch are there: none that is still to come is older. */
+  settled(from: number, to: number, window: string | null): number {
+    let until = to;
+    for (const block of this.#wantedOf(from, to, window)) {
+      const entry = this.#entries.get(block.url);
+      if (entry?.done) continue;
+      const last = entry?.sorted ? entry.records.at(-1)?.at : undefined;
+      until = Math.min(until, (last ?? block.start_ms) - 1);
+    }
+    return until;
   }
 
   /** The events in memory with `after < at <= until`, in order of time. */
@@ -164,7 +176,7 @@ export class Loader {
     );
   }
 
-  async #loadAll(wanted: readonly BlockInfo[], to: number): Promise<void> {
+  async #loadAll(wanted: readonly BlockInfo[], to: number, onSome: () => void): Promise<void> {
     let ready = () => {};
     const early = new Promise<void>((done) => {
       ready = done;
@@ -174,6 +186,7 @@ export class Loader {
     const queue = [...wanted];
     const onPiece = () => {
       this.#options.onProgress();
+      onSome();
       if (wanted.every((block) => this.#holdsUntil(block, to))) ready();
     };
     const lane = async () => {

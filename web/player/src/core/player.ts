@@ -8,12 +8,12 @@ import { Loader } from './loader.ts';
 import { Log } from './log.ts';
 import type { Mark } from './mark.ts';
 import { isScreen, newScreen } from './mobile.ts';
-import { merged } from './ordered.ts';
 import { lateParser, newParser } from './parser.ts';
 import type { Picture, Status } from './picture.ts';
 import { type Move, splitMoves } from './pointer.ts';
 import { asObject, type EventRecord, type Json } from './record.ts';
 import { Scan } from './scan.ts';
+import { drawable, loadScene, type Scene } from './scene.ts';
 import { type Api, LoadError, Source, type Trouble } from './source.ts';
 import { type Span, Timeline } from './timeline.ts';
 
@@ -243,12 +243,15 @@ export class Player {
     try {
       let window = this.#windowFor(at);
       if (window === null) return this.#set({ kind: 'empty', reason: 'no-snapshot' });
-      let shown = await this.#loadFor(window, at);
+      let shown = await this.#load(window, at, (events) => {
+        // Screens are drawn by what is fetched only once it is known that there are any.
+        if (seek === this.#seeks && !events.some(isScreen)) this.#link?.read(drawable(null, events));
+      });
       // Only now is it known who did something where; the first guess may have been another window.
       const better = this.#windowFor(at);
       if (seek === this.#seeks && better !== null && better !== window) {
         window = better;
-        shown = await this.#loadFor(window, at);
+        shown = await this.#load(window, at);
       }
       if (seek !== this.#seeks || this.#link === null) return;
       if (shown.events.length === 0) return this.#showNothing(window, at);
@@ -276,29 +279,20 @@ export class Player {
     const at = this.#timeline.from + offset;
     const window = this.#windowFor(at);
     if (this.#isBusy || window === null) return null;
-    const { events } = await this.#loadFor(window, at);
+    const { events } = await this.#load(window, at);
     if (events.length === 0) return null;
     return drawable(events.some(isScreen) ? await newScreen() : null, events);
   }
 
   /** Goes to the mark before or after the position, or to where somebody went to another window. */
   step(direction: 1 | -1): void {
-    const here = this.#clock.at;
-    const { marks: all } = this.#timeline;
-    const marks = merged(
-      this.#timeline.switches(),
-      all.filter((mark) => mark.kind !== 'system'),
-    );
-    const mark =
-      direction > 0 ? marks.find(({ at }) => at > here + 50) : marks.findLast(({ at }) => at < here - 1000);
-    if (mark !== undefined) void this.seek(mark.at - this.#timeline.from);
+    const mark = this.#timeline.markBeside(this.#clock.at, direction);
+    if (mark !== null) void this.seek(mark.at - this.#timeline.from);
   }
 
   /** The page that is shown at a time. */
   pageAt(offset: number): Mark | null {
-    const at = this.#timeline.from + offset;
-    const isPage = (mark: Mark) => mark.kind === 'page' && mark.window === this.#window;
-    return this.#timeline.marks.findLast((mark) => isPage(mark) && mark.at <= at) ?? null;
+    return this.#timeline.pageAt(this.#timeline.from + offset, this.#window);
   }
 
   /** The whole event of a line, fetched again; null where there is none any more. */
@@ -371,36 +365,21 @@ export class Player {
     return index.windowAt(at);
   }
 
-  /** Loads what a window needs to be drawn at a time: its last full snapshot and everything since. */
-  async #loadFor(window: string, at: number): Promise<{ events: EventRecord[]; until: number }> {
-    const { index } = this.#loader;
-    let frame = index.keyframe(window, at) ?? at;
-    let until = Math.max(at, frame + 1);
-    for (;;) {
-      await this.#loader.load(frame - 1, until, window);
-      const events = fromSnapshot(this.#loader.events(window, frame - 5000, until));
-      if (events.length > 0) return { events, until };
-      // The snapshot is in a damaged block: the one before it shows at least how the page was.
-      const earlier = index.keyframe(window, frame - 1);
-      if (earlier === null || earlier >= frame || !this.#isBroken(frame)) return { events, until };
-      frame = earlier;
-      until = Math.max(at, frame + 1);
-    }
-  }
-
-  #isBroken(at: number): boolean {
-    return this.#timeline.broken.some((span) => span.from <= at && at <= span.to);
+  #load(window: string, at: number, onSome?: (events: EventRecord[]) => void): Promise<Scene> {
+    return loadScene(this.#loader, this.#timeline, window, at, onSome);
   }
 
   #showNothing(window: string, at: number): void {
     const frame = this.#loader.index.keyframe(window, at);
-    if (frame === null || !this.#isBroken(frame)) {
+    if (frame === null || this.#timeline.gapAt(frame) === null) {
       this.#set({ kind: 'empty', reason: 'no-snapshot' });
       return;
     }
     const { lines } = this.#loader.index;
     const frames = lines.flatMap((block) => block.keyframes.map(({ timestamp_ms }) => timestamp_ms));
-    const next = frames.filter((time) => time > at && !this.#isBroken(time)).sort((a, b) => a - b)[0];
+    const next = frames
+      .filter((time) => time > at && this.#timeline.gapAt(time) === null)
+      .sort((a, b) => a - b)[0];
     this.#set({ kind: 'damaged', next: next === undefined ? null : next - this.#timeline.from });
   }
 
@@ -606,7 +585,7 @@ export class Player {
     const { from, to } = this.#timeline;
     const shift = (span: Span) => ({ from: span.from - from, to: span.to - from });
     const here = this.#clock.at;
-    const gap = this.#timeline.broken.find((span) => span.from <= here && here <= span.to);
+    const gap = this.#timeline.gapAt(here);
     this.#options.onPicture({
       status: this.#status,
       wantsPlay: this.#wantsPlay,
@@ -616,7 +595,7 @@ export class Player {
       speed: this.#speed,
       skipsIdle: this.#skipsIdle,
       skipping: this.#skipping === null ? null : shift(this.#skipping),
-      gap: gap === undefined ? null : shift(gap),
+      gap: gap === null ? null : shift(gap),
       trouble: this.#trouble,
       isLive: this.#loader.isLive,
       isAtEdge: this.#isAtEdge,
@@ -630,18 +609,4 @@ export class Player {
       timelineVersion: this.#timelineVersion,
     });
   }
-}
-
-/** The events as the frame draws them. */
-function drawable(screen: Screen | null, events: readonly { readonly json: string }[]): string[] {
-  return events.flatMap(({ json }) => (screen === null ? json : screen.translate(json)));
-}
-
-/** The events from the last full snapshot on, with the Meta event that belongs to it. */
-function fromSnapshot(events: EventRecord[]): EventRecord[] {
-  const base = events.findLastIndex((event) => event.type === 2);
-  if (base < 0) return [];
-  const before = events.slice(0, base).findLastIndex((event) => event.type === 4 || event.type === 2);
-  const start = before >= 0 && events[before]?.type === 4 ? before : base;
-  return events.slice(start);
 }

@@ -1,5 +1,5 @@
 import type { Mark } from './mark.ts';
-import { Ordered } from './ordered.ts';
+import { merged, Ordered } from './ordered.ts';
 import { withRage } from './rage.ts';
 import { joinMoment, type Moment, type Piece } from './reading.ts';
 
@@ -17,6 +17,9 @@ const MARKS_MAX = 50_000;
 const BUCKETS = 240;
 /** Letters of one word come as one input each, and an SDK repeats a page's address beside each snapshot. */
 const JOIN_MS = 1_500;
+/** How far from a time the next mark is at least, and the one before: while it plays, one is soon far behind a mark. */
+const STEP_ON_MS = 50;
+const STEP_BACK_MS = 1_000;
 
 /**
  * What the timeline shows, grown as blocks are read and in whatever order they are. It outlives the events: a block
@@ -133,6 +136,30 @@ export class Timeline {
     }
     close(this.#to);
     return spans.filter((span) => this.#read.some((read) => read.from <= span.from && read.to >= span.to));
+  }
+
+  /** The mark before or after a time, or where somebody went to another window. */
+  markBeside(at: number, direction: 1 | -1): Mark | null {
+    const marks = merged(
+      this.switches(),
+      this.marks.filter((mark) => mark.kind !== 'system'),
+    );
+    const found =
+      direction > 0
+        ? marks.find((mark) => mark.at > at + STEP_ON_MS)
+        : marks.findLast((mark) => mark.at < at - STEP_BACK_MS);
+    return found ?? null;
+  }
+
+  /** The page that a window shows at a time. */
+  pageAt(at: number, window: string | null): Mark | null {
+    const isPage = (mark: Mark) => mark.kind === 'page' && mark.window === window;
+    return this.marks.findLast((mark) => isPage(mark) && mark.at <= at) ?? null;
+  }
+
+  /** The damaged stretch that a time is in. */
+  gapAt(at: number): Span | null {
+    return this.#broken.find((span) => span.from <= at && at <= span.to) ?? null;
   }
 
   /** What somebody last did before a time, and where: the window a viewer most likely wants to see. */

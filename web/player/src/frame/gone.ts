@@ -2,13 +2,14 @@ import { isObject, objects, type WireEvent } from './model.ts';
 
 /** One time that a node was in the page. The same number may be put in again, which is another time. */
 type Stay = {
-  readonly id: number;
-  /** The entry that put it in, null for a node of the snapshot. */
-  readonly add: Record<string, unknown> | null;
+  readonly id: unknown;
+  /** The node, where it is one of the snapshot. */
+  readonly node: Record<string, unknown> | null;
   /** The stay of the node it hangs on. */
   parent: Stay | null;
   /** The stays of the siblings that say where it goes. */
-  places: readonly Stay[];
+  next: Stay | null;
+  previous: Stay | null;
   children: Stay[] | null;
   /** Whether its end is left to the replayer. */
   readonly isFixed: boolean;
@@ -16,15 +17,17 @@ type Stay = {
   isNeeded: boolean;
 };
 
-type Here = Map<unknown, Stay>;
+/** Whose stay each entry of a list of a mutation speaks of. */
+type Told = {
+  readonly of: Record<string, unknown>;
+  readonly name: string;
+  readonly stays: readonly (Stay | null)[];
+};
 
 /** rrweb's source of events that give a page or a shadow tree style sheets of its own. */
 const ADOPTED_SHEETS = 15;
 /** What a page is built on. What becomes of it is left to the replayer, as with documents. */
 const FRAME = new Set<unknown>(['html', 'head', 'body']);
-
-/** An entry of an event that speaks of a stay. */
-type Mention = { readonly entry: object; readonly of: Stay };
 
 /**
  * Drops nodes that are taken out again, with all that is said of them: a page that is built for one moment need not
@@ -33,80 +36,153 @@ type Mention = { readonly entry: object; readonly of: Stay };
  * What stays keeps its place: a node that another one was put before is kept as long as the other is. Whatever is not
  * told in the way recorders tell it is left as it is.
  */
-export function dropGone(events: readonly WireEvent[]): void {
-  const base = events.findLastIndex(({ type }) => type === 2);
-  if (!events.slice(base + 1).some(({ data }) => objects(data['removes']).length > 0)) return;
-  const here: Here = new Map();
-  const stays: Stay[] = [];
-  const mentions: Mention[] = [];
-  const mutations: WireEvent[] = [];
-  const snapshot = events[base]?.data['node'];
-  const nodes = isObject(snapshot) ? learn(snapshot, here, stays) : new Map<object, Stay>();
-  for (const event of events.slice(base + 1)) {
-    const { type, data } = event;
-    // The first to adopt a style sheet says what is in it, and others may have taken it over.
-    const host = type === 3 && data['source'] === ADOPTED_SHEETS ? here.get(data['id']) : undefined;
-    if (host !== undefined) need(host);
-    if (type !== 3 || data['source'] !== 0) continue;
-    mutations.push(event);
-    for (const entry of objects(data['removes'])) {
-      const stay = here.get(entry['id']);
-      if (stay === undefined || stay.isFixed) continue;
-      mentions.push({ entry, of: stay });
-      end(stay, here);
-    }
-    const added = objects(data['adds']).flatMap((add) => begin(add, here));
-    for (const stay of added) join(stay, here);
-    for (const stay of added) stays.push(stay);
-    for (const entry of [...objects(data['texts']), ...objects(data['attributes'])]) {
-      const stay = here.get(entry['id']);
-      if (stay !== undefined) mentions.push({ entry, of: stay });
-    }
-  }
-  for (const stay of stays) if (!stay.isOver) need(stay);
-  const gone = new Set<object>();
-  for (const { add, isNeeded } of stays) if (add !== null && !isNeeded) gone.add(add);
-  for (const { entry, of } of mentions) if (!of.isNeeded) gone.add(entry);
-  if (gone.size === 0) return;
-  for (const { data } of mutations) {
-    for (const name of ['removes', 'adds', 'texts', 'attributes']) {
-      const list = data[name];
-      if (Array.isArray(list)) data[name] = list.filter((entry) => !gone.has(entry));
-    }
-  }
-  for (const node of nodes.keys()) {
-    const { childNodes } = node as { childNodes?: unknown };
-    if (!Array.isArray(childNodes)) continue;
-    const kept = childNodes.filter((child) => nodes.get(child)?.isNeeded !== false);
-    if (kept.length < childNodes.length) Object.assign(node, { childNodes: kept });
-  }
-}
+export class Gone {
+  #here = new Map<unknown, Stay>();
+  #stays: Stay[] = [];
+  #told: Told[] = [];
+  /** What a page begins with until it first takes something out, null after that: most never do. */
+  #unread: WireEvent[] | null = [];
 
-/** Learns a snapshot: which nodes are there, and on which they hang. Walks without recursion. */
-function learn(root: Record<string, unknown>, here: Here, stays: Stay[]): Map<object, Stay> {
-  const nodes = new Map<object, Stay>();
-  const stack: [Record<string, unknown>, Stay | null][] = [[root, null]];
-  for (let item = stack.pop(); item !== undefined; item = stack.pop()) {
-    const [node, parent] = item;
-    const { id, type, tagName, childNodes } = node;
+  /** Follows the next event. */
+  follow(event: WireEvent): void {
+    if (event.type === 2) this.#forget();
+    const unread = this.#unread;
+    unread?.push(event);
+    if (unread === null) this.#read(event);
+    else if (objects(event.data['removes']).length > 0) {
+      this.#unread = null;
+      for (const earlier of unread) this.#read(earlier);
+    }
+  }
+
+  /** Drops what is gone by now. Nothing can be followed after it. */
+  drop(): void {
+    for (const stay of this.#stays) if (!stay.isOver) need(stay);
+    for (const { of, name, stays } of this.#told) {
+      if (stays.every((stay) => stay?.isNeeded !== false)) continue;
+      of[name] = entriesOf(of, name).filter((_, at) => stays[at]?.isNeeded !== false);
+    }
+    const parents = new Set<Stay>();
+    for (const { node, parent, isNeeded } of this.#stays) {
+      if (node !== null && parent !== null && !isNeeded) parents.add(parent);
+    }
+    for (const parent of parents) dropChildren(parent);
+  }
+
+  /** A page made anew has nothing of the one before. */
+  #forget(): void {
+    this.#here = new Map();
+    this.#stays = [];
+    this.#told = [];
+    this.#unread = [];
+  }
+
+  #read({ type, data }: WireEvent): void {
+    if (type === 2 && isObject(data['node'])) this.#learn(data['node']);
+    if (type !== 3) return;
+    if (data['source'] === ADOPTED_SHEETS) {
+      // The first to adopt a style sheet says what is in it, and others may have taken it over.
+      const host = this.#here.get(data['id']);
+      if (host !== undefined) need(host);
+    } else if (data['source'] === 0) {
+      this.#tell(data, 'removes', (entry) => this.#end(entry));
+      this.#join(
+        entriesOf(data, 'adds'),
+        this.#tell(data, 'adds', (entry) => this.#begin(entry)),
+      );
+      const named = ({ id }: Record<string, unknown>) => this.#here.get(id) ?? null;
+      this.#tell(data, 'texts', named);
+      this.#tell(data, 'attributes', named);
+    }
+  }
+
+  #tell(
+    of: Record<string, unknown>,
+    name: string,
+    stayOf: (entry: Record<string, unknown>) => Stay | null,
+  ): readonly (Stay | null)[] {
+    const stays = entriesOf(of, name).map((entry) => (isObject(entry) ? stayOf(entry) : null));
+    if (stays.length > 0) this.#told.push({ of, name, stays });
+    return stays;
+  }
+
+  /** Learns a snapshot: which nodes are there, and on which they hang. Walks without recursion. */
+  #learn(root: Record<string, unknown>): void {
+    const stack = [this.#enter(root, null)];
+    for (let stay = stack.pop(); stay !== undefined; stay = stack.pop()) {
+      for (const child of entriesOf(stay.node ?? {}, 'childNodes')) {
+        if (isObject(child)) stack.push(this.#enter(child, stay));
+      }
+    }
+  }
+
+  #enter(node: Record<string, unknown>, parent: Stay | null): Stay {
+    const { id, type, tagName } = node;
     const isKnown = typeof id === 'number';
     const isFixed = type === 0 || parent === null || FRAME.has(tagName);
-    const stay = newStay(isKnown ? id : Number.NaN, null, isFixed);
-    const twin = here.get(id);
+    const stay = newStay(id, node, isFixed);
+    const twin = this.#here.get(id);
     hang(stay, parent);
-    nodes.set(node, stay);
-    stays.push(stay);
+    this.#stays.push(stay);
     // Of two with one number nobody can say which is meant.
     if (twin !== undefined) need(twin);
     if (twin !== undefined || !isKnown || isFixed) need(stay);
-    if (isKnown) here.set(id, stay);
-    for (const child of objects(childNodes)) stack.push([child, stay]);
+    if (isKnown) this.#here.set(id, stay);
+    return stay;
   }
-  return nodes;
+
+  #begin({ node }: Record<string, unknown>): Stay | null {
+    if (!isObject(node) || typeof node['id'] !== 'number') return null;
+    const stay = newStay(node['id'], null, node['type'] === 0);
+    const before = this.#here.get(stay.id);
+    this.#here.set(stay.id, stay);
+    // A node that comes with others inside, or comes while it is there, is not followed: it and what it was stay.
+    const holdsOthers = Array.isArray(node['childNodes']) && node['childNodes'].length > 0;
+    if (before !== undefined) need(before);
+    if (before !== undefined || holdsOthers) stay.isNeeded = true;
+    return stay;
+  }
+
+  /** Finds parents and siblings of what was added, which may stand behind it in the list. */
+  #join(adds: readonly unknown[], stays: readonly (Stay | null)[]): void {
+    stays.forEach((stay, at) => {
+      if (stay === null) return;
+      const { parentId, nextId, previousId } = adds[at] as Record<string, unknown>;
+      hang(stay, this.#here.get(parentId) ?? null);
+      stay.next = this.#here.get(nextId) ?? null;
+      stay.previous = this.#here.get(previousId) ?? null;
+      this.#stays.push(stay);
+      if (stay.isNeeded) need(stay);
+    });
+  }
+
+  /** Takes a node out with all that hangs on it. */
+  #end({ id }: Record<string, unknown>): Stay | null {
+    const first = this.#here.get(id);
+    if (first === undefined || first.isFixed) return null;
+    const stack = [first];
+    for (let stay = stack.pop(); stay !== undefined; stay = stack.pop()) {
+      if (stay.isOver) continue;
+      stay.isOver = true;
+      if (this.#here.get(stay.id) === stay) this.#here.delete(stay.id);
+      for (const child of stay.children ?? []) stack.push(child);
+    }
+    return first;
+  }
 }
 
-function newStay(id: number, add: Record<string, unknown> | null, isFixed: boolean): Stay {
-  return { id, add, parent: null, places: [], children: null, isFixed, isOver: false, isNeeded: false };
+function newStay(id: unknown, node: Record<string, unknown> | null, isFixed: boolean): Stay {
+  return {
+    id,
+    node,
+    parent: null,
+    next: null,
+    previous: null,
+    children: null,
+    isFixed,
+    isOver: false,
+    isNeeded: false,
+  };
 }
 
 function hang(stay: Stay, parent: Stay | null): void {
@@ -116,45 +192,26 @@ function hang(stay: Stay, parent: Stay | null): void {
   parent.children.push(stay);
 }
 
-function begin(add: Record<string, unknown>, here: Here): Stay[] {
-  const { node } = add;
-  if (!isObject(node) || typeof node['id'] !== 'number') return [];
-  const stay = newStay(node['id'], add, node['type'] === 0);
-  const before = here.get(stay.id);
-  here.set(stay.id, stay);
-  // A node that comes with others inside, or comes while it is there, is not followed: it and what it was stay.
-  const holdsOthers = Array.isArray(node['childNodes']) && node['childNodes'].length > 0;
-  if (before !== undefined) need(before);
-  if (before !== undefined || holdsOthers) stay.isNeeded = true;
-  return [stay];
-}
-
-/** Finds parent and siblings, which may stand behind it in the list. */
-function join(stay: Stay, here: Here): void {
-  const { parentId, nextId, previousId } = stay.add ?? {};
-  hang(stay, here.get(parentId) ?? null);
-  stay.places = [nextId, previousId].flatMap((id) => here.get(id) ?? []);
-  if (stay.isNeeded) need(stay);
-}
-
-/** Takes a node out with all that hangs on it. */
-function end(first: Stay, here: Here): void {
-  const stack = [first];
-  for (let stay = stack.pop(); stay !== undefined; stay = stack.pop()) {
-    if (stay.isOver) continue;
-    stay.isOver = true;
-    if (here.get(stay.id) === stay) here.delete(stay.id);
-    for (const child of stay.children ?? []) stack.push(child);
-  }
-}
-
 /** Keeps a node, and what it needs to be put where it was. */
 function need(first: Stay): void {
   const stack = [first];
   for (let stay = stack.pop(); stay !== undefined; stay = stack.pop()) {
     stay.isNeeded = true;
-    for (const other of [stay.parent, ...stay.places]) {
-      if (other !== null && !other.isNeeded) stack.push(other);
-    }
+    const { parent, next, previous } = stay;
+    if (parent !== null && !parent.isNeeded) stack.push(parent);
+    if (next !== null && !next.isNeeded) stack.push(next);
+    if (previous !== null && !previous.isNeeded) stack.push(previous);
   }
+}
+
+/** Drops the children of a node of the snapshot that nothing needs. */
+function dropChildren({ node, children }: Stay): void {
+  const gone = new Set<unknown>();
+  for (const child of children ?? []) if (!child.isNeeded) gone.add(child.node);
+  if (node !== null) node['childNodes'] = entriesOf(node, 'childNodes').filter((child) => !gone.has(child));
+}
+
+function entriesOf(of: Record<string, unknown>, name: string): readonly unknown[] {
+  const list = of[name];
+  return Array.isArray(list) ? list : [];
 }

@@ -1,4 +1,5 @@
 import { type FromFrame, isConnect, readToFrame } from '../protocol.ts';
+import { Draft } from './draft.ts';
 import { Stage } from './stage.ts';
 import { find, Outline, TreeList } from './tree.ts';
 
@@ -42,9 +43,17 @@ function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'):
     said = what.join();
     send({ kind: 'left-out', what });
   };
-  const show = (events: readonly string[]): boolean => {
+  let draft = { of: 0, page: new Draft() };
+  const draftOf = (ticket: number): Draft => {
+    if (draft.of !== ticket) draft = { of: ticket, page: new Draft() };
+    return draft.page;
+  };
+  const show = (events: readonly string[], ticket: number): boolean => {
+    const page = draftOf(ticket);
+    draft = { of: 0, page: new Draft() };
     try {
-      return stage.show(events);
+      page.add(events);
+      return stage.show(page);
     } catch {
       stage.problems++;
       return false;
@@ -75,9 +84,11 @@ function serve(port: MessagePort, root: HTMLElement, assets: 'none' | 'remote'):
     const order = readToFrame(message.data);
     if (order === null) return;
     switch (order.kind) {
+      case 'read':
+        return draftOf(order.ticket).add(order.events);
       case 'show': {
         shows++;
-        const ok = show(order.events);
+        const ok = show(order.events, order.ticket);
         report();
         send({ kind: 'shown', ticket: order.ticket, ok, problems: stage.problems });
         return;

@@ -56,21 +56,27 @@ export class KnownNodes {
  * nodes. A sibling that will never come is dropped from the add, which then appends.
  */
 export function orderAdds(adds: readonly Add[], known: (id: number) => boolean): Add[] {
-  const byId = new Map<number, number>();
+  const byId = new Map<unknown, number>();
   adds.forEach((add, index) => {
     if (typeof add.node?.id === 'number') byId.set(add.node.id, index);
   });
-  const out: Add[] = [];
-  const state = new Uint8Array(adds.length);
-  const waitsFor = (add: Add): number[] =>
-    [add.parentId, add.nextId, add.previousId]
-      .map((id) => (typeof id === 'number' ? byId.get(id) : undefined))
-      .filter((index) => index !== undefined);
   const ready = (add: Add): Add => {
     const { nextId } = add;
     if (typeof nextId !== 'number' || nextId === -1 || byId.has(nextId) || known(nextId)) return add;
     return { ...add, nextId: null };
   };
+  const isAfter = (id: unknown, index: number) => (byId.get(id) ?? index) <= index;
+  const isOrdered = adds.every(
+    ({ parentId, nextId, previousId }, index) =>
+      isAfter(parentId, index) && isAfter(nextId, index) && isAfter(previousId, index),
+  );
+  if (isOrdered) return adds.map(ready);
+  const out: Add[] = [];
+  const state = new Uint8Array(adds.length);
+  const waitsFor = (add: Add): number[] =>
+    [add.parentId, add.nextId, add.previousId]
+      .map((id) => byId.get(id))
+      .filter((index) => index !== undefined);
   for (let start = 0; start < adds.length; start++) {
     // State 1 is entered, 2 is written. An entry met again while entered is a cycle; it is written as it stands.
     const stack = [start];

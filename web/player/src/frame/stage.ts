@@ -3,8 +3,7 @@ import { type LeftOut, LIMITS } from '../limits.ts';
 import type { Motion } from '../protocol.ts';
 import type { Assets } from './attributes.ts';
 import { CanvasReplica, CanvasRoom, canvasSide, readCommands } from './canvas.ts';
-import { dropGone } from './gone.ts';
-import { dropReplaced } from './latest.ts';
+import type { Draft } from './draft.ts';
 import { Media } from './media.ts';
 import { eachNode, isObject, objects, readEvent, type WireEvent, type WireNode } from './model.ts';
 import { KnownNodes, orderMutation } from './order.ts';
@@ -61,14 +60,11 @@ export class Stage {
   }
 
   /** Builds a fresh page. The old one stays on the screen until the new one stands. */
-  show(texts: readonly string[]): boolean {
+  show(draft: Draft): boolean {
     this.version++;
-    this.problems = 0;
+    this.problems = draft.problems;
     this.#forget();
-    const read = this.#read(texts);
-    dropGone(read);
-    dropReplaced(read);
-    const all = this.#clean(read);
+    const all = this.#clean(draft.finish());
     const base = all.findIndex((event) => event.type === 2);
     if (base < 0) return false;
     const first = all[0];

@@ -166,7 +166,7 @@ test('a sound is where it was: sought, at rest while the player is, and running 
 
 test('a finger is shown as one, where it is', async () => {
   await openAt(page, server, id, 8_600);
-  const finger = await inPage((view, over) => {
+  const finger = await inPage((_, over) => {
     const { classList, style } = over.querySelector('.replayer-mouse');
     return { classes: [...classList], left: Number.parseFloat(style.left) };
   });

@@ -24,7 +24,12 @@ after(async () => {
 
 /** The page that is recorded. It changes when it is told to, and what it sends is sent at once. */
 class Page {
+  #id;
   #step = 0;
+
+  constructor(id = ID) {
+    this.#id = id;
+  }
 
   async begin() {
     const heading = { ...h('h1', {}, { ...t('step 0'), id: HEADING + 1 }), id: HEADING };
@@ -55,7 +60,7 @@ class Page {
   }
 
   async #send(events) {
-    const reply = await fetch(`${server.url}/s/`, { method: 'POST', body: uploadOf(ID, events) });
+    const reply = await fetch(`${server.url}/s/`, { method: 'POST', body: uploadOf(this.#id, events) });
     assert.equal(reply.status, 200);
   }
 }
@@ -150,4 +155,25 @@ test('viewers of one live recording follow, stop and come back each on their own
     assert.deepEqual(each.errors, []);
     await each.close();
   }
+});
+
+test('whoever watches a live recording that somebody deletes is told, and asks for it no more', async () => {
+  const id = 'deleted';
+  await new Page(id).begin();
+  const url = `${server.url}/api/recordings/${id}`;
+  const headers = { authorization: `Bearer ${server.token}`, 'content-type': 'application/json' };
+  const share = await (await fetch(`${url}/shares`, { method: 'POST', headers, body: '{}' })).json();
+  const watching = await viewer(`/recordings/${id}`);
+  const linked = await viewer(new URL(share.url).pathname);
+  const asked = [];
+  watching.page.on('request', (request) => asked.push(request.url()));
+  assert.ok((await fetch(url, { method: 'DELETE', headers })).ok);
+  await watching.page.getByText('This recording was deleted').waitFor();
+  await linked.page.getByText('No such recording').waitFor();
+  await shoot(watching.page, 'viewers-deleted');
+  await shoot(linked.page, 'viewers-deleted-link');
+  asked.length = 0;
+  await watching.page.waitForTimeout(7_000);
+  assert.deepEqual(asked, []);
+  for (const each of [watching, linked]) await each.close();
 });

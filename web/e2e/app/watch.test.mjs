@@ -162,7 +162,7 @@ test('everything is reached from the keyboard, and the timeline by pointer', asy
   const x = (share) => bar.x + bar.width * share;
   await page.mouse.move(x(0.2), bar.y + 26);
   await page.waitForSelector('.tip');
-  assert.doesNotMatch(await page.locator('.tip').innerText(), /Click: /, 'what is said once');
+  assert.doesNotMatch(await page.locator('.tip').textContent(), /Click: /, 'what is said once');
   await page.mouse.down();
   await page.mouse.move(x(0.6), bar.y + 26, { steps: 6 });
   await page.mouse.up();

@@ -10,7 +10,7 @@ export type Follower = {
   readonly onNews: () => Promise<void>;
   /** Whether it is over. Silence is taken for that, so it may go on after all. */
   readonly onEnd: (hasEnded: boolean) => void;
-  /** It may not be watched any more. */
+  /** It may not be watched any more, or is deleted. */
   readonly onRefused: (reason: LoadError) => void;
 };
 
@@ -38,7 +38,7 @@ export async function follow({ source, loader, ...follower }: Follower): Promise
       // A server that does not wait must not be asked without end.
       if (!changed && performance.now() - asked < 500) await pause(1000);
     } catch (reason) {
-      if (reason instanceof LoadError && reason.kind === 'access') {
+      if (reason instanceof LoadError && (reason.kind === 'access' || reason.kind === 'missing')) {
         // Whoever has all of it keeps it.
         if (loader.isLive) follower.onRefused(reason);
         return;

@@ -170,6 +170,7 @@ test('whoever watches a live recording that somebody deletes is told, and asks f
   assert.ok((await fetch(url, { method: 'DELETE', headers })).ok);
   await watching.page.getByText('This recording was deleted').waitFor();
   await linked.page.getByText('No such recording').waitFor();
+  assert.equal(await linked.live.or(linked.jump).count(), 0, 'nothing of it is live');
   await shoot(watching.page, 'viewers-deleted');
   await shoot(linked.page, 'viewers-deleted-link');
   asked.length = 0;

@@ -48,8 +48,8 @@ function pagesOf(told: readonly ToFrame[]): string[][] {
 
 test('events that came before the others are read before them, and told once', async () => {
   const { link, told } = await linked();
-  link.read(['a']);
-  link.read(['a', 'b', 'c']);
+  link.read(1, ['a']);
+  link.read(1, ['b', 'c']);
   expect(await link.show(['a', 'b', 'c', 'd'], STILL)).toMatchObject({ ok: true });
   expect(told.map(({ kind }) => kind)).toEqual(['read', 'read', 'show']);
   expect(pagesOf(told)).toEqual([['a', 'b', 'c', 'd']]);
@@ -57,23 +57,19 @@ test('events that came before the others are read before them, and told once', a
 
 test('what was read ahead does not count where the events turn out to be others', async () => {
   const { link, told } = await linked();
-  link.read(['a', 'b']);
-  link.read(['a', 'x']);
-  await link.show(['x', 'y'], STILL);
+  link.read(1, ['a', 'b']);
+  await link.show(['a', 'x', 'b'], STILL);
   expect(pagesOf(told)).toEqual([
     ['a', 'b'],
-    ['a', 'x'],
-    ['x', 'y'],
+    ['a', 'x', 'b'],
   ]);
 });
 
 test('a page is not built on what was read for the one before it', async () => {
   const { link, told } = await linked();
-  link.read(['a']);
+  link.read(1, ['a']);
+  link.read(2, ['a']);
   await link.show(['a', 'b'], STILL);
   await link.show(['a', 'b'], STILL);
-  expect(pagesOf(told)).toEqual([
-    ['a', 'b'],
-    ['a', 'b'],
-  ]);
+  expect(pagesOf(told)).toEqual([['a'], ['a', 'b'], ['a', 'b']]);
 });

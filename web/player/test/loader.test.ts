@@ -3,7 +3,11 @@ import type { BlockInfo } from '../src/core/blocks.ts';
 import { Loader } from '../src/core/loader.ts';
 import type { OnPiece } from '../src/core/parser.ts';
 import type { EventRecord } from '../src/core/record.ts';
+import { loadScene } from '../src/core/scene.ts';
 import type { Source } from '../src/core/source.ts';
+import { Timeline } from '../src/core/timeline.ts';
+
+const isSnapshot = (at: number) => at % 100 === 0;
 
 const block = (url: string, start_ms: number, end_ms: number): BlockInfo => ({
   index: 0,
@@ -14,14 +18,14 @@ const block = (url: string, start_ms: number, end_ms: number): BlockInfo => ({
   plain_bytes: 100,
   stored_bytes: 10,
   windows: ['w'],
-  keyframes: [{ window: 'w', timestamp_ms: start_ms, plain_offset: 0 }],
+  keyframes: isSnapshot(start_ms) ? [{ window: 'w', timestamp_ms: start_ms, plain_offset: 0 }] : [],
   url,
 });
 
 const record = (at: number): EventRecord => ({
   window: 'w',
   at,
-  type: 3,
+  type: isSnapshot(at) ? 2 : 3,
   active: false,
   moves: false,
   json: `${at}`,
@@ -76,4 +80,29 @@ test('of a block whose events are not in order nothing is settled before it is w
   await loaded;
   expect(loader.settled(0, 100, 'w')).toBe(100);
   expect(loader.events('w', -1, 100).map(({ at }) => at)).toEqual([20, 50]);
+});
+
+test('a scene is given as it comes: each event once, from its snapshot on, and the last with the whole', async () => {
+  const { loader, arrivals } = loading([block('/a', 0, 90), block('/b', 100, 190), block('/c', 195, 300)]);
+  const given: number[][] = [];
+  const scene = loadScene(loader, new Timeline(0, 300), 'w', 250, (events) =>
+    given.push(events.map(({ at }) => at)),
+  );
+  arrivals.get('/b')?.come(100);
+  expect(given).toEqual([]);
+  arrivals.get('/b')?.come(110, 120);
+  arrivals.get('/b')?.come(130, 190);
+  expect(given).toEqual([
+    [100, 110],
+    [120, 130],
+  ]);
+  arrivals.get('/b')?.end();
+  await Promise.resolve();
+  await Promise.resolve();
+  arrivals.get('/c')?.come(195, 240);
+  expect(given.slice(2).flat()).toEqual([190, 195]);
+  arrivals.get('/c')?.come(260, 290);
+  const { events } = await scene;
+  expect(given.slice(2).flat()).toEqual([190, 195]);
+  expect(events.map(({ at }) => at)).toEqual([100, 110, 120, 130, 190, 195, 240]);
 });

@@ -26,7 +26,7 @@ export class FrameLink {
   #port: MessagePort | null = null;
   #ticket = 0;
   /** Events that the frame has read for a page that it will be asked for. */
-  #read: { readonly ticket: number; readonly events: readonly string[] } | null = null;
+  #read: { readonly page: number; readonly ticket: number; readonly events: string[] } | null = null;
   /** Feeds that the frame has not finished yet: how far it is behind. */
   outstanding = 0;
   /** What the frame had to leave out of the page it shows. */
@@ -53,18 +53,14 @@ export class FrameLink {
   }
 
   /**
-   * Has the frame read what there is of the events of a page while the rest is on its way. Each call gives all of them
-   * from the first one on.
+   * Has the frame read the first events of a page, or more of them, while the rest is on its way. `page` tells it from
+   * the pages before.
    */
-  read(events: readonly string[]): void {
+  read(page: number, events: readonly string[]): void {
     if (this.#port === null) return;
-    if (this.#read === null || !isStartOf(this.#read.events, events)) {
-      this.#read = { ticket: ++this.#ticket, events: [] };
-    }
-    const { ticket, events: known } = this.#read;
-    this.#read = { ticket, events };
-    if (events.length > known.length)
-      this.#send({ kind: 'read', ticket, events: events.slice(known.length) });
+    if (this.#read?.page !== page) this.#read = { page, ticket: ++this.#ticket, events: [] };
+    for (const event of events) this.#read.events.push(event);
+    this.#send({ kind: 'read', ticket: this.#read.ticket, events });
   }
 
   /** Builds the page from these events, and resolves when it stands. */

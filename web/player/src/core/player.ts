@@ -243,9 +243,11 @@ export class Player {
     try {
       let window = this.#windowFor(at);
       if (window === null) return this.#set({ kind: 'empty', reason: 'no-snapshot' });
+      let isPage = true;
       let shown = await this.#load(window, at, (events) => {
         // Screens are drawn by what is fetched only once it is known that there are any.
-        if (seek === this.#seeks && !events.some(isScreen)) this.#link?.read(drawable(null, events));
+        isPage &&= seek === this.#seeks && !events.some(isScreen);
+        if (isPage) this.#link?.read(seek, drawable(null, events));
       });
       // Only now is it known who did something where; the first guess may have been another window.
       const better = this.#windowFor(at);

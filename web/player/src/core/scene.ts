@@ -10,8 +10,8 @@ export type Scene = { readonly events: EventRecord[]; readonly until: number };
 const META_BEFORE_MS = 5_000;
 
 /**
- * Loads a scene. While it comes, `onSome` is given what is there of it in full: the events from the first one on, each
- * time more of them.
+ * Loads a scene. While it comes, `onSome` is given its events piece by piece, as far as no older one can follow. They
+ * are what the scene begins with, unless its blocks turn out to be in another order than they said.
  */
 export async function loadScene(
   loader: Loader,
@@ -23,15 +23,24 @@ export async function loadScene(
   const { index } = loader;
   let frame = index.keyframe(window, at) ?? at;
   let until = Math.max(at, frame + 1);
-  const eventsTo = (to: number) => fromSnapshot(loader.events(window, frame - META_BEFORE_MS, to));
+  let known = frame - META_BEFORE_MS;
+  let begun: EventRecord[] | null = [];
   const onPiece = () => {
     const settled = loader.settled(frame - 1, until, window);
-    const events = settled < until ? eventsTo(settled) : [];
-    if (events.length > 0) onSome(events);
+    // What comes last goes with the rest.
+    if (settled <= known || settled >= until) return;
+    const more = loader.events(window, known, settled);
+    known = settled;
+    if (begun === null) return onSome(more);
+    begun = [...begun, ...more];
+    const first = fromSnapshot(begun);
+    if (first.length === 0) return;
+    begun = null;
+    onSome(first);
   };
   for (;;) {
     await loader.load(frame - 1, until, window, onPiece);
-    const events = eventsTo(until);
+    const events = fromSnapshot(loader.events(window, frame - META_BEFORE_MS, until));
     if (events.length > 0) return { events, until };
     // The snapshot is in a damaged block: the one before it shows at least how the page was.
     const earlier = index.keyframe(window, frame - 1);

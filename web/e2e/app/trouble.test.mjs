@@ -73,7 +73,7 @@ test('on a phone held sideways picture and controls are on the screen together',
 
 test('on a phone, too, one reads in a line why a recording does not play', async () => {
   const { page, close } = await visitor({ width: 390, height: 844 });
-  await page.route(/\/blocks/, refuse);
+  await page.route(/\/api\/recordings\/[^/]+\/blocks/, refuse);
   await page.goto(server.url + path);
   const said = page.getByText('The server could not answer.');
   await said.waitFor();

@@ -335,9 +335,10 @@ describe('clients send as they like', { concurrency: 4 }, () => {
       await shop.page.click('[data-add=wick]');
       await shop.page.getByText('Basket: 2').waitFor();
       const shown = [await note(shop.page, 'first'), await note(other, 'second')];
+      // A page that goes while the client packs an upload takes it along, so both stay until all of it came.
+      const { windows } = await recording(id, (seen) => seen.click_count === 3);
       await leave(other);
       await leave(shop.page);
-      const { windows } = await recording(id, (seen) => seen.click_count === 3);
       assert.equal(windows.length, 2);
 
       const page = await openViewer(viewer);

@@ -125,7 +125,9 @@ async fn store_of_which_something_is_said(data: &Path) {
         let request = reqwest::Client::new().request(method, url).bearer_auth(&server.token);
         request.header("content-type", "application/json").body(body.to_string()).send()
     };
-    let said = json!({ "text": "the cart </script> jumps", "at_ms": 1_795_226_820_001_i64, "author": "Ada" });
+    let said = json!({
+        "text": "the cart </script> jumps", "tags": ["jump"], "at_ms": 1_795_226_820_001_i64, "author": "Ada"
+    });
     assert!(ask(reqwest::Method::POST, "comments", said).await.unwrap().status().is_success());
     let notes = json!({ "tags": ["cart", "rage"], "is_pinned": true });
     assert!(ask(reqwest::Method::PATCH, "notes", notes).await.unwrap().status().is_success());
@@ -161,7 +163,7 @@ async fn what_was_said_leaves_where_it_is_asked_for_and_comes_in_once() {
     assert_eq!(said_in(&to), json!([0, [], false]), "nobody asked for it");
     let said = import(&export("said.reel", &["--comments"]));
     assert!(said.contains("3 comments and tags came along"), "{said}");
-    let all = json!([1, ["cart", "rage"], false]);
+    let all = json!([1, ["cart", "jump", "rage"], false]);
     assert_eq!(said_in(&to), all, "and a pin is of its store");
     assert!(!import(&export("said.html", &["--comments"])).contains("came along"), "it is there already");
     assert_eq!(said_in(&to), all);
@@ -198,7 +200,7 @@ async fn what_was_said_is_signed_with_the_recording() {
     Server::start(&to).stop();
     let (is_ok, said) = run(&["import", text(&file), "--data", text(&to), "--signed-by", public]);
     assert!(is_ok && said.contains("3 comments and tags came along"), "{said}");
-    assert_eq!(said_in(&to), json!([1, ["cart", "rage"], false]));
+    assert_eq!(said_in(&to), json!([1, ["cart", "jump", "rage"], false]));
 
     // Words that were put into somebody's mouth are no longer signed.
     let mut bytes = of_server;
@@ -229,7 +231,7 @@ async fn what_was_said_is_packed_where_it_is_asked_for_and_merged_with_its_store
     let dir = tempfile::tempdir().unwrap();
     let [from, silent, told, merged] = ["from", "silent", "told", "merged"].map(|name| dir.path().join(name));
     store_of_which_something_is_said(&from).await;
-    let all = json!([1, ["cart", "rage"], false]);
+    let all = json!([1, ["cart", "jump", "rage"], false]);
     for (to, more, expected) in [(&silent, &[][..], json!([0, [], false])), (&told, &["--comments"][..], all.clone())] {
         Server::start(to).stop();
         let packed = dir.path().join("all.reel");
@@ -288,5 +290,5 @@ async fn what_was_said_comes_along_with_what_can_be_read_of_a_damaged_file() {
     assert!(!is_ok && !said.contains("came along") && list(&to).is_empty(), "{said}");
     let (_, said) = run(&["import", text(&file), "--data", text(&to), "--keep-partial"]);
     assert!(said.contains("imported 1 recording with 1 event") && said.contains("3 comments and tags"), "{said}");
-    assert_eq!(said_in(&to), json!([1, ["cart", "rage"], false]));
+    assert_eq!(said_in(&to), json!([1, ["cart", "jump", "rage"], false]));
 }

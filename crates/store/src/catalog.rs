@@ -415,7 +415,7 @@ pub struct ListQuery {
     pub errors_min: Option<u64>,
     /// With console errors, or without any.
     pub has_errors: Option<bool>,
-    /// With this tag.
+    /// With this tag, or with a comment that has it.
     pub tag: Option<String>,
     /// Pinned, or not.
     pub is_pinned: Option<bool>,
@@ -464,7 +464,7 @@ pub struct RecordingRow {
 /// What a list shows of what people said of a recording.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotedRow {
-    /// Sorted.
+    /// Those of the recording and of the comments on it, sorted.
     pub tags: Vec<String>,
     /// Whether it is pinned.
     pub is_pinned: bool,
@@ -485,12 +485,12 @@ pub struct DeletedRecording {
     pub deleted_at_ms: i64,
 }
 
-/// A tag that recordings have.
+/// A tag that recordings or comments on them have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagCount {
     /// The tag.
     pub tag: String,
-    /// How many recordings have it.
+    /// How many recordings have it, or a comment that does.
     pub recording_count: u64,
 }
 

@@ -13,7 +13,7 @@
 mod file;
 pub mod said;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use reelcase_format::id::{ProjectKey, RecordingId};
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,12 @@ pub struct Comment {
     /// The moment, client clock; `None` where it is said of the whole recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_ms: Option<i64>,
-    /// What is said.
+    /// What is said; empty where the tags say it all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
+    /// Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// What the writer is called, as far as that was given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub author: String,
@@ -58,6 +62,14 @@ pub struct Comment {
     /// When it was last changed, server clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited_at_ms: Option<i64>,
+}
+
+impl Notes {
+    /// The tags of the recording and of all comments on it, each once.
+    pub fn all_tags(&self) -> BTreeSet<&str> {
+        let of_comments = self.comments.iter().flat_map(|comment| &comment.tags);
+        self.tags.iter().chain(of_comments).map(String::as_str).collect()
+    }
 }
 
 /// Puts comments in the order in which they are told: by moment, those of the whole recording first.

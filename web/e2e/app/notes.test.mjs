@@ -99,6 +99,40 @@ test('a moment is commented on from the keyboard, and stands on the timeline and
   await comment.getByText('edited').waitFor();
 });
 
+test('a moment is tagged, with or without words, and the list finds it by that', async () => {
+  await openAt(page, server, id, 5_000);
+  await page.getByRole('tab', { name: 'Events' }).waitFor();
+  await page.keyboard.press('m');
+  await page.getByRole('textbox', { name: 'Comment at 0:05' }).waitFor();
+  await page.keyboard.press('Tab');
+  await page.keyboard.type('rage click, <i>slow</i>, rage click');
+  await page.keyboard.press('Enter');
+  // The earlier of the two.
+  const moment = page.getByRole('list', { name: 'Comments' }).locator(':scope > li').first();
+  const tags = moment.getByRole('list', { name: 'Tags' }).getByRole('listitem');
+  await eventually(async () => (await tags.count()) === 2, 'both tags below the moment');
+  assert.deepEqual(await tags.allInnerTexts(), ['<i>slow</i>', 'rage click']);
+  assert.equal(await page.getByRole('combobox', { name: 'Tags of the comment' }).inputValue(), '');
+  await page.locator('.bar .said[title="0:05 · <i>slow</i>, rage click"]').waitFor();
+  await shootBoth('notes-moment');
+  await moment.getByRole('button', { name: 'Edit' }).click();
+  const typed = moment.getByRole('combobox', { name: 'Tags' });
+  assert.equal(await typed.inputValue(), '<i>slow</i>, rage click');
+  await shootBoth('notes-moment-edit');
+  await typed.fill('');
+  assert.ok(await moment.getByRole('button', { name: 'Save' }).isDisabled(), 'nothing cannot be said');
+  await typed.fill('rage click');
+  await moment.getByRole('button', { name: 'Save' }).click();
+  await eventually(async () => (await tags.count()) === 1, 'the tag that was left');
+  assert.deepEqual(await ids('tag=rage%20click'), [id]);
+  await page.goto(`${server.url}/recordings?tag=rage+click`);
+  const rows = page.locator('[data-row]');
+  await eventually(async () => (await rows.count()) === 1, 'the recording that has the moment');
+  await rows.getByText('rage click').waitFor();
+  const [comment] = (await notes()).comments.filter(({ tags }) => tags.length > 0);
+  await context.request.delete(`${server.url}/api/recordings/${id}/comments/${comment.id}`);
+});
+
 test('what was said leaves with a download, be it comments, tags or both', async () => {
   const said = async () => {
     await openAt(page, server, id, 0);

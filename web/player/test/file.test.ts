@@ -65,9 +65,10 @@ test('what people said is read, and what is no comment is passed over', async ()
   const commentsIn = async (notes: unknown) => {
     const recordings = [{ id: 'one', project: 'phc_test', metadata: { notes } }];
     const { comments } = await opened(fileOf({ recordings, blocks: [] }));
-    return comments.map(({ id, text }) => [id, text]);
+    return comments.map(({ id, text, tags }) => [id, text, tags]);
   };
   const said = { id: 'a', text: 'Look', at_ms: 5, written_at_ms: 7 };
+  const tagged = { id: 'd', tags: ['rage', 7], written_at_ms: 7 };
   const bad = [
     7,
     null,
@@ -75,6 +76,9 @@ test('what people said is read, and what is no comment is passed over', async ()
     { ...said, id: 'b', written_at_ms: 1e300 },
     { ...said, id: 'c', written_at_ms: 'now' },
   ];
-  expect(await commentsIn({ comments: [...bad, said, said], tags: ['cart'] })).toEqual([['a', 'Look']]);
+  expect(await commentsIn({ comments: [...bad, said, said, tagged], tags: ['cart'] })).toEqual([
+    ['a', 'Look', []],
+    ['d', '', ['rage', '7']],
+  ]);
   for (const none of [undefined, null, [], 'x', { comments: {} }]) expect(await commentsIn(none)).toEqual([]);
 });

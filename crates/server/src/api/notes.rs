@@ -49,7 +49,10 @@ pub(super) struct CommentInfo {
     id: String,
     /// The moment, client clock; null where it is said of the whole recording.
     at_ms: Option<i64>,
+    /// Empty where the tags say it all.
     text: String,
+    /// Sorted.
+    tags: Vec<String>,
     /// What the writer is called; empty where that was not given.
     author: String,
     written_at_ms: i64,
@@ -61,7 +64,7 @@ pub(super) struct CommentInfo {
 #[serde(deny_unknown_fields)]
 pub(super) struct NotesChange {
     /// All tags that it is to have.
-    #[schema(max_items = 20)]
+    #[schema(max_items = 50)]
     tags: Option<Vec<String>>,
     is_pinned: Option<bool>,
     is_seen: Option<bool>,
@@ -71,8 +74,12 @@ pub(super) struct NotesChange {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewComment {
+    /// May be absent where there are tags.
     #[schema(min_length = 1, max_length = 4_000)]
-    text: String,
+    text: Option<String>,
+    /// What it is filed under: the list of recordings finds these like those of a recording.
+    #[schema(max_items = 50)]
+    tags: Option<Vec<String>>,
     /// The moment, client clock; of the whole recording where there is none.
     at_ms: Option<i64>,
     /// What the writer is called.
@@ -80,21 +87,25 @@ pub(super) struct NewComment {
     author: Option<String>,
 }
 
-/// Another text for a comment.
+/// Another text for a comment, or other tags. What is absent stays.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CommentChange {
-    #[schema(min_length = 1, max_length = 4_000)]
-    text: String,
+    /// May be empty where there are tags.
+    #[schema(max_length = 4_000)]
+    text: Option<String>,
+    /// All tags that it is to have.
+    #[schema(max_items = 50)]
+    tags: Option<Vec<String>>,
 }
 
-/// All tags that recordings have.
+/// All tags that recordings and comments on them have.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TagList {
     tags: Vec<TagInfo>,
 }
 
-/// A tag, and how many recordings have it.
+/// A tag, and how many recordings have it, or a comment that does.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TagInfo {
     tag: String,
@@ -142,7 +153,7 @@ pub(super) async fn change(
 ) -> Result<Json<NotesInfo>, Failure> {
     let NotesChange { tags, is_pinned, is_seen } = json_of(&app, request).await?;
     let row = find(&app, &id, parameter.project.as_deref()).await?;
-    let (tags, now_ms) = (tags.map(checked_tags).transpose()?, app.clock.now_ms());
+    let (tags, now_ms) = (tags.as_deref().map(checked_tags).transpose()?, app.clock.now_ms());
     let since = |known: Option<i64>, asked: Option<bool>| match asked {
         Some(true) => known.or(Some(now_ms)),
         Some(false) => None,
@@ -171,16 +182,17 @@ pub(super) async fn comment(
     Parameters(parameter): Parameters<ProjectParameter>,
     request: Request,
 ) -> Result<Response, Failure> {
-    let NewComment { text, at_ms, author } = json_of(&app, request).await?;
+    let NewComment { text, tags, at_ms, author } = json_of(&app, request).await?;
     let row = find(&app, &id, parameter.project.as_deref()).await?;
-    let comment = Comment {
+    let comment = checked_comment(Comment {
         id: random_text(COMMENT_ID_BYTES)?,
         at_ms,
-        text: checked_text(&text)?,
+        text: checked_text(&text.unwrap_or_default())?,
+        tags: checked_tags(&tags.unwrap_or_default())?,
         author: checked_author(author)?,
         written_at_ms: app.clock.now_ms(),
         edited_at_ms: None,
-    };
+    })?;
     let written = comment.clone();
     change_notes(&app, &row, |notes| {
         if notes.comments.len() >= COMMENTS_MAX {
@@ -193,7 +205,7 @@ pub(super) async fn comment(
     Ok((StatusCode::CREATED, Json(CommentInfo::from(written))).into_response())
 }
 
-/// Changes the text of a comment.
+/// Changes the text of a comment, or its tags.
 #[utoipa::path(
     patch,
     path = "/api/recordings/{id}/comments/{comment}",
@@ -207,14 +219,16 @@ pub(super) async fn change_comment(
     Parameters(parameter): Parameters<ProjectParameter>,
     request: Request,
 ) -> Result<Json<CommentInfo>, Failure> {
-    let CommentChange { text } = json_of(&app, request).await?;
+    let CommentChange { text, tags } = json_of(&app, request).await?;
     let row = find(&app, &id, parameter.project.as_deref()).await?;
-    let (text, now_ms) = (checked_text(&text)?, app.clock.now_ms());
+    let text = text.as_deref().map(checked_text).transpose()?;
+    let tags = tags.as_deref().map(checked_tags).transpose()?;
     let changed = change_notes(&app, &row, |notes| {
         let found = notes.comments.iter_mut().find(|known| known.id == comment);
         let found = found.ok_or(Failure::NotFound("comment"))?;
-        if found.text != text {
-            (found.text, found.edited_at_ms) = (text, Some(now_ms));
+        let (text, tags) = (text.unwrap_or(found.text.clone()), tags.unwrap_or(found.tags.clone()));
+        if found.text != text || found.tags != tags {
+            *found = checked_comment(Comment { text, tags, edited_at_ms: Some(app.clock.now_ms()), ..found.clone() })?;
         }
         Ok(found.clone())
     });
@@ -243,7 +257,7 @@ pub(super) async fn delete_comment(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The tags that recordings have, by name.
+/// The tags that recordings and comments on them have, by name.
 #[utoipa::path(
     get,
     path = "/api/tags",
@@ -268,6 +282,10 @@ async fn change_notes<T>(
 ) -> Result<T, Failure> {
     let change = |notes: &mut Notes| {
         let changed = change(notes)?;
+        if notes.all_tags().len() > TAGS_MAX {
+            let message = format!("a recording has {TAGS_MAX} tags at most, those of its comments among them");
+            return Err(Failure::BadParameter(message));
+        }
         sort_comments(&mut notes.comments);
         Ok(changed)
     };
@@ -277,9 +295,19 @@ async fn change_notes<T>(
 fn checked_text(text: &str) -> Result<String, Failure> {
     let text = text.trim();
     if !is_comment_text(text) {
-        return Err(Failure::BadParameter(format!("a comment is text of 1 to {COMMENT_CHARACTERS_MAX} characters")));
+        let message = format!(
+            "the text of a comment is {COMMENT_CHARACTERS_MAX} characters at most, none of them a control character"
+        );
+        return Err(Failure::BadParameter(message));
     }
     Ok(text.to_owned())
+}
+
+fn checked_comment(comment: Comment) -> Result<Comment, Failure> {
+    match comment.says_something() {
+        true => Ok(comment),
+        false => Err(Failure::BadParameter("a comment has a text, or tags, or both".to_owned())),
+    }
 }
 
 fn checked_author(author: Option<String>) -> Result<String, Failure> {
@@ -291,13 +319,10 @@ fn checked_author(author: Option<String>) -> Result<String, Failure> {
     Ok(author)
 }
 
-fn checked_tags(tags: Vec<String>) -> Result<Vec<String>, Failure> {
+fn checked_tags(tags: &[String]) -> Result<Vec<String>, Failure> {
     let mut checked: Vec<String> = tags.iter().map(|tag| tag.trim().to_owned()).collect();
     checked.sort();
     checked.dedup();
-    if checked.len() > TAGS_MAX {
-        return Err(Failure::BadParameter(format!("a recording has {TAGS_MAX} tags at most")));
-    }
     if !checked.iter().all(|tag| is_tag(tag)) {
         let message = format!("a tag is one line of 1 to {TAG_CHARACTERS_MAX} characters without a comma");
         return Err(Failure::BadParameter(message));
@@ -318,7 +343,7 @@ impl From<Notes> for NotesInfo {
 
 impl From<Comment> for CommentInfo {
     fn from(comment: Comment) -> Self {
-        let Comment { id, at_ms, text, author, written_at_ms, edited_at_ms } = comment;
-        Self { id, at_ms, text, author, written_at_ms, edited_at_ms }
+        let Comment { id, at_ms, text, tags, author, written_at_ms, edited_at_ms } = comment;
+        Self { id, at_ms, text, tags, author, written_at_ms, edited_at_ms }
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct ListParameters {
     keypresses_min: Option<u64>,
     /// At least this many console errors.
     errors_min: Option<u64>,
-    /// With this tag.
+    /// With this tag, or with a comment that has it.
     tag: Option<String>,
     /// Only those that are pinned, or are not.
     pinned: Option<bool>,

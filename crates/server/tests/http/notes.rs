@@ -96,14 +96,41 @@ async fn a_moment_is_commented_on_and_the_comment_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_moment_is_tagged_with_words_or_without_and_the_list_finds_it() {
+    let site = a_site_with_two_recordings().await;
+    let comments = format!("/api/recordings/{SESSION}/comments");
+    ask(&site, "PATCH", &format!("/api/recordings/{SESSION}/notes"), json!({ "tags": ["checkout"] })).await;
+    let tagged = ask(&site, "POST", &comments, json!({ "tags": ["rage", " cart ", "rage"], "at_ms": T0 })).await;
+    assert_eq!(tagged.status, StatusCode::CREATED, "{}", tagged.text());
+    let tagged = tagged.json();
+    assert_eq!((&tagged["text"], &tagged["tags"]), (&json!(""), &json!(["cart", "rage"])));
+    for tag in ["cart", "rage", "checkout"] {
+        assert_eq!(listed(&site, &format!("tag={tag}")).await, [SESSION], "{tag}");
+    }
+    let row = ask(&site, "GET", &format!("/api/recordings/{SESSION}"), Value::Null).await.json();
+    assert_eq!(row["tags"], json!(["cart", "checkout", "rage"]), "a list shows those of its moments too");
+    let of = format!("{comments}/{}", tagged["id"].as_str().unwrap());
+    let bare = ask(&site, "PATCH", &of, json!({ "tags": [] })).await;
+    assert_eq!(bare.status, StatusCode::BAD_REQUEST, "nothing would be left of it: {}", bare.text());
+    let told = ask(&site, "PATCH", &of, json!({ "text": "Twice" })).await.json();
+    assert_eq!((&told["text"], &told["tags"]), (&json!("Twice"), &json!(["cart", "rage"])));
+    let told = ask(&site, "PATCH", &of, json!({ "tags": ["checkout"] })).await.json();
+    assert_eq!((&told["text"], &told["tags"]), (&json!("Twice"), &json!(["checkout"])));
+    let tags = ask(&site, "GET", "/api/tags", Value::Null).await.json();
+    assert_eq!(tags["tags"], json!([{ "tag": "checkout", "recording_count": 1 }]), "one recording, tagged twice");
+}
+
+#[tokio::test]
 async fn what_is_said_has_limits() {
     let site = a_site_with_two_recordings().await;
     let (notes, comments) = (format!("/api/recordings/{SESSION}/notes"), format!("/api/recordings/{SESSION}/comments"));
-    let many: Vec<_> = (0..20).map(|number| format!("tag {number}")).collect();
+    let many: Vec<_> = (0..50).map(|number| format!("tag {number}")).collect();
     assert_eq!(ask(&site, "PATCH", &notes, json!({ "tags": many })).await.status, StatusCode::OK);
     assert_eq!(ask(&site, "PATCH", &notes, json!({ "tags": ["x".repeat(50)] })).await.status, StatusCode::OK);
     assert_eq!(ask(&site, "POST", &comments, json!({ "text": "x".repeat(4_000) })).await.status, StatusCode::CREATED);
-    let too_many: Vec<_> = (0..21).map(|number| format!("tag {number}")).collect();
+    let tagged = ask(&site, "POST", &comments, json!({ "tags": many[..49] })).await;
+    assert_eq!(tagged.status, StatusCode::CREATED, "fifty with the one of the recording: {}", tagged.text());
+    let too_many: Vec<_> = (0..51).map(|number| format!("tag {number}")).collect();
     for (method, path, body) in [
         ("PATCH", &notes, json!({ "tags": too_many })),
         ("PATCH", &notes, json!({ "tags": ["x".repeat(51)] })),
@@ -112,6 +139,10 @@ async fn what_is_said_has_limits() {
         ("PATCH", &notes, json!({ "colour": "red" })),
         ("POST", &comments, json!({ "text": "x".repeat(4_001) })),
         ("POST", &comments, json!({ "text": " \n " })),
+        ("POST", &comments, json!({ "at_ms": T0 })),
+        ("POST", &comments, json!({ "tags": [] })),
+        ("POST", &comments, json!({ "tags": ["a,b"] })),
+        ("POST", &comments, json!({ "text": "x", "tags": ["one more"] })),
         ("POST", &comments, json!({ "text": "bell \u{7}" })),
         ("POST", &comments, json!({ "text": "x", "author": "y".repeat(101) })),
     ] {
@@ -121,7 +152,7 @@ async fn what_is_said_has_limits() {
     let nobody = ask(&site, "PATCH", "/api/recordings/none/notes", json!({ "is_pinned": true })).await;
     assert_eq!(nobody.status, StatusCode::NOT_FOUND);
     assert_eq!(site.get(&notes).await.status, StatusCode::UNAUTHORIZED);
-    for _ in 1..500 {
+    for _ in 2..500 {
         ask(&site, "POST", &comments, json!({ "text": "x" })).await;
     }
     assert_eq!(ask(&site, "POST", &comments, json!({ "text": "x" })).await.status, StatusCode::BAD_REQUEST);

@@ -79,7 +79,7 @@ pub(super) fn put(db: &Connection, kept: &Kept, now_ms: i64) -> Result<(), Failu
         super::commit::signed(count(kept.notes.comments.len())),
         serde_json::to_string(kept)?,
     ])?;
-    for tag in &kept.notes.tags {
+    for tag in kept.notes.all_tags() {
         db.prepare_cached("INSERT OR IGNORE INTO tags (tag, project, recording) VALUES (?1, ?2, ?3)")?.execute([
             tag,
             project.as_str(),

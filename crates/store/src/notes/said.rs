@@ -6,7 +6,7 @@
 //! It is read when somebody imports the file, and never again: a rebuild enters the notes, and a comment that was deleted
 //! stays so although the file may still be an object of the store. The compactor leaves it out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::convert::Infallible;
 
 use reelcase_format::id::{ProjectKey, RecordingId};
@@ -26,8 +26,8 @@ pub const COMMENT_CHARACTERS_MAX: usize = 4_000;
 /// Longest name of an author, in characters.
 pub const AUTHOR_CHARACTERS_MAX: usize = 100;
 
-/// Tags of one recording.
-pub const TAGS_MAX: usize = 20;
+/// Different tags of one recording and the comments on it.
+pub const TAGS_MAX: usize = 50;
 
 /// Longest tag, in characters.
 pub const TAG_CHARACTERS_MAX: usize = 50;
@@ -97,19 +97,40 @@ impl Notes {
     fn take_in(&mut self, said: Said) -> Taken {
         let mut taken = Taken { new_count: 0, left_out_count: said.other_count };
         let mut known: HashSet<String> = self.comments.iter().map(|comment| comment.id.clone()).collect();
-        for comment in said.comments {
-            if known.insert(comment.id.clone()) && taken.has_room(self.comments.len() < COMMENTS_MAX) {
-                self.comments.push(comment);
+        let mut all_tags: BTreeSet<String> = self.all_tags().into_iter().map(str::to_owned).collect();
+        let mut fits =
+            |tag: &String| all_tags.contains(tag) || (all_tags.len() < TAGS_MAX && all_tags.insert(tag.clone()));
+        for tag in said.tags {
+            if !self.tags.contains(&tag) && taken.has_room(fits(&tag)) {
+                self.tags.push(tag);
             }
         }
-        for tag in said.tags {
-            if !self.tags.contains(&tag) && taken.has_room(self.tags.len() < TAGS_MAX) {
-                self.tags.push(tag);
+        for mut comment in said.comments {
+            if !known.insert(comment.id.clone()) {
+                continue;
+            }
+            let has_room = self.comments.len() < COMMENTS_MAX;
+            if has_room {
+                comment.tags.sort();
+                comment.tags.dedup();
+                let tag_count = comment.tags.len();
+                comment.tags.retain(&mut fits);
+                taken.left_out_count += (tag_count - comment.tags.len()) as u64;
+            }
+            if taken.has_room(has_room && comment.says_something()) {
+                self.comments.push(comment);
             }
         }
         sort_comments(&mut self.comments);
         self.tags.sort();
         taken
+    }
+}
+
+impl Comment {
+    /// Whether it has a text, or tags that say it all.
+    pub fn says_something(&self) -> bool {
+        !self.text.is_empty() || !self.tags.is_empty()
     }
 }
 
@@ -146,10 +167,10 @@ impl Store {
     }
 }
 
-/// Whether this may be the text of a comment.
+/// Whether this may be the text of a comment; it may be empty where the comment has tags.
 pub fn is_comment_text(text: &str) -> bool {
     let is_short = text.chars().count() <= COMMENT_CHARACTERS_MAX;
-    !text.is_empty() && is_trimmed(text) && is_short && !text.contains(|sign: char| sign.is_control() && sign != '\n')
+    is_trimmed(text) && is_short && !text.contains(|sign: char| sign.is_control() && sign != '\n')
 }
 
 /// Whether this may be the name of an author; it may be empty.
@@ -169,11 +190,12 @@ fn is_trimmed(text: &str) -> bool {
 
 fn is_comment(comment: &Comment) -> bool {
     let is_sign = |sign: char| sign.is_ascii_alphanumeric() || sign == '-' || sign == '_';
-    let Comment { id, at_ms, text, author, written_at_ms, edited_at_ms } = comment;
+    let Comment { id, at_ms, text, tags, author, written_at_ms, edited_at_ms } = comment;
     let is_named = (1..=COMMENT_ID_CHARACTERS_MAX).contains(&id.len()) && id.chars().all(is_sign);
     let moments = [*at_ms, Some(*written_at_ms), *edited_at_ms];
     let has_dates = moments.iter().flatten().all(|moment_ms| moment_ms.unsigned_abs() <= MOMENT_MS_MAX);
-    is_named && has_dates && is_comment_text(text) && is_author(author)
+    let has_tags = tags.iter().all(|tag| is_tag(tag));
+    is_named && has_dates && comment.says_something() && is_comment_text(text) && has_tags && is_author(author)
 }
 
 #[cfg(test)]
@@ -182,7 +204,8 @@ mod tests {
 
     fn comment(id: &str) -> Comment {
         let (text, author) = ("the cart jumps".to_owned(), "Ada".to_owned());
-        Comment { id: id.to_owned(), at_ms: Some(7), text, author, written_at_ms: 8, edited_at_ms: None }
+        let id = id.to_owned();
+        Comment { id, at_ms: Some(7), text, tags: vec![], author, written_at_ms: 8, edited_at_ms: None }
     }
 
     fn said(comments: impl IntoIterator<Item = Comment>, tags: impl IntoIterator<Item = String>) -> Said {
@@ -208,6 +231,25 @@ mod tests {
     }
 
     #[test]
+    fn tags_of_comments_take_the_room_of_tags() {
+        let tagged = |id: &str, text: &str, tags: &[String]| Comment {
+            text: text.to_owned(),
+            tags: tags.to_vec(),
+            ..comment(id)
+        };
+        let names: Vec<String> = (10..=10 + TAGS_MAX).map(|n| format!("t{n}")).collect();
+        let (last, known) = (&names[TAGS_MAX..], &names[..2]);
+        let mut notes = Notes::default();
+        let all = [tagged("a", "", &names[1..TAGS_MAX]), tagged("b", "x", last), tagged("c", "", last)];
+        let twice = tagged("d", "", &[known, known].concat());
+        let taken = notes.take_in(said(all.into_iter().chain([twice]), known[..1].to_vec()));
+        assert_eq!(taken, Taken { new_count: 4, left_out_count: 3 }, "two tags, and the comment that said no more");
+        let kept: Vec<_> = notes.comments.iter().map(|of| (of.id.as_str(), of.tags.len())).collect();
+        assert_eq!(kept, [("a", TAGS_MAX - 1), ("b", 0), ("d", 2)]);
+        assert_eq!(notes.all_tags().len(), TAGS_MAX);
+    }
+
+    #[test]
     fn what_could_not_have_been_said_here_is_counted_and_no_more() {
         let entry = |notes: Value| {
             let entry = json!({ "id": "one", "project": "phc_test", "metadata": { "notes": notes } });
@@ -222,6 +264,8 @@ mod tests {
             ("text", json!(" x")),
             ("text", json!("bell \u{7}")),
             ("text", json!("x".repeat(COMMENT_CHARACTERS_MAX + 1))),
+            ("tags", json!(["fine", "a,b"])),
+            ("tags", json!("fine")),
             ("author", json!("two\nlines")),
             ("author", json!("y".repeat(AUTHOR_CHARACTERS_MAX + 1))),
             ("written_at_ms", json!("now")),

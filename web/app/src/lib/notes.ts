@@ -1,5 +1,5 @@
 /** What people say of recordings, as the server keeps it. */
-import { type Comment, commentFrom } from '../../../player/src/view/comments.ts';
+import { type Comment, commentFrom, type Saying } from '../../../player/src/view/comments.ts';
 import { ask, type Outcome, tell } from './api';
 import { at } from './base';
 
@@ -31,19 +31,28 @@ export function changeNotes(id: string, change: NotesChange): Promise<Outcome<No
 }
 
 /** Writes a comment. */
-export function writeComment(id: string, text: string, atMs: number | null): Promise<Outcome<Comment>> {
+export function writeComment(
+  id: string,
+  { text, tags }: Saying,
+  atMs: number | null,
+): Promise<Outcome<Comment>> {
   const author = authorName();
   return tell(
     'POST',
     urlOf(id, 'comments'),
-    { text, ...(atMs === null ? {} : { at_ms: Math.round(atMs) }), ...(author === '' ? {} : { author }) },
+    {
+      tags,
+      ...(text === '' ? {} : { text }),
+      ...(atMs === null ? {} : { at_ms: Math.round(atMs) }),
+      ...(author === '' ? {} : { author }),
+    },
     commentFrom,
   );
 }
 
-/** Changes the text of a comment. */
-export function editComment(id: string, comment: string, text: string): Promise<Outcome<Comment>> {
-  return tell('PATCH', `${urlOf(id, 'comments')}/${encodeURIComponent(comment)}`, { text }, commentFrom);
+/** Changes what a comment says. */
+export function editComment(id: string, comment: string, said: Saying): Promise<Outcome<Comment>> {
+  return tell('PATCH', `${urlOf(id, 'comments')}/${encodeURIComponent(comment)}`, said, commentFrom);
 }
 
 /** Deletes a comment. */

@@ -6,7 +6,9 @@ export type Comment = {
   readonly id: string;
   /** Milliseconds since 1970; null where it is said of all of it. */
   readonly atMs: number | null;
+  /** Empty where the tags say it all. */
   readonly text: string;
+  readonly tags: readonly string[];
   readonly author: string;
   readonly writtenAtMs: number;
   readonly isEdited: boolean;
@@ -19,19 +21,30 @@ export function commentFrom(told: unknown): Comment {
     id: String(from['id']),
     atMs: typeof from['at_ms'] === 'number' ? from['at_ms'] : null,
     text: String(from['text'] ?? ''),
+    tags: Array.isArray(from['tags']) ? from['tags'].map(String) : [],
     author: String(from['author'] ?? ''),
     writtenAtMs: Number(from['written_at_ms']),
     isEdited: typeof from['edited_at_ms'] === 'number',
   };
 }
 
+/** What is said in a comment. */
+export type Saying = Pick<Comment, 'text' | 'tags'>;
+
+/** The tags that somebody typed, with commas between them. */
+export function tagsOf(typed: string): string[] {
+  return [...new Set(typed.split(',').map((tag) => tag.trim()))].filter((tag) => tag !== '');
+}
+
 /** What there is to write comments with. What changes resolves to whether it was kept. */
 export type Pen = {
   /** What the viewer is called in new ones. */
   readonly author: string;
-  readonly write: (text: string, atMs: number | null, author: string) => Promise<boolean>;
-  readonly edit: (id: string, text: string) => Promise<boolean>;
+  readonly write: (said: Saying, atMs: number | null, author: string) => Promise<boolean>;
+  readonly edit: (id: string, said: Saying) => Promise<boolean>;
   readonly remove: (id: string) => Promise<boolean>;
+  /** Tags that are in use, to choose from. */
+  readonly tags: () => Promise<readonly string[]>;
 };
 
 /** The comments of a recording, where somebody keeps them. */

@@ -188,6 +188,30 @@ test('tags, a pin and what is seen narrow the list, by its address too', async (
   await eventually(async () => (await rows.count()) === 5, 'those that nobody has seen');
 });
 
+test('what is not taken stays where it was typed, and the server says why', async () => {
+  await openAt(page, server, id, 0);
+  const long = 'x'.repeat(51);
+  await page.getByRole('button', { name: '+ Tag' }).click();
+  await page.keyboard.type(`fine, ${long}`);
+  await page.keyboard.press('Enter');
+  const said = page.getByText('A tag is one line of 1 to 50 characters without a comma.');
+  await said.waitFor();
+  const field = page.getByRole('combobox', { name: 'New tag' });
+  assert.equal(await field.inputValue(), `fine, ${long}`);
+  await shootBoth('notes-refused');
+  await page.keyboard.press('Escape');
+  await said.waitFor({ state: 'detached' });
+  await page.getByRole('tab', { name: 'Comments' }).click();
+  const tags = page.getByRole('combobox', { name: 'Tags of the comment' });
+  await tags.fill(long);
+  await tags.press('Enter');
+  await said.waitFor();
+  assert.equal(await tags.inputValue(), long);
+  await shootBoth('notes-refused-comment');
+  await tags.fill('');
+  assert.ok(!(await notes()).tags.includes('fine'), 'all of it or nothing');
+});
+
 test('on a phone tags take nothing of what one watches, and no control lies on another', async () => {
   const phone = await browser.newContext({
     viewport: { width: 390, height: 844 },

@@ -68,17 +68,20 @@ test('what people said is read, and what is no comment is passed over', async ()
     return comments.map(({ id, text, tags }) => [id, text, tags]);
   };
   const said = { id: 'a', text: 'Look', at_ms: 5, written_at_ms: 7 };
-  const tagged = { id: 'd', tags: ['rage', 7], written_at_ms: 7 };
+  const tagged = { id: 'd', tags: ['rage', 7, 'rage'], written_at_ms: 7 };
+  const odd = { toString: 1, valueOf: 1 };
   const bad = [
     7,
     null,
     {},
     { ...said, id: 'b', written_at_ms: 1e300 },
     { ...said, id: 'c', written_at_ms: 'now' },
+    { ...said, written_at_ms: odd },
+    { id: 'e', text: odd, author: odd, tags: [odd], written_at_ms: 7 },
   ];
   expect(await commentsIn({ comments: [...bad, said, said, tagged], tags: ['cart'] })).toEqual([
     ['a', 'Look', []],
-    ['d', '', ['rage', '7']],
+    ['d', '', ['rage']],
   ]);
   for (const none of [undefined, null, [], 'x', { comments: {} }]) expect(await commentsIn(none)).toEqual([]);
 });

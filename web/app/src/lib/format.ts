@@ -1,4 +1,5 @@
 /** Numbers, times and names as people read them. */
+import type { Failure } from './api';
 import type { Person, Recording } from './types';
 
 const SECOND_MS = 1_000;
@@ -74,6 +75,11 @@ export function number(value: number): string {
 export function sentence(said: string): string {
   const text = said.trim();
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.!?…]$/.test(text) ? '' : '.'}`;
+}
+
+/** Why nothing came of what somebody wanted. */
+export function reasonOf(failure: Failure): string {
+  return failure.kind === 'refused' ? sentence(failure.message) : 'No answer from the server.';
 }
 
 /** `1 click`, `2 clicks`. */

@@ -59,7 +59,8 @@ function commentsOf(recording: Json): readonly Comment[] {
   const comments = new Map<string, Comment>();
   for (const told of listOf(notes?.['comments'])) {
     const comment = commentFrom(told);
-    if (Math.abs(comment.writtenAtMs) <= MOMENT_MS_MAX) comments.set(comment.id, comment);
+    const saysSomething = comment.text !== '' || comment.tags.length > 0;
+    if (saysSomething && Math.abs(comment.writtenAtMs) <= MOMENT_MS_MAX) comments.set(comment.id, comment);
   }
   return [...comments.values()];
 }

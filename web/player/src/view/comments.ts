@@ -14,19 +14,22 @@ export type Comment = {
   readonly isEdited: boolean;
 };
 
-/** A comment as the server and files tell it. */
+/** A comment as the server and files tell it. What a file says may be anything. */
 export function commentFrom(told: unknown): Comment {
   const from = asObject(told) ?? {};
   return {
-    id: String(from['id']),
+    id: textOf(from['id']),
     atMs: typeof from['at_ms'] === 'number' ? from['at_ms'] : null,
-    text: String(from['text'] ?? ''),
-    tags: Array.isArray(from['tags']) ? from['tags'].map(String) : [],
-    author: String(from['author'] ?? ''),
-    writtenAtMs: Number(from['written_at_ms']),
+    text: textOf(from['text']),
+    tags: Array.isArray(from['tags']) ? [...new Set(from['tags'].filter(isText))] : [],
+    author: textOf(from['author']),
+    writtenAtMs: typeof from['written_at_ms'] === 'number' ? from['written_at_ms'] : Number.NaN,
     isEdited: typeof from['edited_at_ms'] === 'number',
   };
 }
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+const textOf = (value: unknown): string => (isText(value) ? value : '');
 
 /** What is said in a comment. */
 export type Saying = Pick<Comment, 'text' | 'tags'>;
@@ -36,13 +39,13 @@ export function tagsOf(typed: string): string[] {
   return [...new Set(typed.split(',').map((tag) => tag.trim()))].filter((tag) => tag !== '');
 }
 
-/** What there is to write comments with. What changes resolves to whether it was kept. */
+/** What there is to write comments with. What changes resolves to why it was not kept, or null where it was. */
 export type Pen = {
   /** What the viewer is called in new ones. */
   readonly author: string;
-  readonly write: (said: Saying, atMs: number | null, author: string) => Promise<boolean>;
-  readonly edit: (id: string, said: Saying) => Promise<boolean>;
-  readonly remove: (id: string) => Promise<boolean>;
+  readonly write: (said: Saying, atMs: number | null, author: string) => Promise<string | null>;
+  readonly edit: (id: string, said: Saying) => Promise<string | null>;
+  readonly remove: (id: string) => Promise<string | null>;
   /** Tags that are in use, to choose from. */
   readonly tags: () => Promise<readonly string[]>;
 };

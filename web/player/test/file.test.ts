@@ -78,10 +78,14 @@ test('what people said is read, and what is no comment is passed over', async ()
     { ...said, id: 'c', written_at_ms: 'now' },
     { ...said, written_at_ms: odd },
     { id: 'e', text: odd, author: odd, tags: [odd], written_at_ms: 7 },
+    { ...said, id: 'f', text: 'x'.repeat(8_001) },
+    { ...said, id: 'g', tags: Array.from({ length: 51 }, (_, number) => `tag ${number}`) },
   ];
   expect(await commentsIn({ comments: [...bad, said, said, tagged], tags: ['cart'] })).toEqual([
     ['a', 'Look', []],
     ['d', '', ['rage']],
   ]);
+  const many = Array.from({ length: 501 }, (_, number) => ({ ...said, id: `many-${number}` }));
+  expect(await commentsIn({ comments: many })).toHaveLength(500);
   for (const none of [undefined, null, [], 'x', { comments: {} }]) expect(await commentsIn(none)).toEqual([]);
 });

@@ -1,7 +1,13 @@
 import { decompress } from 'fzstd';
 import type { BlockInfo, BlockList, Keyframe } from '../core/blocks.ts';
 import { asObject, type Json } from '../core/record.ts';
-import { type Comment, commentFrom } from '../view/comments.ts';
+import {
+  COMMENT_CHARACTERS_MAX,
+  COMMENTS_MAX,
+  type Comment,
+  commentFrom,
+  TAGS_MAX,
+} from '../view/comments.ts';
 import type { Bytes } from './bytes.ts';
 
 /** What `docs/format.md` calls the tail: always the last bytes of a file. */
@@ -59,10 +65,17 @@ function commentsOf(recording: Json): readonly Comment[] {
   const comments = new Map<string, Comment>();
   for (const told of listOf(notes?.['comments'])) {
     const comment = commentFrom(told);
-    const saysSomething = comment.text !== '' || comment.tags.length > 0;
-    if (saysSomething && Math.abs(comment.writtenAtMs) <= MOMENT_MS_MAX) comments.set(comment.id, comment);
+    if (isComment(comment)) comments.set(comment.id, comment);
+    if (comments.size === COMMENTS_MAX) break;
   }
   return [...comments.values()];
+}
+
+function isComment({ text, tags, writtenAtMs }: Comment): boolean {
+  const saysSomething = text !== '' || tags.length > 0;
+  // A character takes two units at most.
+  const isShort = text.length <= 2 * COMMENT_CHARACTERS_MAX && tags.length <= TAGS_MAX;
+  return saysSomething && isShort && Math.abs(writtenAtMs) <= MOMENT_MS_MAX;
 }
 
 function blockOf(entry: Json, index: number): BlockInfo {

@@ -83,3 +83,9 @@ export type CommentListProps = {
 
 /** Longest comment, as the server takes it. */
 export const COMMENT_CHARACTERS_MAX = 4_000;
+
+/** Comments of one recording, as the server takes them. */
+export const COMMENTS_MAX = 500;
+
+/** Tags of one comment, as the server takes them. */
+export const TAGS_MAX = 50;
